@@ -1,0 +1,2 @@
+//! robo.
+fn main() {}

@@ -1,0 +1,74 @@
+//! The bell between manager processes, and between the parts of one.
+//!
+//! A message says that something changed; what changed is in the store. A receiver that misses a message, or lags
+//! and loses some, looks into the store again: so nothing here is durable, and nothing needs to be.
+//! This one rings inside one process; a broker takes its place where several managers run.
+
+use robo_model::name::{ApplicationName, DeviceId, ProjectName};
+use tokio::sync::broadcast;
+
+/// Messages that a slow receiver may be behind before it is told that it lost some and has to look by itself.
+const BACKLOG: usize = 4096;
+
+/// What changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ring {
+    /// A device has a new assignment.
+    Assignment(DeviceId),
+    /// Instances of an application offer other variables than before.
+    Exports(ProjectName, ApplicationName),
+    /// A project's history grew.
+    Events(ProjectName),
+    /// A device came, went or changed its name.
+    Devices(ProjectName),
+}
+
+/// The bell.
+#[derive(Debug, Clone)]
+pub struct Bus(broadcast::Sender<Ring>);
+
+impl Default for Bus {
+    fn default() -> Self {
+        Self(broadcast::Sender::new(BACKLOG))
+    }
+}
+
+impl Bus {
+    /// Tells everyone who listens now.
+    pub fn ring(&self, what: Ring) {
+        // No listener is no error: who comes later looks into the store first.
+        drop(self.0.send(what));
+    }
+
+    /// Listens from now on.
+    #[must_use]
+    pub fn listen(&self) -> Listener {
+        Listener(self.0.subscribe())
+    }
+}
+
+/// A listener's end.
+#[derive(Debug)]
+pub struct Listener(broadcast::Receiver<Ring>);
+
+/// What a listener hears.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Heard {
+    /// This changed.
+    Ring(Ring),
+    /// Anything may have changed: messages were lost.
+    Lost,
+    /// The manager stops.
+    Closed,
+}
+
+impl Listener {
+    /// Waits for the next message.
+    pub async fn next(&mut self) -> Heard {
+        match self.0.recv().await {
+            Ok(ring) => Heard::Ring(ring),
+            Err(broadcast::error::RecvError::Lagged(_)) => Heard::Lost,
+            Err(broadcast::error::RecvError::Closed) => Heard::Closed,
+        }
+    }
+}

@@ -1,0 +1,313 @@
+//! Bodies of the manager's API. Paths stand beside the handlers, in the OpenAPI document.
+//!
+//! All is JSON, but for file contents and for exec, which speaks the frames of [`crate::stream`].
+
+use std::collections::BTreeMap;
+
+use robo_model::label::Labels;
+use robo_model::name::{ApplicationName, ComponentName, DeviceId, DeviceName, InstancePath, ProjectName};
+use robo_model::quantity::{Millis, UnixMillis};
+use robo_model::spec::{FileHash, FileRef, Generation, RecipeFiles, RelativePath};
+use robo_model::state::{InstanceReport, InstanceState, Wanted};
+use serde::{Deserialize, Serialize};
+
+use crate::plan::Plan;
+
+/// Largest JSON body of a request, in bytes: a bundle's manifest with its bounds on files fits.
+pub const MAX_JSON_BODY: usize = 16 * 1024 * 1024;
+
+/// Largest file that may be uploaded, in bytes. Larger artefacts are fetched by the recipe.
+pub const MAX_FILE_BYTES: u64 = 4 * 1024 * 1024 * 1024;
+
+/// Everything an apply consists of; the files themselves are uploaded once, by hash.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Bundle {
+    /// What is compiled.
+    pub entry: Entry,
+    /// The application's name where the sources give none.
+    #[serde(default)]
+    pub default_name: Option<String>,
+    /// `${key}` of a project folder's descriptor.
+    #[serde(default)]
+    pub properties: BTreeMap<String, String>,
+    /// Every source file by its path below the entry's root.
+    pub sources: BTreeMap<RelativePath, FileRef>,
+    /// Recipe files by the name of their folder.
+    #[serde(default)]
+    pub recipes: BTreeMap<ComponentName, RecipeFiles>,
+}
+
+/// What is compiled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", content = "path", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Entry {
+    /// A file in robo's form.
+    File(RelativePath),
+    /// A Roboconf project folder: `descriptor/`, `graph/`, `instances/`.
+    Project,
+}
+
+/// `POST …/files/missing`: asks which files the manager lacks; the answer has the same shape.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FileHashes {
+    /// The files.
+    pub hashes: Vec<FileHash>,
+}
+
+/// `POST …/plan`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PlanRequest {
+    /// What is wished.
+    pub bundle: Bundle,
+}
+
+/// `POST …/apply`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApplyRequest {
+    /// What is wished.
+    pub bundle: Bundle,
+    /// The plan that was agreed to; the apply is refused when it no longer comes out.
+    pub plan_id: String,
+}
+
+/// The answer to an apply: it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Applied {
+    /// The application.
+    pub application: ApplicationName,
+    /// Its new revision, or the old one when nothing changed.
+    pub revision: u64,
+    /// What was done.
+    pub plan: Plan,
+    /// Events after this id tell how it goes.
+    pub cursor: u64,
+}
+
+/// `POST …/applications/{application}/wanted`: an override.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct WantedRequest {
+    /// This instance and all below it; nothing for all instances.
+    #[serde(default)]
+    pub path: Option<InstancePath>,
+    /// What they should be.
+    pub wanted: Wanted,
+}
+
+/// The answer to an override or a deletion: it is on disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Accepted {
+    /// The instances it concerns.
+    pub instances: Vec<InstancePath>,
+    /// Events after this id tell how it goes.
+    pub cursor: u64,
+}
+
+/// `GET …/status`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Status {
+    /// Events after this id are not in this answer yet.
+    pub cursor: u64,
+    /// The applications.
+    pub applications: Vec<ApplicationView>,
+    /// Their instances, by application and path; those that are being removed stand among them.
+    pub instances: Vec<InstanceView>,
+}
+
+/// One application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ApplicationView {
+    /// Its name.
+    pub name: ApplicationName,
+    /// Its revision.
+    pub revision: u64,
+    /// Its version, where the sources give one.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// When that revision was applied.
+    pub applied_at: UnixMillis,
+}
+
+/// One instance: what it should be, and what it is.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct InstanceView {
+    /// The application.
+    pub application: ApplicationName,
+    /// The path in it.
+    pub path: InstancePath,
+    /// What it is.
+    pub component: ComponentName,
+    /// The word after `installer:`.
+    pub installer: String,
+    /// The device it lives on.
+    pub device: DeviceName,
+    /// Whether that device is connected.
+    pub online: bool,
+    /// What it should be; nothing when it is no longer part of the application and only has to go.
+    pub wanted: Option<Wanted>,
+    /// True when somebody asked for another state than the application says.
+    #[serde(default)]
+    pub overridden: bool,
+    /// Its state as last reported.
+    pub state: InstanceState,
+    /// The report; nothing before the first one.
+    #[serde(default)]
+    pub report: Option<InstanceReport>,
+}
+
+impl InstanceView {
+    /// True when it is what it should be, reported by a connected device, and its check passes.
+    #[must_use]
+    pub fn is_as_wished(&self) -> bool {
+        let Some(wanted) = self.wanted else { return false };
+        self.state == wanted.state() && self.online && self.report.as_ref().is_none_or(|r| r.healthy)
+    }
+}
+
+/// One device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeviceView {
+    /// Its identity.
+    pub id: DeviceId,
+    /// Its name.
+    pub name: DeviceName,
+    /// Its labels.
+    pub labels: Labels,
+    /// What it told of itself.
+    pub facts: Facts,
+    /// SHA-256 of its public key, in hexadecimal.
+    pub key_fingerprint: String,
+    /// Whether it is connected.
+    pub online: bool,
+    /// When it was enrolled.
+    pub enrolled_at: UnixMillis,
+    /// When it last connected or was last heard of; nothing before the first time.
+    #[serde(default)]
+    pub last_seen: Option<UnixMillis>,
+    /// The newest assignment made for it.
+    pub generation: Generation,
+    /// The newest assignment it accepted.
+    pub accepted: Generation,
+    /// Why it refused a newer one.
+    #[serde(default)]
+    pub refused: Option<String>,
+    /// The applications that have instances on it.
+    #[serde(default)]
+    pub applications: Vec<ApplicationName>,
+}
+
+/// What a device tells of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Facts {
+    /// Its host name.
+    #[serde(default)]
+    pub hostname: String,
+    /// Its system, as in `Debian GNU/Linux 12 (bookworm)`.
+    #[serde(default)]
+    pub os: String,
+    /// Its kernel, as in `Linux 6.1.0`.
+    #[serde(default)]
+    pub kernel: String,
+    /// Its processor, as in `x86_64`.
+    #[serde(default)]
+    pub arch: String,
+    /// The agent's version.
+    #[serde(default)]
+    pub agent_version: String,
+    /// The address under which others reach it; what an export `ip` gets.
+    #[serde(default)]
+    pub address: String,
+    /// Installers it offers.
+    #[serde(default)]
+    pub installers: Vec<String>,
+}
+
+/// `POST …/tokens`: makes an enrolment token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TokenRequest {
+    /// The device's name; where none is given, the agent proposes one.
+    #[serde(default)]
+    pub name: Option<DeviceName>,
+    /// Labels it gets.
+    #[serde(default)]
+    pub labels: Labels,
+    /// How long the token is good for; [`TokenRequest::LIFETIME`] where none is given.
+    #[serde(default)]
+    pub lifetime: Option<Millis>,
+    /// When a device of that name exists: its key is replaced and it keeps its identity, instead of a refusal.
+    #[serde(default)]
+    pub replace: bool,
+}
+
+impl TokenRequest {
+    /// An hour: long enough to walk to the machine.
+    pub const LIFETIME: Millis = Millis::from_secs(3600);
+    /// Longest lifetime that may be asked for: a week.
+    pub const MAX_LIFETIME: Millis = Millis::from_secs(7 * 24 * 3600);
+}
+
+/// A new enrolment token. It is told once and stored only as a hash.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct TokenView {
+    /// The token: `rbe1.<SHA-256 of the manager's CA>.<secret>`.
+    pub token: String,
+    /// When it ends.
+    pub expires_at: UnixMillis,
+}
+
+/// `POST /v1/enroll`: the only request that needs no credentials but the token in it.
+#[derive(Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EnrollRequest {
+    /// The enrolment token.
+    pub token: String,
+    /// A PKCS#10 request (RFC 2986) in PEM, signed with the device's key.
+    pub certificate_request: String,
+    /// The name the machine proposes; the token's goes first.
+    #[serde(default)]
+    pub name: Option<DeviceName>,
+    /// What it tells of itself.
+    #[serde(default)]
+    pub facts: Facts,
+}
+
+/// The answer to an enrolment.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EnrollResponse {
+    /// The device's identity.
+    pub device: DeviceId,
+    /// Its name.
+    pub name: DeviceName,
+    /// Its project.
+    pub project: ProjectName,
+    /// Its certificate, in PEM.
+    pub certificate: String,
+}
+
+/// Largest body of an enrolment, in bytes: it comes from an unauthenticated peer.
+pub const MAX_ENROLL_BODY: usize = 64 * 1024;
+
+/// `GET /v1/health`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Health {
+    /// The manager's version.
+    pub version: String,
+    /// Devices with a link to this manager process.
+    pub links: u64,
+}

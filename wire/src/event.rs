@@ -1,0 +1,167 @@
+//! The history: what happened, to whom, when.
+
+use std::fmt;
+
+use robo_model::name::{ApplicationName, DeviceName, InstancePath};
+use robo_model::quantity::UnixMillis;
+use robo_model::spec::{Generation, InstanceKey};
+use robo_model::state::{Failure, InstanceState, Wanted};
+use serde::{Deserialize, Serialize};
+
+/// One thing that happened, as the manager tells it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Event {
+    /// Orders the events of a project; the next request's `after`.
+    pub id: u64,
+    /// When it happened, by the clock of where it happened.
+    pub at: UnixMillis,
+    /// On which device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub device: Option<DeviceName>,
+    /// To which application.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<ApplicationName>,
+    /// To which instance of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<InstancePath>,
+    /// What.
+    #[serde(flatten)]
+    pub body: EventBody,
+}
+
+/// What an agent tells of one instance; `seq` counts up on the device and never goes back.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AgentEvent {
+    /// Orders the events of a device, from 1; a manager stores each number once.
+    pub seq: u64,
+    /// When, by the device's clock.
+    pub at: UnixMillis,
+    /// To which instance; nothing for the device itself.
+    #[serde(default)]
+    pub key: Option<InstanceKey>,
+    /// What.
+    pub body: EventBody,
+}
+
+/// What happened.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum EventBody {
+    /// An instance came into a state.
+    State {
+        /// Where it was.
+        from: InstanceState,
+        /// Where it is.
+        to: InstanceState,
+        /// For UNRESOLVED and WAITING_FOR_ANCESTOR.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        waits_for: Vec<String>,
+    },
+    /// A step failed, or a process ended that should run.
+    Failed {
+        /// How.
+        failure: Failure,
+    },
+    /// An instance's update step ran because its imports changed.
+    Updated {
+        /// What changed, one line each.
+        #[serde(default)]
+        changes: Vec<String>,
+    },
+    /// A check that passed fails, or the reverse.
+    Health {
+        /// Whether it passes now.
+        healthy: bool,
+        /// What the check found.
+        #[serde(default)]
+        reason: String,
+    },
+    /// The agent found a process of an instance running when it started, and looks after it again.
+    Adopted {
+        /// The process.
+        pid: u32,
+    },
+    /// The instance is no longer part of the device's assignment and is gone.
+    Forgotten,
+    /// An agent took a new assignment.
+    Assigned {
+        /// Which.
+        generation: Generation,
+    },
+    /// Events were dropped because the device was offline for longer than its spool holds.
+    Gap {
+        /// How many.
+        lost: u64,
+    },
+    /// A device was enrolled.
+    Enrolled,
+    /// A device's link came up.
+    Online,
+    /// A device's link went down.
+    Offline {
+        /// Why, as far as it is known.
+        reason: String,
+    },
+    /// A revision was applied.
+    Applied {
+        /// Its number.
+        revision: u64,
+    },
+    /// Somebody asked for another state than the application says.
+    Asked {
+        /// Of this instance and all below; nothing for the whole application.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        subtree: Option<InstancePath>,
+        /// Which state.
+        wanted: Wanted,
+    },
+    /// The application was deleted.
+    Deleted,
+    /// A command ran.
+    Executed {
+        /// Its words.
+        command: Vec<String>,
+        /// Its verdict.
+        verdict: crate::stream::Verdict,
+    },
+    /// An event of a newer version.
+    #[serde(other)]
+    Unknown,
+}
+
+impl fmt::Display for EventBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::State { from, to, waits_for } if waits_for.is_empty() => write!(f, "{from} → {to}"),
+            Self::State { from, to, waits_for } => write!(f, "{from} → {to}, waits for {}", waits_for.join(", ")),
+            Self::Failed { failure } => write!(f, "{} failed: {}", failure.step, failure.reason),
+            Self::Updated { changes } => write!(f, "update: {}", changes.join(", ")),
+            Self::Health { healthy: true, .. } => f.write_str("check passes"),
+            Self::Health { healthy: false, reason } => write!(f, "check fails: {reason}"),
+            Self::Adopted { pid } => write!(f, "still running, looked after again (pid {pid})"),
+            Self::Forgotten => f.write_str("gone"),
+            Self::Assigned { generation } => write!(f, "assignment {generation} accepted"),
+            Self::Gap { lost } => write!(f, "{lost} events lost while the device was offline"),
+            Self::Enrolled => f.write_str("enrolled"),
+            Self::Online => f.write_str("online"),
+            Self::Offline { reason } => write!(f, "offline: {reason}"),
+            Self::Applied { revision } => write!(f, "revision {revision} applied"),
+            Self::Asked { subtree, wanted } => {
+                let verb = match wanted {
+                    Wanted::Started => "start",
+                    Wanted::Stopped => "stop",
+                    Wanted::NotDeployed => "undeploy",
+                };
+                match subtree {
+                    Some(path) => write!(f, "{verb} {path}"),
+                    None => write!(f, "{verb} everything"),
+                }
+            }
+            Self::Deleted => f.write_str("deleted"),
+            Self::Executed { command, verdict } => write!(f, "ran `{}`: {verdict}", command.join(" ")),
+            Self::Unknown => f.write_str("(an event of a newer version)"),
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! What crosses a process boundary in robo, and how it is written there. No I/O, no clock.
+//!
+//! - [`api`]: bodies of the manager's HTTPS API; [`plan`]: the plan in it; [`event`]: the history.
+//! - [`problem`]: error bodies and their stable codes.
+//! - [`frame`]: the length-prefixed frames of link and streams, and their bounds.
+//! - [`link`]: control messages between agent and manager; [`session`]: the two state machines that speak them.
+//! - [`stream`]: exec and logs, on a stream of their own.
+//!
+//! Everything is append-only: a field is added with `#[serde(default)]` and never changes its meaning; an
+//! unknown field is skipped, a frame of an unknown kind too. `tests` holds golden bytes of each message.
+
+pub mod api;
+pub mod event;
+pub mod frame;
+pub mod link;
+pub mod plan;
+pub mod problem;
+pub mod session;
+pub mod stream;
+
+/// The name in the manager's certificate. Clients and agents check this name against the pinned CA and not the
+/// host they dial: the CA signs server certificates for nobody else, and a device may reach its manager by any
+/// address, forwarded port or relay.
+pub const SERVER_NAME: &str = "robo-manager";
+
+/// ALPN protocol of the agents' link; `h2` and `http/1.1` on the same port are the API.
+pub const ALPN_LINK: &[u8] = b"robo/1";
+
+/// The port a manager listens on where none is given.
+pub const DEFAULT_PORT: u16 = 7626;

@@ -1,0 +1,240 @@
+//! Control messages of the link, on the first stream, opened by the agent.
+//!
+//! Levels, not edges: after every connect the agent tells the state of all its instances and the manager tells
+//! the assignment and the imports, unless the other side has them already; so a lost message costs nothing but time.
+
+use robo_model::name::{DeviceName, ProjectName};
+use robo_model::quantity::Millis;
+use robo_model::resolve::Provider;
+use robo_model::spec::{Assignment, Generation, InstanceKey};
+use robo_model::state::InstanceReport;
+use serde::{Deserialize, Serialize};
+
+use crate::api::Facts;
+use crate::event::AgentEvent;
+use crate::frame::{self, Frame, FrameError};
+
+/// The protocol's version. A side that speaks a newer one speaks all older ones too.
+pub const PROTOCOL: u16 = 1;
+
+/// Most events in one [`Update`]: keeps a frame far below its bound after weeks offline.
+pub const MAX_EVENTS_PER_UPDATE: usize = 500;
+
+/// What an agent says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromAgent {
+    /// First, once.
+    Hello(Hello),
+    /// The states of instances, and what happened.
+    Update(Update),
+    /// An assignment is on the device's disk.
+    Accepted(AcceptedGeneration),
+    /// An assignment cannot be taken.
+    Refused(RefusedGeneration),
+    /// Nothing new; still here.
+    Heartbeat,
+    /// A message of a newer version.
+    Unknown(u8),
+}
+
+/// What a manager says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum FromManager {
+    /// The answer to a hello.
+    Welcome(Welcome),
+    /// Everything the device should run.
+    Assign(Assignment),
+    /// What other devices offer.
+    Imports(ImportsChange),
+    /// An update is on the manager's disk.
+    Ack(Ack),
+    /// Nothing new; still here.
+    Heartbeat,
+    /// The link ends; the agent dials again, unless it is told that it need not.
+    Goodbye(Goodbye),
+    /// A message of a newer version.
+    Unknown(u8),
+}
+
+/// Who is there, and what it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The highest protocol version the agent speaks.
+    pub protocol: u16,
+    /// What it tells of itself.
+    pub facts: Facts,
+    /// The newest assignment on its disk.
+    #[serde(default)]
+    pub generation: Generation,
+}
+
+/// The manager's answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Welcome {
+    /// The version spoken from here on: the lower of both sides' highest.
+    pub protocol: u16,
+    /// The manager's version.
+    #[serde(default)]
+    pub manager_version: String,
+    /// The device's name now.
+    pub name: DeviceName,
+    /// The device's project.
+    pub project: ProjectName,
+    /// The agent says something at least this often; after twice this time of silence a side hangs up.
+    pub heartbeat: Millis,
+    /// The highest event number on the manager's disk; the agent tells those after it.
+    #[serde(default)]
+    pub events_stored: u64,
+}
+
+/// States and events. At most one is under way; the next goes when the [`Ack`] is there.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Update {
+    /// Counts the updates of one link, from 1.
+    pub seq: u64,
+    /// True when `reports` are all instances of the device: what is not among them is gone.
+    #[serde(default)]
+    pub full: bool,
+    /// Instances whose report changed.
+    #[serde(default)]
+    pub reports: Vec<InstanceReport>,
+    /// Instances that are gone.
+    #[serde(default)]
+    pub removed: Vec<InstanceKey>,
+    /// What happened, in order, at most [`MAX_EVENTS_PER_UPDATE`].
+    #[serde(default)]
+    pub events: Vec<AgentEvent>,
+}
+
+/// The update is on the manager's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ack {
+    /// The update's number.
+    pub seq: u64,
+    /// The highest event number on the manager's disk.
+    #[serde(default)]
+    pub events_stored: u64,
+}
+
+/// The assignment is on the device's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AcceptedGeneration {
+    /// Which.
+    pub generation: Generation,
+}
+
+/// The assignment cannot be taken; the device goes on with the one it has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RefusedGeneration {
+    /// Which.
+    pub generation: Generation,
+    /// Why.
+    pub reason: String,
+}
+
+/// What instances on other devices offer to those of this one.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ImportsChange {
+    /// True when `providers` are all there are: what is not among them is gone.
+    #[serde(default)]
+    pub full: bool,
+    /// Providers that came or changed.
+    #[serde(default)]
+    pub providers: Vec<Provider>,
+    /// Providers that went.
+    #[serde(default)]
+    pub removed: Vec<InstanceKey>,
+}
+
+/// Why the manager ends the link.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Goodbye {
+    /// For people.
+    pub reason: String,
+    /// True when dialling again is useless: the device was removed.
+    #[serde(default)]
+    pub final_: bool,
+}
+
+const HELLO: u8 = 1;
+const UPDATE: u8 = 2;
+const ACCEPTED: u8 = 3;
+const REFUSED: u8 = 4;
+const HEARTBEAT: u8 = 5;
+const WELCOME: u8 = 65;
+const ASSIGN: u8 = 66;
+const IMPORTS: u8 = 67;
+const ACK: u8 = 68;
+const GOODBYE: u8 = 69;
+
+impl FromAgent {
+    /// The frame's bytes.
+    ///
+    /// # Errors
+    /// When the message is larger than a control frame may be.
+    pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
+        match self {
+            Self::Hello(m) => control(HELLO, m),
+            Self::Update(m) => control(UPDATE, m),
+            Self::Accepted(m) => control(ACCEPTED, m),
+            Self::Refused(m) => control(REFUSED, m),
+            Self::Heartbeat => frame::encode(HEARTBEAT, &[], frame::MAX_CONTROL_FRAME),
+            Self::Unknown(kind) => frame::encode(*kind, &[], frame::MAX_CONTROL_FRAME),
+        }
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// When the body is not what the kind says.
+    pub fn decode(frame: &Frame) -> Result<Self, FrameError> {
+        let Frame { kind, body } = frame;
+        Ok(match *kind {
+            HELLO => Self::Hello(frame::from_body(*kind, body)?),
+            UPDATE => Self::Update(frame::from_body(*kind, body)?),
+            ACCEPTED => Self::Accepted(frame::from_body(*kind, body)?),
+            REFUSED => Self::Refused(frame::from_body(*kind, body)?),
+            HEARTBEAT => Self::Heartbeat,
+            other => Self::Unknown(other),
+        })
+    }
+}
+
+impl FromManager {
+    /// The frame's bytes.
+    ///
+    /// # Errors
+    /// When the message is larger than a control frame may be.
+    pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
+        match self {
+            Self::Welcome(m) => control(WELCOME, m),
+            Self::Assign(m) => control(ASSIGN, m),
+            Self::Imports(m) => control(IMPORTS, m),
+            Self::Ack(m) => control(ACK, m),
+            Self::Heartbeat => frame::encode(HEARTBEAT, &[], frame::MAX_CONTROL_FRAME),
+            Self::Goodbye(m) => control(GOODBYE, m),
+            Self::Unknown(kind) => frame::encode(*kind, &[], frame::MAX_CONTROL_FRAME),
+        }
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// When the body is not what the kind says.
+    pub fn decode(frame: &Frame) -> Result<Self, FrameError> {
+        let Frame { kind, body } = frame;
+        Ok(match *kind {
+            WELCOME => Self::Welcome(frame::from_body(*kind, body)?),
+            ASSIGN => Self::Assign(frame::from_body(*kind, body)?),
+            IMPORTS => Self::Imports(frame::from_body(*kind, body)?),
+            ACK => Self::Ack(frame::from_body(*kind, body)?),
+            HEARTBEAT => Self::Heartbeat,
+            GOODBYE => Self::Goodbye(frame::from_body(*kind, body)?),
+            other => Self::Unknown(other),
+        })
+    }
+}
+
+fn control<T: Serialize>(kind: u8, message: &T) -> Result<Vec<u8>, FrameError> {
+    frame::encode(kind, &frame::to_body(kind, message)?, frame::MAX_CONTROL_FRAME)
+}

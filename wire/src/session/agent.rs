@@ -1,0 +1,169 @@
+//! The agent's side of a session.
+
+use robo_model::quantity::{Millis, UnixMillis};
+use robo_model::spec::{Assignment, Generation};
+
+use super::{HANDSHAKE, SessionError};
+use crate::frame::{Frame, FrameError};
+use crate::link::{
+    AcceptedGeneration, Ack, FromAgent, FromManager, Hello, ImportsChange, PROTOCOL, RefusedGeneration, Update, Welcome,
+};
+
+/// The agent's side: says hello, tells updates one at a time, keeps the link alive.
+#[derive(Debug)]
+pub struct AgentSession {
+    state: State,
+    last_heard: UnixMillis,
+    last_said: UnixMillis,
+}
+
+#[derive(Debug)]
+enum State {
+    /// Hello is sent.
+    Greeting,
+    /// Welcomed.
+    Up { heartbeat: Millis, updates: u64, under_way: Option<u64> },
+}
+
+/// What the agent has to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum AgentEffect {
+    /// Send these bytes on the control stream.
+    Send(Vec<u8>),
+    /// The link is up: tell all states, and all events after `events_stored`.
+    Up(Welcome),
+    /// A new assignment; answer with [`AgentSession::accepted`] or [`AgentSession::refused`].
+    Assign(Assignment),
+    /// The imports moved.
+    Imports(ImportsChange),
+    /// The update under way is on the manager's disk; the next may go.
+    Stored(Ack),
+}
+
+impl AgentSession {
+    /// Begins: the effect sends the hello.
+    ///
+    /// # Errors
+    /// When the hello cannot be encoded.
+    pub fn start(now: UnixMillis, hello: &Hello) -> Result<(Self, AgentEffect), SessionError> {
+        let session = Self { state: State::Greeting, last_heard: now, last_said: now };
+        Ok((session, AgentEffect::Send(FromAgent::Hello(hello.clone()).encode()?)))
+    }
+
+    /// Takes a frame from the manager.
+    ///
+    /// # Errors
+    /// Ends the session: say why and dial again.
+    pub fn frame(&mut self, now: UnixMillis, frame: &Frame) -> Result<Option<AgentEffect>, SessionError> {
+        self.last_heard = now;
+        let message = FromManager::decode(frame)?;
+        match (&mut self.state, message) {
+            (_, FromManager::Goodbye(g)) => Err(SessionError::Goodbye { reason: g.reason, final_: g.final_ }),
+            (_, FromManager::Unknown(_) | FromManager::Heartbeat) => Ok(None),
+            (State::Greeting, FromManager::Welcome(welcome)) => {
+                if welcome.protocol == 0 || welcome.protocol > PROTOCOL {
+                    return Err(SessionError::Version { theirs: welcome.protocol, ours: PROTOCOL });
+                }
+                self.state = State::Up { heartbeat: welcome.heartbeat, updates: 0, under_way: None };
+                Ok(Some(AgentEffect::Up(welcome)))
+            }
+            (State::Greeting, FromManager::Assign(_) | FromManager::Imports(_) | FromManager::Ack(_)) => {
+                Err(SessionError::OutOfTurn { what: "a message", when: "before its welcome" })
+            }
+            (State::Up { .. }, FromManager::Welcome(_)) => {
+                Err(SessionError::OutOfTurn { what: "a welcome", when: "for the second time" })
+            }
+            (State::Up { .. }, FromManager::Assign(assignment)) => Ok(Some(AgentEffect::Assign(assignment))),
+            (State::Up { .. }, FromManager::Imports(change)) => Ok(Some(AgentEffect::Imports(change))),
+            (State::Up { under_way, .. }, FromManager::Ack(ack)) => {
+                if *under_way != Some(ack.seq) {
+                    return Err(SessionError::OutOfTurn {
+                        what: "an acknowledgement",
+                        when: "for an update not under way",
+                    });
+                }
+                *under_way = None;
+                Ok(Some(AgentEffect::Stored(ack)))
+            }
+        }
+    }
+
+    /// True when an update may be sent now.
+    #[must_use]
+    pub const fn is_ready(&self) -> bool {
+        matches!(self.state, State::Up { under_way: None, .. })
+    }
+
+    /// Sends an update; only when [`AgentSession::is_ready`]. Its `seq` is set here.
+    ///
+    /// # Errors
+    /// When it is too large, or none may be sent now.
+    pub fn update(&mut self, now: UnixMillis, mut update: Update) -> Result<AgentEffect, SessionError> {
+        let State::Up { updates, under_way: under_way @ None, .. } = &mut self.state else {
+            return Err(SessionError::OutOfTurn { what: "(we) an update", when: "while none may be sent" });
+        };
+        update.seq = *updates + 1;
+        let bytes = FromAgent::Update(update).encode()?;
+        *updates += 1;
+        *under_way = Some(*updates);
+        self.last_said = now;
+        Ok(AgentEffect::Send(bytes))
+    }
+
+    /// Tells that an assignment is on disk.
+    ///
+    /// # Errors
+    /// Never in practice: the message is tiny.
+    pub fn accepted(&mut self, now: UnixMillis, generation: Generation) -> Result<AgentEffect, FrameError> {
+        self.last_said = now;
+        FromAgent::Accepted(AcceptedGeneration { generation }).encode().map(AgentEffect::Send)
+    }
+
+    /// Tells that an assignment cannot be taken.
+    ///
+    /// # Errors
+    /// When the reason is absurdly long.
+    pub fn refused(
+        &mut self,
+        now: UnixMillis,
+        generation: Generation,
+        reason: String,
+    ) -> Result<AgentEffect, FrameError> {
+        self.last_said = now;
+        FromAgent::Refused(RefusedGeneration { generation, reason }).encode().map(AgentEffect::Send)
+    }
+
+    /// Looks at the time: may send a heartbeat. Call it at [`AgentSession::wake_at`] at the latest.
+    ///
+    /// # Errors
+    /// When the manager was silent for too long.
+    pub fn tick(&mut self, now: UnixMillis) -> Result<Option<AgentEffect>, SessionError> {
+        let (limit, heartbeat) = match &self.state {
+            State::Greeting => (HANDSHAKE, None),
+            State::Up { heartbeat, .. } => (Millis(heartbeat.0.saturating_mul(2)), Some(*heartbeat)),
+        };
+        let silent = now.since(self.last_heard);
+        if silent >= limit {
+            return Err(SessionError::Silent(silent));
+        }
+        match heartbeat {
+            Some(every) if now.since(self.last_said) >= every => {
+                self.last_said = now;
+                Ok(Some(AgentEffect::Send(FromAgent::Heartbeat.encode()?)))
+            }
+            Some(_) | None => Ok(None),
+        }
+    }
+
+    /// When [`AgentSession::tick`] has something to do next.
+    #[must_use]
+    pub fn wake_at(&self) -> UnixMillis {
+        match &self.state {
+            State::Greeting => self.last_heard.plus(HANDSHAKE),
+            State::Up { heartbeat, .. } => {
+                let silence = self.last_heard.plus(Millis(heartbeat.0.saturating_mul(2)));
+                self.last_said.plus(*heartbeat).min(silence)
+            }
+        }
+    }
+}

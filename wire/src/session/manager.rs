@@ -1,0 +1,155 @@
+//! The manager's side of a session.
+
+use robo_model::name::{DeviceName, ProjectName};
+use robo_model::quantity::{Millis, UnixMillis};
+use robo_model::spec::{Assignment, Generation};
+
+use super::{HANDSHAKE, SessionError};
+use crate::frame::{Frame, MAX_CONTROL_FRAME, MAX_FRAME_BEFORE_WELCOME};
+use crate::link::{
+    Ack, FromAgent, FromManager, Goodbye, Hello, ImportsChange, PROTOCOL, RefusedGeneration, Update, Welcome,
+};
+
+/// The manager's side: welcomes, takes updates, tells assignments and imports.
+#[derive(Debug)]
+pub struct ManagerSession {
+    state: State,
+    heartbeat: Millis,
+    last_heard: UnixMillis,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum State {
+    /// The agent has to say hello.
+    AwaitHello,
+    /// Hello is there; the caller looks into its store and answers with `welcome`.
+    Greeted(u16),
+    /// Welcomed.
+    Up,
+}
+
+/// What the manager has to do.
+#[derive(Debug, PartialEq, Eq)]
+pub enum ManagerEffect {
+    /// The agent is there: look into the store, then call [`ManagerSession::welcome`].
+    Hello(Hello),
+    /// Store this, then send [`ManagerSession::ack`].
+    Update(Update),
+    /// The device has this assignment on its disk.
+    Accepted(Generation),
+    /// The device cannot take this assignment.
+    Refused(RefusedGeneration),
+    /// Send these bytes on the control stream.
+    Send(Vec<u8>),
+}
+
+impl ManagerSession {
+    /// Begins to wait for the hello.
+    #[must_use]
+    pub const fn new(now: UnixMillis, heartbeat: Millis) -> Self {
+        Self { state: State::AwaitHello, heartbeat, last_heard: now }
+    }
+
+    /// The bound for the next frame: small until the agent was welcomed.
+    #[must_use]
+    pub fn max_frame(&self) -> usize {
+        if self.state == State::Up { MAX_CONTROL_FRAME } else { MAX_FRAME_BEFORE_WELCOME }
+    }
+
+    /// Takes a frame from the agent.
+    ///
+    /// # Errors
+    /// Ends the session: close the link.
+    pub fn frame(&mut self, now: UnixMillis, frame: &Frame) -> Result<Option<ManagerEffect>, SessionError> {
+        self.last_heard = now;
+        let message = FromAgent::decode(frame)?;
+        match (&self.state, message) {
+            (State::AwaitHello, FromAgent::Hello(hello)) => {
+                if hello.protocol == 0 {
+                    return Err(SessionError::Version { theirs: hello.protocol, ours: PROTOCOL });
+                }
+                self.state = State::Greeted(hello.protocol.min(PROTOCOL));
+                Ok(Some(ManagerEffect::Hello(hello)))
+            }
+            (State::Greeted(_) | State::Up, FromAgent::Hello(_)) => {
+                Err(SessionError::OutOfTurn { what: "a hello", when: "for the second time" })
+            }
+            (_, FromAgent::Unknown(_)) => Ok(None),
+            (State::AwaitHello | State::Greeted(_), _) => {
+                Err(SessionError::OutOfTurn { what: "a message", when: "before its welcome" })
+            }
+            (State::Up, FromAgent::Update(update)) => Ok(Some(ManagerEffect::Update(update))),
+            (State::Up, FromAgent::Accepted(m)) => Ok(Some(ManagerEffect::Accepted(m.generation))),
+            (State::Up, FromAgent::Refused(m)) => Ok(Some(ManagerEffect::Refused(m))),
+            (State::Up, FromAgent::Heartbeat) => Ok(Some(ManagerEffect::Send(FromManager::Heartbeat.encode()?))),
+        }
+    }
+
+    /// Answers the hello.
+    ///
+    /// # Errors
+    /// When there was none, or the message cannot be encoded.
+    pub fn welcome(
+        &mut self,
+        name: DeviceName,
+        project: ProjectName,
+        manager_version: String,
+        events_stored: u64,
+    ) -> Result<ManagerEffect, SessionError> {
+        let State::Greeted(protocol) = self.state else {
+            return Err(SessionError::OutOfTurn { what: "(we) a welcome", when: "without a hello" });
+        };
+        self.state = State::Up;
+        let welcome = Welcome { protocol, manager_version, name, project, heartbeat: self.heartbeat, events_stored };
+        Ok(ManagerEffect::Send(FromManager::Welcome(welcome).encode()?))
+    }
+
+    /// Tells that an update is on disk.
+    ///
+    /// # Errors
+    /// Never in practice: the message is tiny.
+    pub fn ack(&self, seq: u64, events_stored: u64) -> Result<ManagerEffect, SessionError> {
+        Ok(ManagerEffect::Send(FromManager::Ack(Ack { seq, events_stored }).encode()?))
+    }
+
+    /// Tells an assignment.
+    ///
+    /// # Errors
+    /// When it is larger than a frame may be.
+    pub fn assign(&self, assignment: Assignment) -> Result<ManagerEffect, SessionError> {
+        Ok(ManagerEffect::Send(FromManager::Assign(assignment).encode()?))
+    }
+
+    /// Tells what other devices offer.
+    ///
+    /// # Errors
+    /// When it is larger than a frame may be.
+    pub fn imports(&self, change: ImportsChange) -> Result<ManagerEffect, SessionError> {
+        Ok(ManagerEffect::Send(FromManager::Imports(change).encode()?))
+    }
+
+    /// Ends the link.
+    ///
+    /// # Errors
+    /// When the reason is absurdly long.
+    pub fn goodbye(&self, reason: String, final_: bool) -> Result<ManagerEffect, SessionError> {
+        Ok(ManagerEffect::Send(FromManager::Goodbye(Goodbye { reason, final_ }).encode()?))
+    }
+
+    /// Looks at the time. Call it at [`ManagerSession::wake_at`] at the latest.
+    ///
+    /// # Errors
+    /// When the agent was silent for too long.
+    pub fn tick(&self, now: UnixMillis) -> Result<(), SessionError> {
+        if now >= self.wake_at() { Err(SessionError::Silent(now.since(self.last_heard))) } else { Ok(()) }
+    }
+
+    /// When the agent will have been silent for too long.
+    #[must_use]
+    pub fn wake_at(&self) -> UnixMillis {
+        match self.state {
+            State::AwaitHello | State::Greeted(_) => self.last_heard.plus(HANDSHAKE),
+            State::Up => self.last_heard.plus(Millis(self.heartbeat.0.saturating_mul(2))),
+        }
+    }
+}

@@ -1,0 +1,299 @@
+//! Exec and logs: each on a stream of its own.
+//!
+//! Between manager and agent the stream begins with an [`Open`] frame from the manager. Between client and manager
+//! it is the body of a request and of its answer; there each frame of the answer begins with the target's number
+//! (u32, big endian), and the first frame names the targets.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use robo_model::name::DeviceName;
+use robo_model::quantity::Millis;
+use robo_model::spec::InstanceKey;
+use serde::{Deserialize, Serialize};
+
+use crate::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
+
+/// The media type of framed bodies.
+pub const MEDIA_TYPE: &str = "application/vnd.robo.frames";
+
+/// Most bytes of data in one frame; leaves room for a header.
+pub const MAX_CHUNK: usize = 32 * 1024;
+
+/// Most targets of one exec: keeps the answer's table small.
+pub const MAX_TARGETS: usize = 20_000;
+
+/// What a stream is for; its first frame.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Open {
+    /// Runs a command.
+    Exec(Command),
+    /// Reads an instance's output.
+    Logs(LogsOpen),
+}
+
+/// A command to run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Command {
+    /// Program and arguments; no shell runs.
+    pub argv: Vec<String>,
+    /// Variables on top of a clean environment.
+    #[serde(default)]
+    pub env: BTreeMap<String, String>,
+    /// The working directory; the user's home where none is given.
+    #[serde(default)]
+    pub cwd: Option<String>,
+    /// How long it may run; no limit where none is given.
+    #[serde(default)]
+    pub timeout: Option<Millis>,
+    /// True when input follows.
+    #[serde(default)]
+    pub stdin: bool,
+}
+
+/// An instance's output.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LogsOpen {
+    /// Which instance.
+    pub key: InstanceKey,
+    /// How many of the last lines, at first.
+    pub lines: u32,
+    /// True to go on with what comes.
+    #[serde(default)]
+    pub follow: bool,
+}
+
+/// A client's request to run a command; the first frame of its body.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ExecRequest {
+    /// Where.
+    pub targets: Targets,
+    /// What.
+    pub command: Command,
+}
+
+/// Which devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Targets {
+    /// These; a name that no device has gets a verdict too.
+    Names(Vec<String>),
+    /// Those whose labels match.
+    Selector(String),
+    /// Every device of the project.
+    All,
+}
+
+/// The one terminal outcome of a job for one target.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "verdict", rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Verdict {
+    /// It exited with 0.
+    Ok,
+    /// It exited with another code, or by a signal (then 128 + its number, as shells have it).
+    Failed {
+        /// The code.
+        code: i32,
+    },
+    /// Its time was over; what was left of it was killed.
+    Timeout,
+    /// The device is not connected.
+    Offline,
+    /// It was not run: no such device, no such program, no such directory.
+    Refused {
+        /// Why.
+        reason: String,
+    },
+    /// The link or the manager went away in the middle.
+    Lost {
+        /// What is known.
+        reason: String,
+    },
+}
+
+impl fmt::Display for Verdict {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ok => f.write_str("ok"),
+            Self::Failed { code } => write!(f, "exit {code}"),
+            Self::Timeout => f.write_str("timed out"),
+            Self::Offline => f.write_str("offline"),
+            Self::Refused { reason } => write!(f, "refused: {reason}"),
+            Self::Lost { reason } => write!(f, "lost: {reason}"),
+        }
+    }
+}
+
+/// One frame of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum StreamFrame {
+    /// Input.
+    Stdin(Vec<u8>),
+    /// No more input.
+    StdinEnd,
+    /// Send this signal to the command's process group.
+    Signal(i32),
+    /// Output.
+    Stdout(Vec<u8>),
+    /// Error output.
+    Stderr(Vec<u8>),
+    /// The end; nothing follows.
+    Verdict(Verdict),
+    /// A frame of a newer version.
+    Unknown(u8),
+}
+
+const OPEN: u8 = 1;
+const STDIN: u8 = 2;
+const STDIN_END: u8 = 3;
+const SIGNAL: u8 = 4;
+const STDOUT: u8 = 5;
+const STDERR: u8 = 6;
+const VERDICT: u8 = 7;
+const REQUEST: u8 = 8;
+const TARGETS: u8 = 9;
+
+impl Open {
+    /// The frame's bytes.
+    ///
+    /// # Errors
+    /// When the command is too long for one frame.
+    pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
+        frame::encode(OPEN, &frame::to_body(OPEN, self)?, MAX_STREAM_FRAME)
+    }
+
+    /// Reads the first frame of a stream.
+    ///
+    /// # Errors
+    /// When it is none, or cannot be read.
+    pub fn decode(frame: &Frame) -> Result<Self, FrameError> {
+        expect(frame, OPEN)
+    }
+}
+
+impl ExecRequest {
+    /// The frame's bytes.
+    ///
+    /// # Errors
+    /// When command and targets are too long for one frame.
+    pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
+        frame::encode(REQUEST, &frame::to_body(REQUEST, self)?, frame::MAX_CONTROL_FRAME)
+    }
+
+    /// Reads the first frame of a request.
+    ///
+    /// # Errors
+    /// When it is none, or cannot be read.
+    pub fn decode(frame: &Frame) -> Result<Self, FrameError> {
+        expect(frame, REQUEST)
+    }
+}
+
+fn expect<T: serde::de::DeserializeOwned>(frame: &Frame, kind: u8) -> Result<T, FrameError> {
+    if frame.kind != kind {
+        return Err(FrameError::Body { kind: frame.kind, reason: format!("a frame of kind {kind} was expected") });
+    }
+    frame::from_body(frame.kind, &frame.body)
+}
+
+impl StreamFrame {
+    fn parts(&self) -> Result<(u8, Vec<u8>), FrameError> {
+        Ok(match self {
+            Self::Stdin(data) => (STDIN, data.clone()),
+            Self::StdinEnd => (STDIN_END, Vec::new()),
+            Self::Signal(number) => (SIGNAL, number.to_be_bytes().to_vec()),
+            Self::Stdout(data) => (STDOUT, data.clone()),
+            Self::Stderr(data) => (STDERR, data.clone()),
+            Self::Verdict(verdict) => (VERDICT, frame::to_body(VERDICT, verdict)?),
+            Self::Unknown(kind) => (*kind, Vec::new()),
+        })
+    }
+
+    /// The frame's bytes.
+    ///
+    /// # Errors
+    /// When it is longer than a stream frame may be.
+    pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
+        let (kind, body) = self.parts()?;
+        frame::encode(kind, &body, MAX_STREAM_FRAME)
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// When the body is not what the kind says.
+    pub fn decode(frame: Frame) -> Result<Self, FrameError> {
+        let Frame { kind, body } = frame;
+        Ok(match kind {
+            STDIN => Self::Stdin(body),
+            STDIN_END => Self::StdinEnd,
+            SIGNAL => Self::Signal(i32::from_be_bytes(
+                body.as_slice()
+                    .try_into()
+                    .map_err(|_| FrameError::Body { kind, reason: "a signal has four bytes".into() })?,
+            )),
+            STDOUT => Self::Stdout(body),
+            STDERR => Self::Stderr(body),
+            VERDICT => Self::Verdict(frame::from_body(kind, &body)?),
+            other => Self::Unknown(other),
+        })
+    }
+}
+
+/// One frame of the answer to a client.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Answer {
+    /// First, once: the targets; the frames after it name them by their place here.
+    Targets(Vec<DeviceTarget>),
+    /// Something from a target.
+    From(u32, StreamFrame),
+}
+
+/// A target's name: a device's, or what was asked for where there is no such device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DeviceTarget {
+    /// As asked for.
+    pub name: String,
+    /// The device; nothing where there is none.
+    #[serde(default)]
+    pub device: Option<DeviceName>,
+}
+
+impl Answer {
+    /// The frame's bytes.
+    ///
+    /// # Errors
+    /// When it is longer than its bound.
+    pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
+        match self {
+            Self::Targets(targets) => {
+                frame::encode(TARGETS, &frame::to_body(TARGETS, targets)?, frame::MAX_CONTROL_FRAME)
+            }
+            Self::From(target, inner) => {
+                let (kind, mut body) = inner.parts()?;
+                body.splice(0..0, target.to_be_bytes());
+                frame::encode(kind, &body, MAX_STREAM_FRAME)
+            }
+        }
+    }
+
+    /// Reads a frame.
+    ///
+    /// # Errors
+    /// When the body is not what the kind says.
+    pub fn decode(mut frame: Frame) -> Result<Self, FrameError> {
+        if frame.kind == TARGETS {
+            return Ok(Self::Targets(frame::from_body(frame.kind, &frame.body)?));
+        }
+        let Some(number) = frame.body.first_chunk::<4>().copied() else {
+            return Err(FrameError::Body { kind: frame.kind, reason: "the target's number is missing".into() });
+        };
+        frame.body.drain(..4);
+        Ok(Self::From(u32::from_be_bytes(number), StreamFrame::decode(frame)?))
+    }
+}
