@@ -12,6 +12,7 @@ import itertools
 import json
 import os
 import signal
+import socketserver
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -23,8 +24,13 @@ PASSED_ON = ("Content-Type", "Location", "Cache-Control")
 
 class Balancer(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
     backends = ()
     turn = itertools.count()
+
+    def server_bind(self):
+        # HTTPServer's own would look the address up in the DNS, which may take long where there is none.
+        socketserver.TCPServer.server_bind(self)
 
     def read_backends(self):
         """Takes the new list, or keeps the old one and says why."""
@@ -33,7 +39,7 @@ class Balancer(ThreadingHTTPServer):
                 given = json.load(file)["imports"].get("backend", [])
             backends = [(one["path"], one["variables"]["ip"], int(one["variables"]["port"])) for one in given]
         except (OSError, LookupError, ValueError) as error:
-            print(f"kept {len(self.backends)} backends: the context cannot be read: {error!r}")
+            print(f"kept the {len(self.backends)} backends it has: the context cannot be read: {error!r}")
             return
         self.backends = tuple(backends)
         print("backends:", ", ".join(f"{path} at {ip}:{port}" for path, ip, port in backends) or "none")
@@ -55,7 +61,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_GET(self):
         if self.path == "/healthz":
-            self.answer(200, [("Content-Type", "text/plain")], f"ok, {len(self.server.backends)} backends\n".encode())
+            self.answer(200, [("Content-Type", "text/plain")], f"ok, backends: {len(self.server.backends)}\n".encode())
         else:
             self.pass_on(b"")
 

@@ -22,6 +22,7 @@ import logging
 import logging.handlers
 import os
 import signal
+import socketserver
 import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -204,6 +205,11 @@ class Handler(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
+
+    def server_bind(self):
+        # HTTPServer's own would look the address up in the DNS, which may take long where there is none.
+        socketserver.TCPServer.server_bind(self)
 
     def handle_error(self, request, client_address):
         logging.exception("request of %s failed", client_address)
@@ -296,7 +302,10 @@ def stop():
     if lock(pidfile):
         print("the store does not run")
         return
-    pid = int(pidfile.read())
+    pid = pidfile.read().strip()
+    if not pid.isdecimal():
+        sys.exit("the store is just starting; try again in a moment")
+    pid = int(pid)
     os.kill(pid, signal.SIGTERM)
     signal.signal(signal.SIGALRM, lambda *_: os.kill(pid, signal.SIGKILL))
     signal.alarm(STOP_SECONDS)

@@ -16,6 +16,7 @@ import http.client
 import json
 import os
 import signal
+import socketserver
 import sys
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from urllib.parse import parse_qs, urlsplit
@@ -179,6 +180,11 @@ class Handler(BaseHTTPRequestHandler):
 
 class Server(ThreadingHTTPServer):
     daemon_threads = True
+    request_queue_size = 128
+
+    def server_bind(self):
+        # HTTPServer's own would look the address up in the DNS, which may take long where there is none.
+        socketserver.TCPServer.server_bind(self)
 
     def handle_error(self, request, client_address):
         print(f"request of {client_address[0]} failed: {sys.exc_info()[1]!r}")
