@@ -212,7 +212,7 @@ class Server(ThreadingHTTPServer):
         socketserver.TCPServer.server_bind(self)
 
     def handle_error(self, request, client_address):
-        logging.exception("request of %s failed", client_address)
+        logging.info("request of %s failed: %r", client_address[0], sys.exc_info()[1])
 
 
 def init(products):
