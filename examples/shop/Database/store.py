@@ -69,15 +69,23 @@ class Store:
 
     def compact(self):
         write_journal(self.keys)
-        self.journal = open(JOURNAL, "ab")
+        self.journal = open(JOURNAL, "ab", buffering=0)
         self.lines = len(self.keys)
 
     def write(self, *changes):
         """Keeps `(key, value)` pairs together; they are on the disk when this returns."""
         text = "".join(json.dumps(change) + "\n" for change in changes)
-        self.journal.write(text.encode())
-        self.journal.flush()
-        os.fsync(self.journal.fileno())
+        whole = self.journal.tell()
+        try:
+            data = text.encode()
+            if self.journal.write(data) != len(data):
+                raise OSError("the disk took only a part of the write")
+            os.fsync(self.journal.fileno())
+        except OSError:
+            # Half a line must not stay before the next one. The client gets no answer: nothing was kept.
+            self.journal.truncate(whole)
+            self.journal.seek(whole)
+            raise
         for key, value in changes:
             self.keep(key, value)
         self.lines += len(changes)
