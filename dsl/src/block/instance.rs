@@ -1,0 +1,142 @@
+//! Instances.
+
+use std::collections::BTreeMap;
+
+use robo_model::name::{InstanceName, NameError};
+
+use super::extension::unquoted;
+use super::lists::items;
+use super::raw::{RawBlock, RawProperty};
+use super::{Checker, InstanceDecl, Override};
+use crate::code::Code;
+use crate::diagnostic::Diagnostic;
+use crate::source::Spanned;
+use crate::syntax::short;
+
+/// `instance of NAME { … }`. Nothing when its component or its own name cannot be read.
+pub(super) fn instance(checker: &mut Checker<'_>, block: &RawBlock<'_>, parent: Option<usize>) -> Option<InstanceDecl> {
+    let component = checker.defined_name(block, Code::EmptyComponentName);
+    let (mut name, mut named, mut count) = (None, false, None);
+    let (mut channels, mut data, mut overrides) = (Vec::new(), BTreeMap::new(), Vec::new());
+    let mut runtime_data = None;
+    for property in &block.properties {
+        let value = property.value.as_str();
+        match property.name.as_str() {
+            "name" => {
+                named = true;
+                name = name.or(instance_name(checker, property));
+            }
+            "count" => count = count.or(self::count(checker, property)),
+            "channels" if checker.has_value(property) => {
+                channels.extend(items(&property.value).map(|(item, _)| item.to_owned()));
+            }
+            "instance-data" if checker.has_value(property) => runtime_data = runtime_data.or(Some(value)),
+            // The manager knows the state of what runs; a file cannot.
+            "channels" | "instance-data" | "instance-state" => {}
+            key => match data_key(key) {
+                Some(key) => {
+                    data.insert(key.to_owned(), value.to_owned());
+                }
+                None => overrides.extend(variable(checker, property)),
+            },
+        }
+    }
+    for entry in runtime_data.iter().flat_map(|text| text.split(',')) {
+        let (key, value) = entry.split_once('=').filter(|(key, _)| !key.is_empty()).unwrap_or((entry, ""));
+        data.entry(key.trim().to_owned()).or_insert_with(|| value.trim().to_owned());
+    }
+    if !named && !block.headless {
+        let found = Diagnostic::new(
+            Code::MissingInstanceName,
+            checker.place(block.name.whole()),
+            format!("this instance of `{}` has no name", block.name.as_str()),
+        )
+        .label("`name` is missing in this block")
+        .help("write `name: the-name;` in the block");
+        checker.push(found);
+    }
+    let (Some(component), Some(name)) = (component, name) else {
+        checker.sink.incomplete = true;
+        return None;
+    };
+    Some(InstanceDecl { component, name, parent, count, channels, data, overrides })
+}
+
+fn instance_name(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Option<Spanned<InstanceName>> {
+    if !checker.has_value(property) {
+        return None;
+    }
+    // The blank before `;` belongs to the name, as in the original.
+    let text = property.value.as_str();
+    let span = property.value.whole();
+    let found = match InstanceName::new(text) {
+        Ok(name) => return Some(checker.spanned(name, span)),
+        Err(NameError::TooLong { .. }) => checker.too_long(text, span),
+        Err(_) if text.contains("{device}") => {
+            let message = "`{device}` in an instance's name is not available in this version of robo";
+            Diagnostic::new(Code::NotAvailable, checker.place(span), message)
+                .label("not available yet")
+                .help(format!("write `{}`", text.replace("{device}", "").trim_matches(['-', '_', '.', ' '])))
+        }
+        Err(_) => {
+            let message = format!("`{}` is not an instance's name", short(text));
+            Diagnostic::new(Code::InvalidInstanceName, checker.place(span), message)
+                .label("letters, digits, `_`, `-`, `.` and blanks, starting with a letter or `_`")
+                .help(super::name_help(text))
+        }
+    };
+    checker.push(found);
+    None
+}
+
+fn count(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Option<Spanned<u32>> {
+    if !checker.has_value(property) {
+        return None;
+    }
+    let text = property.value.as_str();
+    let span = property.value.whole();
+    // Java's `parseInt`: a sign may stand before the digits, a blank may not follow them.
+    match text.parse::<i32>().ok().and_then(|number| u32::try_from(number).ok()).filter(|number| *number > 0) {
+        Some(1) => {
+            let found = Diagnostic::new(Code::UselessInstanceCount, checker.place(span), "`count: 1` has no effect")
+                .label("one is what there is anyway")
+                .help("leave the line out");
+            checker.push(found);
+            None
+        }
+        Some(number) => Some(checker.spanned(number, span)),
+        None => {
+            let trimmed = text.trim();
+            let help = if trimmed != text && trimmed.parse::<u32>().is_ok() {
+                format!("write `count: {trimmed};` without a blank before `;`")
+            } else {
+                "write a whole number from 2".to_owned()
+            };
+            let message = format!("`{}` is not a count", short(text));
+            let found = Diagnostic::new(Code::InvalidInstanceCount, checker.place(span), message)
+                .label("not a number from 1")
+                .help(help);
+            checker.push(found);
+            None
+        }
+    }
+}
+
+/// The key after `data.`, in any case.
+fn data_key(name: &str) -> Option<&str> {
+    name.get(..5).filter(|start| start.eq_ignore_ascii_case("data.")).and_then(|_| name.get(5..))
+}
+
+/// Anything else overrides an exported variable. Quotes around the value are removed.
+fn variable(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Option<Override> {
+    let value = property.value.as_str();
+    let trimmed = value.trim_matches(|c| c <= ' ');
+    let inside = unquoted(trimmed);
+    let value = if inside.len() == trimmed.len() { value } else { inside };
+    let span = property.value.span_of(value);
+    if !checker.fits(value, span) {
+        return None;
+    }
+    let key = checker.spanned(property.name.as_str().to_owned(), property.name.whole());
+    Some(Override { key, value: checker.spanned(value.to_owned(), span) })
+}

@@ -1,0 +1,19 @@
+//! The graph and the instances as a whole: what cannot work although every name is known.
+
+mod application;
+mod components;
+mod graph;
+mod instances;
+mod template;
+
+pub(crate) use application::{head, is_version};
+
+use crate::convert::{Graph, Node};
+use crate::diagnostic::Sink;
+
+/// All checks of the whole.
+pub(crate) fn check(model: &Graph, nodes: &[Node], sink: &mut Sink) {
+    graph::check(model, sink);
+    instances::check(model, nodes, sink);
+    template::check(model, nodes, sink);
+}

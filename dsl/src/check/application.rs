@@ -1,0 +1,197 @@
+//! What an application block or a descriptor says of the application itself.
+
+use std::collections::{BTreeMap, HashMap};
+
+use robo_model::graph::Application;
+use robo_model::name::{ApplicationName, ComponentName, Variable, VariableName, is_id};
+
+use crate::block::{AliasDecl, ApplicationDecl};
+use crate::code::Code;
+use crate::convert::Graph;
+use crate::diagnostic::{Diagnostic, Sink};
+use crate::source::{Place, Spanned};
+use crate::suggest::did_you_mean;
+use crate::syntax::short;
+
+/// An application without components and instances.
+pub(crate) type Head = Application;
+
+/// Checks the block. `default_name` is for an application that has none.
+pub(crate) fn head(decl: Option<&ApplicationDecl>, default_name: &str, graph: &Graph, sink: &mut Sink) -> Head {
+    let mut head = Application {
+        name: valid_name(default_name),
+        version: None,
+        description: None,
+        tags: Vec::new(),
+        exports_prefix: None,
+        exports: BTreeMap::new(),
+        components: BTreeMap::new(),
+        instances: BTreeMap::new(),
+    };
+    let Some(decl) = decl else { return head };
+    match ApplicationName::new(&decl.name.value) {
+        Ok(name) => head.name = name,
+        Err(error) => sink.push(
+            Diagnostic::new(Code::InvalidApplicationName, decl.name.place, error.to_string())
+                .label("not an application's name")
+                .help(format!("write `{}`", valid_name(&decl.name.value))),
+        ),
+    }
+    if let Some(version) = &decl.version {
+        check_version(version, sink);
+        head.version = Some(version.value.clone());
+    }
+    head.description.clone_from(&decl.description);
+    head.tags.clone_from(&decl.tags);
+    head.exports_prefix = decl.exports_prefix.as_ref().and_then(|prefix| exports_prefix(prefix, sink));
+    head.exports = exports(decl, graph, sink);
+    head
+}
+
+fn check_version(version: &Spanned<String>, sink: &mut Sink) {
+    if !is_version(&version.value) {
+        sink.push(
+            Diagnostic::new(
+                Code::InvalidApplicationVersion,
+                version.place,
+                format!("`{}` is not a version", short(&version.value)),
+            )
+            .label("at least two numbers with a dot between them are needed")
+            .help("write it as in `1.0`, `1.4.2` or `2.0-beta`"),
+        );
+    }
+}
+
+/// `major.minor[.patch][(. or -)qualifier]`
+pub(crate) fn is_version(text: &str) -> bool {
+    let digits = |text: &str| text.bytes().take_while(u8::is_ascii_digit).count();
+    let Some((major, rest)) = text.split_once('.') else { return false };
+    let minor = digits(rest);
+    if major.is_empty() || digits(major) != major.len() || minor == 0 {
+        return false;
+    }
+    let rest = rest.get(minor..).unwrap_or_default();
+    rest.is_empty() || (rest.len() > 1 && rest.starts_with(['.', '-']))
+}
+
+fn exports_prefix(prefix: &Spanned<String>, sink: &mut Sink) -> Option<ComponentName> {
+    let name = ComponentName::new(&prefix.value);
+    if let Err(error) = &name {
+        sink.push(
+            Diagnostic::new(Code::InvalidExportsPrefix, prefix.place, error.to_string())
+                .label("not a prefix")
+                .help("write a name without blanks, as in `exports-prefix: Warehouse;`"),
+        );
+    }
+    name.ok()
+}
+
+fn exports(decl: &ApplicationDecl, graph: &Graph, sink: &mut Sink) -> BTreeMap<Variable, VariableName> {
+    let mut out = BTreeMap::new();
+    let Some(first) = decl.exports.first() else { return out };
+    if decl.exports_prefix.is_none() {
+        sink.push(
+            Diagnostic::new(
+                Code::MissingExportsPrefix,
+                first.variable.place,
+                "the application exports without a prefix",
+            )
+            .label("under which prefix do others import it?")
+            .help("write `exports-prefix: Name;`"),
+        );
+    }
+    let mut aliases: HashMap<&str, Place> = HashMap::new();
+    for export in &decl.exports {
+        if let Some(first) = aliases.get(export.alias.value.as_str()) {
+            let message = format!("two external exports are called `{}`", export.alias.value);
+            sink.push(
+                Diagnostic::new(Code::DuplicateExternalExport, export.alias.place, message)
+                    .label("used again")
+                    .help("choose another name")
+                    .related(*first, "first used here"),
+            );
+        } else {
+            aliases.insert(&export.alias.value, export.alias.place);
+        }
+        if let Some((variable, alias)) = external(export, graph, sink) {
+            out.insert(variable, alias);
+        }
+    }
+    out
+}
+
+fn external(export: &AliasDecl, graph: &Graph, sink: &mut Sink) -> Option<(Variable, VariableName)> {
+    let invalid = |name: &Spanned<String>, help: &str| {
+        Diagnostic::new(
+            Code::InvalidVariableName,
+            name.place,
+            format!("`{}` is not a variable's name", short(&name.value)),
+        )
+        .label("letters, digits, `_`, `-` and `.`, starting with a letter or `_`")
+        .help(help)
+    };
+    let alias = VariableName::new(&export.alias.value);
+    if alias.is_err() {
+        sink.push(invalid(&export.alias, "write a name as in `db-ip`"));
+    }
+    let Ok(variable) = Variable::parse(&export.variable.value) else {
+        sink.push(invalid(&export.variable, "write it as in `Db.ip`"));
+        return None;
+    };
+    let known = graph.component_ids().any(|id| graph.component(id).exports.contains_key(&variable));
+    if !known && !sink.is_full() {
+        let all: Vec<String> =
+            graph.component_ids().flat_map(|id| graph.component(id).exports.keys().map(ToString::to_string)).collect();
+        let help = did_you_mean(&export.variable.value, all.iter().map(String::as_str), || {
+            "export it in a component first".to_owned()
+        });
+        sink.push(
+            Diagnostic::new(
+                Code::InvalidExternalExport,
+                export.variable.place,
+                format!("no component exports `{variable}`"),
+            )
+            .label("nobody exports this")
+            .help(help),
+        );
+    }
+    alias.ok().map(|alias| (variable, alias))
+}
+
+/// A name for an application that has none: what cannot stand in a name becomes `-`.
+fn valid_name(text: &str) -> ApplicationName {
+    let mut name: String = text
+        .chars()
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.' | ' ' | '(' | ')') { c } else { '-' })
+        .take(robo_model::limits::MAX_NAME_BYTES - 1)
+        .collect();
+    if !name.get(..1).is_some_and(is_id) {
+        name.insert(0, '_');
+    }
+    ApplicationName::new(&name).unwrap_or_else(|_| FALLBACK.clone())
+}
+
+/// What no text leads to: the name above is always valid.
+static FALLBACK: std::sync::LazyLock<ApplicationName> = std::sync::LazyLock::new(|| valid_name("application"));
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_have_two_numbers() {
+        for good in ["1.0", "1.0.2", "1.0-SNAPSHOT", "1.2.3.final", "10.20"] {
+            assert!(is_version(good), "{good}");
+        }
+        for bad in ["", "1", "1.", "x", "1.x", ".1", "snapshot", "1.0x", "1.0-"] {
+            assert!(!is_version(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn any_text_becomes_a_name() {
+        for (text, name) in [("shop", "shop"), ("my@app", "my-app"), ("8bit", "_8bit"), ("", "_"), ("é", "_-")] {
+            assert_eq!(valid_name(text).as_str(), name);
+        }
+    }
+}

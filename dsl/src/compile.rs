@@ -1,0 +1,144 @@
+//! From files to an application: which stage runs when, and on what.
+//!
+//! Lines, blocks and names are checked in every file, whatever was wrong before. The whole is checked
+//! only when all of that is right: a graph with holes would give false alarms.
+
+use std::collections::BTreeMap;
+
+use robo_model::graph::Application;
+
+use crate::block::ApplicationDecl;
+use crate::check;
+use crate::code::Code;
+use crate::convert::{self, Files, Kind, Model};
+use crate::descriptor;
+use crate::diagnostic::{Diagnostic, Sink};
+use crate::source::{FileId, Loader, Place, SourceFile, Span};
+
+/// What a compilation gives.
+#[derive(Debug)]
+pub struct Compiled {
+    /// Nothing when any diagnostic is an error.
+    pub application: Option<Application>,
+    /// All mistakes of all files, each once, in reading order.
+    pub diagnostics: Vec<Diagnostic>,
+    /// Every file that was read, in order; a [`FileId`] counts them. Compiling exactly these again gives the same.
+    pub sources: Vec<SourceFile>,
+}
+
+/// What the caller knows and the files do not say.
+#[derive(Debug, Clone, Default)]
+pub struct CompileOptions {
+    /// The application's name when no application block gives one; the entry's file name without its ending
+    /// where this is nothing. What cannot stand in a name becomes `-`.
+    pub default_name: Option<String>,
+    /// Replaces `${key}` in a project folder's descriptor before it is read, as Maven does.
+    /// The descriptor in [`Compiled::sources`] is the one after that.
+    pub properties: BTreeMap<String, String>,
+}
+
+/// Compiles one entry file in robo's form, with what it imports. `entry` is relative to its own folder.
+pub fn compile_file(entry: &str, loader: &mut dyn Loader) -> Compiled {
+    compile_file_with(entry, &CompileOptions::default(), loader)
+}
+
+/// [`compile_file`] with options.
+pub fn compile_file_with(entry: &str, options: &CompileOptions, loader: &mut dyn Loader) -> Compiled {
+    let mut sink = Sink::default();
+    let mut files = Files::new(loader);
+    let mut model = Model::default();
+    if let Err(reason) = files.read("", entry, Kind::Any, &mut model, &mut sink) {
+        let file = files.add(entry, String::new());
+        let place = Place { file, span: Span::default() };
+        sink.push(Diagnostic::new(Code::IoError, place, format!("`{entry}` cannot be read: {reason}")));
+    }
+    let stem = entry.rsplit('/').next().unwrap_or(entry);
+    let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
+    let default_name = options.default_name.as_deref().unwrap_or(stem);
+    let applications = std::mem::take(&mut model.applications);
+    one_application(&applications, &mut sink);
+    finish(model, applications.first(), default_name, files.sources, sink)
+}
+
+/// Compiles a Roboconf project folder: `descriptor/application.properties`, `graph/`, `instances/`.
+/// Paths given to the loader start with these folders.
+pub fn compile_project(loader: &mut dyn Loader) -> Compiled {
+    compile_project_with(&CompileOptions::default(), loader)
+}
+
+/// [`compile_project`] with options.
+pub fn compile_project_with(options: &CompileOptions, loader: &mut dyn Loader) -> Compiled {
+    let mut sink = Sink::default();
+    let mut files = Files::new(loader);
+    let mut model = Model::default();
+    let Some(descriptor) = descriptor::read(&mut files, &options.properties, &mut sink) else {
+        return finish(model, None, "application", files.sources, sink);
+    };
+    if let Some(entry) = &descriptor.graph
+        && let Err(reason) = files.read("graph/", &entry.value, Kind::Graph, &mut model, &mut sink)
+    {
+        sink.incomplete = true;
+        let folder = files.has_folder("graph");
+        let code = if folder { Code::MissingGraphEntry } else { Code::NoGraphFolder };
+        let message = format!("the graph's entry point `graph/{}` cannot be read: {reason}", entry.value);
+        sink.push(
+            Diagnostic::new(code, entry.place, message)
+                .label("named here")
+                .help("`graph-entry-point` names a file in `graph/`"),
+        );
+    }
+    if let Some(entry) = &descriptor.instances {
+        let read = files.read("instances/", &entry.value, Kind::Instances, &mut model, &mut sink);
+        // Without the folder nothing happens, as in the original: the instances are made later.
+        if let Some(reason) = read.err().filter(|_| files.has_folder("instances")) {
+            let message = format!("the instances' entry point `instances/{}` cannot be read: {reason}", entry.value);
+            sink.push(
+                Diagnostic::new(Code::MissingInstanceEntry, entry.place, message)
+                    .label("named here")
+                    .help("`instance-entry-point` names a file in `instances/`"),
+            );
+        }
+    }
+    finish(model, Some(&descriptor.application), "application", files.sources, sink)
+}
+
+/// The mistakes of one text's lines and blocks alone, without looking up names: for editors, as one types.
+#[must_use]
+pub fn syntax_errors(text: &str) -> Vec<Diagnostic> {
+    let mut sink = Sink::default();
+    crate::syntax::parse(text, FileId(0), &mut sink);
+    sink.finish()
+}
+
+fn one_application(applications: &[ApplicationDecl], sink: &mut Sink) {
+    let Some((first, others)) = applications.split_first() else { return };
+    for other in others {
+        sink.push(
+            Diagnostic::new(Code::DuplicateApplication, other.name.place, "there is a second application block")
+                .label("a second one")
+                .help("an application has one block, in the file that is applied")
+                .related(first.name.place, "the first one"),
+        );
+    }
+}
+
+fn finish(
+    model: Model,
+    application: Option<&ApplicationDecl>,
+    default_name: &str,
+    sources: Vec<SourceFile>,
+    mut sink: Sink,
+) -> Compiled {
+    let graph = convert::graph(model.components, model.facets, &mut sink);
+    let nodes = convert::instances(model.instances, &graph, &mut sink);
+    let mut done = None;
+    if sink.errors() == 0 {
+        check::check(&graph, &nodes, &mut sink);
+        let head = check::head(application, default_name, &graph, &mut sink);
+        if sink.errors() == 0 {
+            done = Some(convert::assemble(head, &graph, &nodes, &mut sink));
+        }
+    }
+    let application = done.filter(|_| sink.errors() == 0);
+    Compiled { application, diagnostics: sink.finish(), sources }
+}

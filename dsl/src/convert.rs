@@ -1,0 +1,14 @@
+//! Blocks of all files to a graph and instances: names are looked up, inheritance is applied.
+
+mod assemble;
+mod exports;
+mod graph;
+mod inherit;
+mod instances;
+mod load;
+
+pub(crate) use assemble::assemble;
+pub(crate) use exports::ExportSource;
+pub(crate) use graph::{ChildRef, ComponentId, FacetId, Graph, graph};
+pub(crate) use instances::{Node, instances};
+pub(crate) use load::{Files, Kind, Model};

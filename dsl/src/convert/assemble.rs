@@ -1,0 +1,199 @@
+//! The finished application: components with what they inherit, instances with their copies.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use robo_model::graph::{Application, Component, ExportValue, Installer, Instance, Process, Settings};
+use robo_model::limits::MAX_INSTANCES;
+use robo_model::name::{ComponentName, InstanceName, InstancePath};
+
+use super::graph::{ComponentId, Graph};
+use super::instances::{Node, value_of};
+use crate::code::Code;
+use crate::diagnostic::{Diagnostic, Sink};
+
+/// Puts the application together. `head` has its name and what its block or descriptor says.
+pub(crate) fn assemble(head: Application, graph: &Graph, nodes: &[Node], sink: &mut Sink) -> Application {
+    let components =
+        graph.component_ids().map(|id| (graph.component(id).decl.name.value.clone(), component(graph, id))).collect();
+    Application { components, instances: expand(graph, nodes, sink), ..head }
+}
+
+fn component(graph: &Graph, id: ComponentId) -> Component {
+    let source = graph.component(id);
+    let name = |id: &ComponentId| graph.component(*id).decl.name.value.clone();
+    Component {
+        name: name(&id),
+        annotation: source.decl.annotation.clone(),
+        lineage: source.lineage.iter().map(name).collect(),
+        facets: source.all_facets.iter().map(|facet| graph.facet(*facet).decl.name.value.clone()).collect(),
+        installer: installer(graph, id),
+        children: source.all_children.iter().map(name).collect::<BTreeSet<ComponentName>>(),
+        exports: source
+            .exports
+            .iter()
+            .map(|(variable, export)| (variable.clone(), value_of(graph, id, variable, &export.source)))
+            .collect(),
+        imports: source.imports.iter().map(|import| import.import.clone()).collect(),
+        settings: settings(graph, id),
+    }
+}
+
+fn installer(graph: &Graph, id: ComponentId) -> Installer {
+    let name = graph.installer(id).map_or("", |installer| installer.value.as_str());
+    match name {
+        name if name.eq_ignore_ascii_case("target") => Installer::Target,
+        "script" => Installer::Script,
+        "process" => Installer::Process(process(graph, id)),
+        "logger" => Installer::Logger,
+        other => Installer::Other { name: other.to_owned() },
+    }
+}
+
+/// The nearest command and policy; environments add up, the nearest wins.
+fn process(graph: &Graph, id: ComponentId) -> Process {
+    let mut env = BTreeMap::new();
+    for above in graph.component(id).lineage.iter().rev() {
+        let own = &graph.component(*above).decl.extras.env;
+        env.extend(own.iter().map(|(key, value)| (key.clone(), value.value.clone())));
+    }
+    let run = graph.nearest(id, |decl| decl.extras.run.as_ref());
+    let restart = graph.nearest(id, |decl| decl.extras.restart.as_ref());
+    Process {
+        run: run.map(|run| run.value.clone()).unwrap_or_default(),
+        restart: restart.map(|restart| restart.value).unwrap_or_default(),
+        env,
+    }
+}
+
+fn settings(graph: &Graph, id: ComponentId) -> Settings {
+    Settings {
+        user: graph.nearest(id, |decl| decl.extras.user.as_ref()).map(|user| user.value.clone()),
+        deploy_timeout: graph.nearest(id, |decl| decl.extras.deploy_timeout),
+        start_timeout: graph.nearest(id, |decl| decl.extras.start_timeout),
+        stop_timeout: graph.nearest(id, |decl| decl.extras.stop_timeout),
+        check: graph.nearest(id, |decl| decl.extras.check.as_ref()).map(|check| check.value.clone()),
+    }
+}
+
+/// One copy of a declared instance.
+struct Copy<'n> {
+    node: usize,
+    path: InstancePath,
+    /// Copies after the first one, and what stands in them, have no data, as in the original.
+    first: bool,
+    /// The address that the root's data gives, if it is the first copy.
+    address: Option<&'n str>,
+}
+
+fn expand(graph: &Graph, nodes: &[Node], sink: &mut Sink) -> BTreeMap<InstancePath, Instance> {
+    let mut instances = BTreeMap::new();
+    if !few_enough(nodes, sink) {
+        return instances;
+    }
+    let mut children: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
+    for (i, node) in nodes.iter().enumerate() {
+        children.entry(node.parent).or_default().push(i);
+    }
+    let none = Vec::new();
+    let mut queue: Vec<Copy<'_>> = Vec::new();
+    for node in children.get(&None).unwrap_or(&none) {
+        queue.extend(copies(nodes, *node, None, sink));
+    }
+    while let Some(copy) = queue.pop() {
+        let Some(node) = nodes.get(copy.node) else { continue };
+        for child in children.get(&Some(copy.node)).unwrap_or(&none) {
+            queue.extend(copies(nodes, *child, Some(&copy), sink));
+        }
+        let instance = instance(graph, node, &copy);
+        if instances.insert(copy.path.clone(), instance).is_some() {
+            conflict(node, &copy.path, sink);
+        }
+    }
+    instances
+}
+
+fn copies<'n>(nodes: &'n [Node], id: usize, above: Option<&Copy<'n>>, sink: &mut Sink) -> Vec<Copy<'n>> {
+    let Some(node) = nodes.get(id) else { return Vec::new() };
+    let count = node.decl.count.as_ref().map_or(1, |count| count.value);
+    let width = count.to_string().len();
+    let mut out = Vec::new();
+    for number in 1..=count {
+        let plain = &node.decl.name.value;
+        let name = if count == 1 {
+            plain.clone()
+        } else {
+            match InstanceName::new(format!("{plain}{number:0width$}")) {
+                Ok(name) => name,
+                Err(error) => {
+                    sink.push(
+                        Diagnostic::new(Code::NameTooLong, node.name().place, error.to_string())
+                            .label("with the number of the copy"),
+                    );
+                    return out;
+                }
+            }
+        };
+        let first = number == 1 && above.is_none_or(|above| above.first);
+        let address = match above {
+            Some(above) => above.address,
+            None => node.decl.data.get("ip.address").map(String::as_str).filter(|_| first),
+        };
+        let path = above.map_or_else(|| InstancePath::root(&name), |above| above.path.child(&name));
+        out.push(Copy { node: id, path, first, address });
+    }
+    out
+}
+
+fn instance(graph: &Graph, node: &Node, copy: &Copy<'_>) -> Instance {
+    let mut exports = node.exports.clone();
+    if let Some(address) = copy.address {
+        for (variable, value) in &mut exports {
+            if variable.local.as_str().eq_ignore_ascii_case("ip") {
+                *value = ExportValue::Text(address.to_owned());
+            }
+        }
+    }
+    Instance {
+        path: copy.path.clone(),
+        component: graph.component(node.component).decl.name.value.clone(),
+        exports,
+        data: if copy.first { node.decl.data.clone() } else { BTreeMap::new() },
+        channels: node.decl.channels.clone(),
+        binding: node.binding.clone(),
+    }
+}
+
+fn few_enough(nodes: &[Node], sink: &mut Sink) -> bool {
+    let mut sizes: Vec<usize> = Vec::with_capacity(nodes.len());
+    let mut total = 0_usize;
+    for node in nodes {
+        let count = node.decl.count.as_ref().map_or(1, |count| usize::try_from(count.value).unwrap_or(usize::MAX));
+        let above = node.parent.and_then(|parent| sizes.get(parent).copied()).unwrap_or(1);
+        let size = count.saturating_mul(above);
+        sizes.push(size);
+        total = total.saturating_add(size);
+        if total > MAX_INSTANCES {
+            let place = node.decl.count.as_ref().map_or(node.name().place, |count| count.place);
+            let message = format!("the application has more than {MAX_INSTANCES} instances");
+            sink.push(
+                Diagnostic::new(Code::TooManyInstances, place, message)
+                    .label("here it becomes too many")
+                    .help("lower the `count` here or above, or split the application"),
+            );
+            return false;
+        }
+    }
+    true
+}
+
+fn conflict(node: &Node, path: &InstancePath, sink: &mut Sink) {
+    sink.push(
+        Diagnostic::new(
+            Code::ConflictingInferredInstance,
+            node.name().place,
+            format!("`count` makes a second instance `{path}`"),
+        )
+        .label("meets another instance of this name")
+        .help("choose a name that no copy gets: copies are the name and a number"),
+    );
+}

@@ -1,0 +1,144 @@
+//! What components inherit: lineage, facets, children, imports, exports.
+//!
+//! Everything here walks with visited sets, so circles end; the checks report them later.
+
+use std::collections::{BTreeSet, HashSet};
+
+use super::exports;
+use super::graph::{ChildRef, ComponentId, FacetId, Graph};
+use crate::block::ImportDecl;
+use crate::code::Code;
+use crate::diagnostic::{Diagnostic, Sink};
+
+/// Deepest inheritance. Real graphs have three or four levels; every level repeats all that is above it.
+const MAX_LINEAGE: usize = 100;
+
+/// Most relations that inheritance may multiply to in one graph: parents and children, and exported
+/// variables. A graph of 10,000 components has some 100,000.
+const MAX_RELATIONS: usize = 4_000_000;
+
+/// Fills in all that components inherit.
+pub(super) fn apply(graph: &mut Graph, sink: &mut Sink) {
+    lineages(graph, sink);
+    for id in graph.component_ids() {
+        graph.component_mut(id).all_facets = all_facets(graph, id);
+    }
+    let mut budget = MAX_RELATIONS;
+    if !children(graph, &mut budget) || !exports::apply(graph, &mut budget) {
+        let at = graph.component_ids().next().map(|id| graph.component(id).decl.name.place).unwrap_or_default();
+        let message = format!("inheritance multiplies the graph to more than {MAX_RELATIONS} relations");
+        sink.push(
+            Diagnostic::new(Code::GraphTooLarge, at, message)
+                .label("in the graph that begins here")
+                .help("split the graph, or use fewer facets with many members"),
+        );
+    }
+    for id in graph.component_ids() {
+        graph.component_mut(id).imports = imports(graph, id);
+    }
+}
+
+fn lineages(graph: &mut Graph, sink: &mut Sink) {
+    let mut reported = false;
+    for id in graph.component_ids() {
+        let mut lineage = vec![id];
+        let mut seen = HashSet::from([id]);
+        let mut next = graph.component(id).extends;
+        while let Some(above) = next.filter(|above| seen.insert(*above)) {
+            lineage.push(above);
+            next = graph.component(above).extends;
+            if lineage.len() > MAX_LINEAGE {
+                if !reported {
+                    reported = true;
+                    sink.push(too_deep(graph, id));
+                }
+                break;
+            }
+        }
+        let component = graph.component_mut(id);
+        component.in_circle = next == Some(id);
+        component.lineage = lineage;
+    }
+}
+
+fn too_deep(graph: &Graph, id: ComponentId) -> Diagnostic {
+    let name = &graph.component(id).decl.name;
+    let message = format!("`{}` extends more than {MAX_LINEAGE} components", name.value);
+    Diagnostic::new(Code::InheritanceTooDeep, name.place, message)
+        .label("too many levels of `extends` above it")
+        .help("use facets for what many components share")
+}
+
+fn all_facets(graph: &Graph, id: ComponentId) -> Vec<FacetId> {
+    let mut found = Vec::new();
+    let mut seen = HashSet::new();
+    let mut queue: Vec<FacetId> = graph
+        .component(id)
+        .lineage
+        .iter()
+        .rev()
+        .flat_map(|above| graph.component(*above).facets.iter().rev())
+        .copied()
+        .collect();
+    while let Some(facet) = queue.pop() {
+        if seen.insert(facet) {
+            found.push(facet);
+            queue.extend(graph.facet(facet).extends.iter().rev());
+        }
+    }
+    found
+}
+
+/// False when there are too many.
+fn children(graph: &mut Graph, budget: &mut usize) -> bool {
+    let mut heirs: Vec<Vec<ComponentId>> = vec![Vec::new(); graph.component_ids().count()];
+    let mut members: Vec<Vec<ComponentId>> = vec![Vec::new(); graph.facet_ids().count()];
+    for id in graph.component_ids() {
+        let component = graph.component(id);
+        for above in &component.lineage {
+            heirs.get_mut(above.0).into_iter().for_each(|list| list.push(id));
+        }
+        for facet in &component.all_facets {
+            members.get_mut(facet.0).into_iter().for_each(|list| list.push(id));
+        }
+    }
+    for id in graph.component_ids() {
+        let component = graph.component(id);
+        let own = component.lineage.iter().flat_map(|above| &graph.component(*above).children);
+        let by_facet = component.all_facets.iter().flat_map(|facet| &graph.facet(*facet).children);
+        let mut found = BTreeSet::new();
+        for child in own.chain(by_facet) {
+            let who = match child {
+                ChildRef::Component(id) => heirs.get(id.0),
+                ChildRef::Facet(id) => members.get(id.0),
+            };
+            let who = who.map_or(&[] as &[ComponentId], Vec::as_slice);
+            let Some(rest) = budget.checked_sub(who.len()) else { return false };
+            *budget = rest;
+            found.extend(who);
+        }
+        let found: Vec<ComponentId> = found.into_iter().collect();
+        for child in &found {
+            graph.component_mut(*child).parents.push(id);
+        }
+        graph.component_mut(id).all_children = found;
+    }
+    true
+}
+
+/// Along the lineage; the nearer declaration of a variable replaces the farther, and in one component the
+/// later replaces the earlier.
+fn imports(graph: &Graph, id: ComponentId) -> Vec<ImportDecl> {
+    let mut found: Vec<ImportDecl> = Vec::new();
+    let mut seen = HashSet::new();
+    for above in &graph.component(id).lineage {
+        let mut own: Vec<ImportDecl> = Vec::new();
+        for import in graph.component(*above).decl.imports.iter().rev() {
+            if seen.insert((import.import.prefix.clone(), import.import.variable.clone())) {
+                own.push(import.clone());
+            }
+        }
+        found.extend(own.into_iter().rev());
+    }
+    found
+}

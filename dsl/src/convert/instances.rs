@@ -1,0 +1,207 @@
+//! Instances with their components looked up and their overrides applied.
+
+use std::collections::{BTreeMap, HashMap};
+
+use robo_model::graph::{Binding, ExportValue};
+use robo_model::name::{DeviceName, Variable, is_id};
+
+use super::exports::ExportSource;
+use super::graph::{ComponentId, Graph};
+use crate::block::{InstanceDecl, Override};
+use crate::code::Code;
+use crate::diagnostic::{Diagnostic, Sink};
+use crate::source::{Place, Spanned};
+use crate::suggest::did_you_mean;
+use crate::syntax::short;
+
+/// A declared instance.
+#[derive(Debug)]
+pub(crate) struct Node {
+    pub(crate) decl: InstanceDecl,
+    pub(crate) component: ComponentId,
+    /// By its place in the list; always an earlier one.
+    pub(crate) parent: Option<usize>,
+    pub(crate) exports: BTreeMap<Variable, ExportValue>,
+    pub(crate) binding: Option<Binding>,
+    /// Overrides that override nothing, and those that override several variables; by place in the declaration.
+    pub(crate) magic: Vec<usize>,
+    pub(crate) ambiguous: Vec<(usize, Vec<Variable>)>,
+}
+
+/// Looks up components, applies overrides, reads bindings. An instance of an unknown component is
+/// reported and left out, with all that stands in it.
+pub(crate) fn instances(decls: Vec<InstanceDecl>, graph: &Graph, sink: &mut Sink) -> Vec<Node> {
+    let errors = sink.errors();
+    let mut nodes: Vec<Node> = Vec::with_capacity(decls.len());
+    let mut places: Vec<Option<usize>> = Vec::with_capacity(decls.len());
+    for decl in decls {
+        let parent = decl.parent.map(|parent| places.get(parent).copied().flatten());
+        let component = graph.find(decl.component.value.as_str());
+        if component.is_none() {
+            sink.push_unknown(|| unknown_component(graph, &decl));
+        }
+        let (Some(component), false) = (component, parent == Some(None)) else {
+            places.push(None);
+            continue;
+        };
+        places.push(Some(nodes.len()));
+        nodes.push(node(decl, component, parent.flatten(), graph, sink));
+    }
+    if sink.errors() == errors {
+        duplicates(&nodes, sink);
+    }
+    nodes
+}
+
+fn unknown_component(graph: &Graph, decl: &InstanceDecl) -> Diagnostic {
+    let name = decl.component.value.as_str();
+    let help = if graph.find_facet(name).is_some() {
+        format!("`{name}` is a facet; instances are of components")
+    } else {
+        did_you_mean(name, graph.component_names(), || format!("define it: `{name} {{`"))
+    };
+    Diagnostic::new(Code::UnknownComponent, decl.component.place, format!("the component `{name}` is not defined"))
+        .label("unknown component")
+        .help(help)
+}
+
+fn node(decl: InstanceDecl, component: ComponentId, parent: Option<usize>, graph: &Graph, sink: &mut Sink) -> Node {
+    let known = &graph.component(component).exports;
+    let mut exports: BTreeMap<Variable, ExportValue> = known
+        .iter()
+        .map(|(variable, export)| (variable.clone(), value_of(graph, component, variable, &export.source)))
+        .collect();
+    let mut by_local: HashMap<&str, Vec<&Variable>> = HashMap::new();
+    for variable in known.keys() {
+        by_local.entry(variable.local.as_str()).or_default().push(variable);
+    }
+    let (mut magic, mut ambiguous, mut bindings) = (Vec::new(), Vec::new(), Vec::new());
+    let host = graph.is_host(component);
+    for (i, over) in decl.overrides.iter().enumerate() {
+        let key = over.key.value.as_str();
+        let value = ExportValue::Text(over.value.value.clone());
+        let full = Variable::parse(key).ok();
+        if let Some(variables) = by_local.get(key) {
+            // Replicas under the component's own prefix and what they replicate are one variable to a person.
+            if variables.len() > 1 {
+                ambiguous.push((i, variables.iter().map(|v| (*v).clone()).collect()));
+            }
+            exports.extend(variables.iter().map(|variable| ((*variable).clone(), value.clone())));
+        } else if let Some(full) = full.as_ref().filter(|full| known.contains_key(*full)) {
+            exports.insert(full.clone(), value);
+        } else if host && matches!(key, "device" | "devices" | "target") {
+            bindings.push((over, binding(over, sink)));
+        } else {
+            magic.push(i);
+            let name = &graph.component(component).decl.name.value;
+            let added = full.or_else(|| Variable::parse(&format!("{name}.{key}")).ok()).filter(|_| is_id(key));
+            exports.extend(added.map(|variable| (variable, value)));
+        }
+    }
+    let binding = one_binding(bindings, sink);
+    Node { decl, component, parent, exports, binding, magic, ambiguous }
+}
+
+/// The value of a variable before overrides. A random port is one only for the component that declares it,
+/// as in the original.
+pub(super) fn value_of(graph: &Graph, id: ComponentId, variable: &Variable, source: &ExportSource) -> ExportValue {
+    match source {
+        ExportSource::Text { value, .. } if !(value.trim().is_empty() && variable.is_address()) => {
+            ExportValue::Text(value.clone())
+        }
+        ExportSource::Random if declares_random(graph, id, variable) => ExportValue::RandomPort,
+        ExportSource::None | ExportSource::Text { .. } if variable.is_address() => ExportValue::Address,
+        ExportSource::None | ExportSource::Text { .. } | ExportSource::Random => ExportValue::Missing,
+    }
+}
+
+fn declares_random(graph: &Graph, id: ComponentId, variable: &Variable) -> bool {
+    let decl = &graph.component(id).decl;
+    decl.exports.iter().any(|export| {
+        let written = export.name.value.as_str();
+        let local = written.strip_prefix(decl.name.value.as_str()).and_then(|rest| rest.strip_prefix('.'));
+        export.random.is_some()
+            && (local.unwrap_or(written) == variable.local.as_str() || written == variable.to_string())
+    })
+}
+
+fn binding(over: &Override, sink: &mut Sink) -> Option<Binding> {
+    let text = over.value.value.trim();
+    let refused = |code, message: String, label: &str, help: &str| {
+        Diagnostic::new(code, over.value.place, message).label(label).help(help)
+    };
+    let found = match over.key.value.as_str() {
+        "device" => match DeviceName::new(text) {
+            Ok(name) => return Some(Binding::Device(name)),
+            Err(error) => refused(
+                Code::InvalidDevice,
+                error.to_string(),
+                "not a device's name",
+                "write a name as in `device: robot-42;`",
+            ),
+        },
+        "devices" => match text.parse() {
+            Ok(selector) => return Some(Binding::Devices(selector)),
+            Err(error) => {
+                let error: robo_model::label::SelectorError = error;
+                let help = "write a selector as in `devices: site=tokyo, arch!=arm, gpu;`";
+                refused(Code::InvalidSelector, error.to_string(), "not a selector", help)
+            }
+        },
+        _ if is_id(text) => return Some(Binding::Target(text.to_owned())),
+        _ => {
+            let message = format!("`{}` is not a target's name", short(text));
+            refused(Code::InvalidTarget, message, "not a name", "write a name as in `target: edge-vm;`")
+        }
+    };
+    sink.push(found);
+    None
+}
+
+fn one_binding(bindings: Vec<(&Override, Option<Binding>)>, sink: &mut Sink) -> Option<Binding> {
+    let mut bindings = bindings.into_iter();
+    let (first, binding) = bindings.next()?;
+    for (over, _) in bindings {
+        let message = format!("the instance has both `{}` and `{}`", first.key.value, over.key.value);
+        sink.push(
+            Diagnostic::new(Code::ConflictingBinding, over.key.place, message)
+                .label("a second binding")
+                .help("keep one: `device` for one machine, `devices` for all that match, `target` for one that robo makes")
+                .related(first.key.place, "the first binding"),
+        );
+    }
+    binding
+}
+
+/// One diagnostic for each declaration of a path that has several.
+fn duplicates(nodes: &[Node], sink: &mut Sink) {
+    let mut places: HashMap<(Option<usize>, &str), Vec<Place>> = HashMap::new();
+    let key = |node: &Node| (node.parent, node.decl.name.value.clone());
+    for node in nodes {
+        places.entry((node.parent, node.decl.name.value.as_str())).or_default().push(node.decl.name.place);
+    }
+    for node in nodes {
+        let (parent, name) = key(node);
+        let all = places.get(&(parent, name.as_str())).map_or(&[] as &[Place], Vec::as_slice);
+        let [first, second, ..] = all else { continue };
+        let place = node.decl.name.place;
+        let (there, label) = if place == *first { (second, "named again here") } else { (first, "first named here") };
+        sink.push(
+            Diagnostic::new(
+                Code::DuplicateInstance,
+                place,
+                format!("{} instances in one place are named `{name}`", all.len()),
+            )
+            .label("one of them")
+            .help("names of neighbours differ; choose another one")
+            .related(*there, label),
+        );
+    }
+}
+
+/// Its place, for messages about the whole instance.
+impl Node {
+    pub(crate) fn name(&self) -> &Spanned<robo_model::name::InstanceName> {
+        &self.decl.name
+    }
+}

@@ -1,0 +1,244 @@
+//! The files of an application: the entry, and what it imports, each once.
+
+use std::collections::{HashSet, VecDeque};
+
+use robo_model::limits::MAX_SOURCE_BYTES;
+use robo_model::spec::RelativePath;
+
+use crate::block::{self, ApplicationDecl, ComponentDecl, Declarations, FacetDecl, InstanceDecl};
+use crate::code::Code;
+use crate::diagnostic::{Diagnostic, Sink};
+use crate::source::{FileId, Loader, Place, SourceFile, Span, Spanned, narrow};
+use crate::syntax::{self, short};
+
+/// What a file may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Components and facets: `graph/` of a project folder.
+    Graph,
+    /// Instances: `instances/` of a project folder.
+    Instances,
+    /// All of it, and an application block: robo's own form.
+    Any,
+}
+
+/// Everything that the files declare, in the order they were read.
+#[derive(Debug, Default)]
+pub(crate) struct Model {
+    pub(crate) components: Vec<ComponentDecl>,
+    pub(crate) facets: Vec<FacetDecl>,
+    pub(crate) instances: Vec<InstanceDecl>,
+    pub(crate) applications: Vec<ApplicationDecl>,
+}
+
+/// The files that were read so far.
+pub(crate) struct Files<'l> {
+    loader: &'l mut dyn Loader,
+    pub(crate) sources: Vec<SourceFile>,
+}
+
+impl<'l> Files<'l> {
+    pub(crate) fn new(loader: &'l mut dyn Loader) -> Self {
+        Self { loader, sources: Vec::new() }
+    }
+
+    /// The bytes of one file.
+    pub(crate) fn bytes(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        self.loader.load(path)
+    }
+
+    /// Whether a folder is there.
+    pub(crate) fn has_folder(&mut self, path: &str) -> bool {
+        self.loader.has_folder(path)
+    }
+
+    /// Adds a file that was read.
+    pub(crate) fn add(&mut self, name: &str, text: String) -> FileId {
+        self.sources.push(SourceFile { name: name.to_owned(), text });
+        FileId(self.sources.len() - 1)
+    }
+
+    /// Reads the files that `entry` leads to into `model`. Both `entry` and imports are relative to `folder`,
+    /// which is empty or ends with `/`.
+    ///
+    /// # Errors
+    /// Why the entry itself cannot be read.
+    pub(crate) fn read(
+        &mut self,
+        folder: &str,
+        entry: &str,
+        kind: Kind,
+        model: &mut Model,
+        sink: &mut Sink,
+    ) -> Result<(), String> {
+        let entry = normalized(entry).ok_or("the path leads out of its folder")?;
+        let bytes = self.bytes(&format!("{folder}{entry}"))?;
+        let mut seen = HashSet::from([entry.clone()]);
+        let mut queue = VecDeque::from([(entry, bytes)]);
+        while let Some((path, bytes)) = queue.pop_front() {
+            let declared = self.file(&format!("{folder}{path}"), bytes, kind, sink);
+            for import in &declared.imports {
+                let Some(path) = normalized(&import.value) else {
+                    sink.incomplete = true;
+                    sink.push(leaves_root(import));
+                    continue;
+                };
+                if !seen.insert(path.clone()) {
+                    continue;
+                }
+                match self.bytes(&format!("{folder}{path}")) {
+                    Ok(bytes) => queue.push_back((path, bytes)),
+                    Err(reason) => {
+                        sink.incomplete = true;
+                        sink.push(unreachable_file(import, &reason));
+                    }
+                }
+            }
+            model.add(declared);
+        }
+        Ok(())
+    }
+
+    fn file(&mut self, name: &str, bytes: Vec<u8>, kind: Kind, sink: &mut Sink) -> Declarations {
+        let (text, problem) = decode(bytes);
+        let file = self.add(name, text);
+        let text = self.sources.last().map_or("", |source| source.text.as_str());
+        if let Some((code, span, message, help)) = problem {
+            sink.incomplete = true;
+            sink.push(Diagnostic::new(code, Place { file, span }, message).label("here").help(help));
+            return Declarations::default();
+        }
+        carriage_returns(text, file, sink);
+        let errors = sink.errors();
+        let tree = syntax::parse(text, file, sink);
+        let declared = block::check(text, file, &tree, sink);
+        let clean = sink.errors() == errors;
+        kind_fits(&declared, file, kind, clean, sink);
+        declared
+    }
+}
+
+impl Model {
+    fn add(&mut self, declared: Declarations) {
+        let base = self.instances.len();
+        self.components.extend(declared.components);
+        self.facets.extend(declared.facets);
+        self.applications.extend(declared.applications);
+        self.instances.extend(declared.instances.into_iter().map(|mut instance| {
+            instance.parent = instance.parent.map(|parent| base + parent);
+            instance
+        }));
+    }
+}
+
+/// `path` without `.`, empty parts and inner `..`; nothing when it leads out of the folder.
+fn normalized(path: &str) -> Option<String> {
+    let mut parts: Vec<&str> = Vec::new();
+    for part in path.split('/') {
+        match part {
+            "" | "." => {}
+            ".." => {
+                parts.pop()?;
+            }
+            part => parts.push(part),
+        }
+    }
+    RelativePath::new(parts.join("/")).ok().map(|path| path.as_str().to_owned())
+}
+
+type Problem = (Code, Span, String, &'static str);
+
+/// The text, and why it is none. Text that is not UTF-8 is kept with replacements, for showing it.
+fn decode(bytes: Vec<u8>) -> (String, Option<Problem>) {
+    if bytes.len() > MAX_SOURCE_BYTES {
+        let message = format!("the file has {} bytes, {MAX_SOURCE_BYTES} are allowed", bytes.len());
+        return (String::new(), Some((Code::SourceTooLarge, Span::default(), message, "is this the right file?")));
+    }
+    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        // Before the first NUL nothing may have been replaced, else the other problem comes first.
+        if bytes.get(..at).is_some_and(|before| std::str::from_utf8(before).is_ok()) {
+            let span = Span::new(narrow(at), narrow(at + 1));
+            let message = "the file has a NUL byte in it, so it is not text".to_owned();
+            return (text, Some((Code::NulByte, span, message, "is this the right file?")));
+        }
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => (text, None),
+        Err(error) => {
+            let at = narrow(error.utf8_error().valid_up_to());
+            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
+            // One replacement character has three bytes.
+            let problem = (
+                Code::NotUtf8,
+                Span::new(at, at + 3),
+                "the file is not UTF-8".to_owned(),
+                "save it with the encoding UTF-8",
+            );
+            (text, Some(problem))
+        }
+    }
+}
+
+/// The original deletes every CR, so a file with CR alone is one line.
+fn carriage_returns(text: &str, file: FileId, sink: &mut Sink) {
+    let at = text.find('\r').filter(|_| !text.contains('\n')).filter(|at| at + 1 < text.len());
+    if let Some(at) = at {
+        let place = Place { file, span: Span::new(narrow(at), narrow(at + 1)) };
+        sink.push(
+            Diagnostic::new(
+                Code::CarriageReturns,
+                place,
+                "the lines of this file end with CR alone, so it is all one line",
+            )
+            .label("LF is missing here")
+            .help("save it with LF or CR LF line ends"),
+        );
+    }
+}
+
+/// `clean` says that the file had no mistake so far: a block that could not be read is no empty file.
+fn kind_fits(declared: &Declarations, file: FileId, kind: Kind, clean: bool, sink: &mut Sink) {
+    let start = Place { file, span: Span::default() };
+    let nothing = declared.graph_at.is_none() && declared.instances_at.is_none() && declared.applications.is_empty();
+    if nothing {
+        if clean && declared.imports.is_empty() {
+            sink.push(
+                Diagnostic::new(Code::EmptyFile, start, "the file has only blank lines and comments")
+                    .help("write a component, or do not import the file"),
+            );
+        }
+        return;
+    }
+    let foreign = match kind {
+        Kind::Any => return,
+        Kind::Graph => declared.instances_at.map(|at| (Code::NotAGraph, at, "a file of the graph holds instances")),
+        Kind::Instances => declared.graph_at.map(|at| (Code::NotInstances, at, "a file of instances holds a graph")),
+    };
+    if let Some((code, at, message)) = foreign {
+        let mixed = declared.graph_at.is_some() && declared.instances_at.is_some();
+        let code = if mixed { Code::InvalidFileType } else { code };
+        sink.push(Diagnostic::new(code, at, message).label("does not belong into this file").help(
+            "a project folder keeps components in `graph/` and instances in `instances/`; one file with both is applied by its own name",
+        ));
+    }
+    if let Some(application) = declared.applications.first() {
+        let message =
+            "a project folder has its name in `descriptor/application.properties`, not in an application block";
+        sink.push(Diagnostic::new(Code::InvalidName, application.name.place, message).label("not in a project folder"));
+    }
+}
+
+fn leaves_root(import: &Spanned<String>) -> Diagnostic {
+    let message = format!("the import `{}` does not name a file inside of the folder", short(&import.value));
+    Diagnostic::new(Code::ImportLeavesRoot, import.place, message)
+        .label("leads out of the folder")
+        .help("imports are relative to the entry file's folder, and stay in it")
+}
+
+fn unreachable_file(import: &Spanned<String>, reason: &str) -> Diagnostic {
+    let message = format!("the imported file `{}` cannot be read: {reason}", short(&import.value));
+    Diagnostic::new(Code::UnreachableFile, import.place, message)
+        .label("imported here")
+        .help("imports are relative to the entry file's folder, wherever the importing file is")
+}

@@ -1,0 +1,137 @@
+//! Source files, places in them, and where they come from.
+
+use std::collections::BTreeMap;
+
+/// One source file as given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// What diagnostics show: `/` separates, relative to the entry's root.
+    pub name: String,
+    /// Its text; what is not UTF-8 is replaced by U+FFFD, and reported.
+    pub text: String,
+}
+
+impl SourceFile {
+    /// The line and column of a byte offset, both from 1; the column counts characters.
+    /// An offset beyond the end counts as the end.
+    #[must_use]
+    pub fn position(&self, offset: u32) -> Position {
+        let mut offset = usize::try_from(offset).unwrap_or(usize::MAX).min(self.text.len());
+        while !self.text.is_char_boundary(offset) {
+            offset -= 1;
+        }
+        let before = self.text.get(..offset).unwrap_or_default();
+        let line = 1 + before.bytes().filter(|b| *b == b'\n').count();
+        let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count();
+        Position { line, column }
+    }
+}
+
+/// A line and a column, both from 1.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+pub struct Position {
+    /// The line.
+    pub line: usize,
+    /// The column, in characters.
+    pub column: usize,
+}
+
+/// Which of `Compiled::sources`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct FileId(pub usize);
+
+/// A range of bytes of one file: `start` included, `end` not. Sources are below 4 GiB
+/// ([`robo_model::limits::MAX_SOURCE_BYTES`]), so four bytes each suffice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+pub struct Span {
+    /// Offset of the first byte.
+    pub start: u32,
+    /// Offset after the last byte.
+    pub end: u32,
+}
+
+impl Span {
+    /// From two offsets.
+    #[must_use]
+    pub const fn new(start: u32, end: u32) -> Self {
+        Self { start, end }
+    }
+
+    /// As a range of `usize`.
+    #[must_use]
+    pub fn range(self) -> std::ops::Range<usize> {
+        widen(self.start)..widen(self.end)
+    }
+
+    /// The text that the span covers; empty when `text` is another one's.
+    #[must_use]
+    pub fn of(self, text: &str) -> &str {
+        text.get(self.range()).unwrap_or_default()
+    }
+}
+
+/// A span and its file.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub(crate) struct Place {
+    pub(crate) file: FileId,
+    pub(crate) span: Span,
+}
+
+/// A value and where it was written.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Spanned<T> {
+    pub(crate) value: T,
+    pub(crate) place: Place,
+}
+
+/// Where imports come from. The caller reads files; the language does not.
+pub trait Loader {
+    /// The content of the file at `path`, which is relative to the root folder of its kind: the entry
+    /// file's folder, or a Roboconf project folder. `path` never leaves that folder.
+    ///
+    /// # Errors
+    /// Why there is no such file, for people.
+    fn load(&mut self, path: &str) -> Result<Vec<u8>, String>;
+
+    /// Whether there is a folder `path` (without `/` at its end) at all. Only asked when a file in it is
+    /// missing: a project folder may name instances and have no `instances/`.
+    fn has_folder(&mut self, path: &str) -> bool {
+        let _ = path;
+        true
+    }
+}
+
+impl Loader for BTreeMap<String, Vec<u8>> {
+    fn load(&mut self, path: &str) -> Result<Vec<u8>, String> {
+        self.get(path).cloned().ok_or_else(|| "there is no such file".to_owned())
+    }
+
+    fn has_folder(&mut self, path: &str) -> bool {
+        self.keys().any(|key| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')))
+    }
+}
+
+/// An offset as stored; texts beyond the limit are refused before they get here.
+pub(crate) fn narrow(offset: usize) -> u32 {
+    u32::try_from(offset).unwrap_or(u32::MAX)
+}
+
+/// An offset as used.
+pub(crate) fn widen(offset: u32) -> usize {
+    usize::try_from(offset).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn positions_count_lines_and_characters() {
+        let file = SourceFile { name: "a".into(), text: "é\nab\n".into() };
+        let at = |offset| {
+            let position = file.position(offset);
+            (position.line, position.column)
+        };
+        assert_eq!([at(0), at(1), at(2), at(4), at(6), at(99)], [(1, 1), (1, 1), (1, 2), (2, 2), (3, 1), (3, 1)]);
+    }
+}

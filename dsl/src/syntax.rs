@@ -1,0 +1,20 @@
+//! Text to a lossless tree: lines first, then what is inside of a line.
+//!
+//! The language is one of lines, as in the original: a property, an import, an opening or a closing
+//! takes one line. So a mistake stays local: the parser reports it and goes on with the next line.
+//! The tree is a flat list of items in reading order; every byte of the file belongs to exactly one.
+//! It takes time linear in the file, and memory of a small multiple of it; nothing recurses.
+
+mod line;
+mod parse;
+mod text;
+mod token;
+mod tree;
+
+pub(crate) use parse::{BOM_HELP, parse, short};
+pub(crate) use text::Text;
+pub use token::{Token, TokenKind, tokens};
+pub(crate) use tree::{BlockKind, ItemKind, Tree};
+
+#[cfg(test)]
+mod tests;
