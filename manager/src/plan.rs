@@ -1,1 +1,214 @@
-//! To come.
+//! The planner: from what is wished and what is there to a plan, bindings, ports and specifications.
+//!
+//! Pure: no I/O, no clock, no randomness, no async; the same input gives the same plan to the last byte, and
+//! [`Plan::id`] is a hash over it. It reads as a pipeline, one module for each stage:
+//!
+//! - `tree`: the instances in the order of their paths, each with its parent and its host.
+//! - `bind`: which device each host instance is.
+//! - `ports`: a number for each `random[port]`, kept once it was handed out.
+//! - `place`: the specification of each instance, and whether a device's fit into one assignment.
+//! - `change`: what differs from what was applied last, with its reasons in words.
+//! - `net`: who imports from whom, through the variables; who can start at all.
+//! - `ripple`: which imports move on instances that no change mentions.
+//! - `waves`: the order in which everything can start, and the cycles in it.
+//!
+//! Instances meet through *slots* (a prefix with one variable, or with all), never as pairs, so that a thousand
+//! importers of a thousand providers cost two thousand edges and not a million.
+
+mod bind;
+mod change;
+mod net;
+mod place;
+mod ports;
+mod problem;
+mod ripple;
+mod tree;
+mod warning;
+mod waves;
+
+#[cfg(test)]
+mod properties;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use robo_model::graph::Application;
+use robo_model::label::Labels;
+use robo_model::name::{ComponentName, DeviceId, DeviceName, InstancePath, Variable};
+use robo_model::spec::{InstanceKey, InstanceSpec, RecipeFiles};
+use robo_model::state::Wanted;
+use robo_wire::plan::{Bound, Ground, Plan};
+use sha2::{Digest as _, Sha256};
+
+pub use self::place::MAX_ASSIGNMENT_BYTES;
+pub use self::problem::{MAX_PROBLEMS, PlanError, Problem};
+pub use self::ripple::MAX_RIPPLE;
+
+use self::place::Placed;
+use self::problem::Problems;
+use self::tree::Tree;
+use self::warning::Warnings;
+
+/// An enrolled device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Device {
+    /// Its identity.
+    pub id: DeviceId,
+    /// Its name now.
+    pub name: DeviceName,
+    /// Its labels.
+    pub labels: Labels,
+}
+
+/// What an application is, as applied or as wished.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Desired {
+    /// The application.
+    pub application: Application,
+    /// Recipe files by the name of their folder; the first of [`robo_model::graph::Component::lineage`] that has one counts.
+    pub recipes: BTreeMap<ComponentName, RecipeFiles>,
+}
+
+/// What people asked for beside the application: `robo stop` and friends.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Overrides {
+    /// How many were ever recorded for the application.
+    pub count: u64,
+    /// Roots of subtrees, as asked for; for an instance the nearest of itself and its ancestors counts.
+    pub wanted: BTreeMap<InstancePath, Wanted>,
+}
+
+/// Ports that were handed out in the project, to every application.
+pub type Ports = BTreeMap<(DeviceId, InstanceKey, Variable), u16>;
+
+/// The application as it was applied last.
+#[derive(Debug, Clone)]
+pub struct Current<'a> {
+    /// Its revision.
+    pub revision: u64,
+    /// What it is.
+    pub desired: &'a Desired,
+    /// Which device each of its host instances is.
+    pub bindings: BTreeMap<InstancePath, Bound>,
+}
+
+/// What is there.
+#[derive(Debug, Clone)]
+pub struct World<'a> {
+    /// The project's devices.
+    pub devices: &'a [Device],
+    /// The application as it was applied last; nothing when it never was.
+    pub current: Option<Current<'a>>,
+    /// What people asked for beside it.
+    pub overrides: &'a Overrides,
+    /// The project's ports.
+    pub ports: &'a Ports,
+}
+
+/// A plan, and what there will be when it is applied.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Planned {
+    /// The plan.
+    pub plan: Plan,
+    /// Which device each host instance is.
+    pub bindings: BTreeMap<InstancePath, Bound>,
+    /// Ports to be handed out beside those of [`World::ports`].
+    pub new_ports: Ports,
+    /// This application's instances on each device, parents first, overrides dropped.
+    pub specs: BTreeMap<DeviceId, Vec<InstanceSpec>>,
+}
+
+/// Plans the way from what is there to `desired`.
+///
+/// # Errors
+/// Everything that stands in the way, at once.
+pub fn plan(desired: &Desired, world: &World<'_>) -> Result<Planned, PlanError> {
+    let mut problems = Problems::default();
+    let mut warnings = Warnings::default();
+    let tree = Tree::new(&desired.application, &mut problems);
+    let bindings = bind::bind(&tree, world, &mut problems, &mut warnings);
+    let new_ports = ports::assign(&tree, &bindings, world.ports, &mut problems);
+    let stage = place::Stage { desired, bindings: &bindings, ports: [world.ports, &new_ports], overrides: None };
+    let after = stage.place(&tree, &mut problems);
+    place::check_sizes(&after, &mut problems);
+    problems.into_result()?;
+
+    let before = before(world);
+    let pairs = change::pair(before, after.into_iter().flatten().collect());
+    let changes = change::changes(&pairs, &bindings, world);
+    warnings.dropped_overrides(desired, world.overrides);
+    let (waves, ripple) = {
+        let view = net::View::new(&pairs);
+        (waves::waves(&view, &mut warnings), ripple::ripple(&view, &changes, &mut warnings))
+    };
+    let mut plan = Plan {
+        id: String::new(),
+        application: desired.application.name.clone(),
+        ground: Ground {
+            revision: world.current.as_ref().map(|current| current.revision),
+            devices: bindings.clone(),
+            overrides: world.overrides.count,
+        },
+        changes: changes.into_iter().flatten().collect(),
+        ripple,
+        waves,
+        warnings: warnings.into_lines(),
+    };
+    plan.id = id_of(&plan);
+    let specs = place::by_device(pairs.into_iter().filter_map(|pair| pair.new));
+    Ok(Planned { plan, bindings, new_ports, specs })
+}
+
+/// The specifications of an application as it stands, with what people asked for beside it: what the devices' assignments
+/// are made of after `robo stop`.
+///
+/// # Errors
+/// When a host instance has no binding, or a `random[port]` no number: the parts do not belong together.
+pub fn specs(
+    desired: &Desired,
+    bindings: &BTreeMap<InstancePath, Bound>,
+    ports: &Ports,
+    overrides: &Overrides,
+) -> Result<BTreeMap<DeviceId, Vec<InstanceSpec>>, PlanError> {
+    let mut problems = Problems::default();
+    let tree = Tree::new(&desired.application, &mut problems);
+    let stage = place::Stage { desired, bindings, ports: [ports, &Ports::new()], overrides: Some(overrides) };
+    let placed = stage.place(&tree, &mut problems);
+    place::check_sizes(&placed, &mut problems);
+    problems.into_result()?;
+    Ok(place::by_device(placed.into_iter().flatten()))
+}
+
+/// The instances as they stand now. What does not fit together any more there is no reason to refuse what is wished:
+/// it counts as not there.
+fn before(world: &World<'_>) -> Vec<Placed> {
+    let Some(current) = &world.current else { return Vec::new() };
+    let mut ignored = Problems::default();
+    let tree = Tree::new(&current.desired.application, &mut ignored);
+    let stage = place::Stage {
+        desired: current.desired,
+        bindings: &current.bindings,
+        ports: [world.ports, &Ports::new()],
+        overrides: Some(world.overrides),
+    };
+    stage.place(&tree, &mut ignored).into_iter().flatten().collect()
+}
+
+/// SHA-256 over the plan as JSON, its id left out. All maps in it are ordered, so that the text is canonical.
+fn id_of(plan: &Plan) -> String {
+    struct Hasher(Sha256);
+    impl std::io::Write for Hasher {
+        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+            self.0.update(bytes);
+            Ok(bytes.len())
+        }
+        fn flush(&mut self) -> std::io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut hasher = Hasher(Sha256::new());
+    #[expect(clippy::expect_used, reason = "the writer cannot fail, and every key in a plan is a text")]
+    serde_json::to_writer(&mut hasher, plan).expect("a plan is JSON");
+    hex::encode(hasher.0.finalize())
+}

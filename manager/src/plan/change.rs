@@ -1,0 +1,123 @@
+//! What differs from what was applied last, with its reasons in words.
+
+mod reason;
+
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+
+use robo_model::effect::{self, Effect};
+use robo_model::name::{DeviceId, DeviceName, InstancePath};
+use robo_model::state::Wanted;
+use robo_wire::plan::{Action, Bound, Change};
+
+use super::World;
+use super::place::Placed;
+
+/// One path before and after.
+#[derive(Debug)]
+pub(super) struct Pair {
+    pub(super) path: InstancePath,
+    pub(super) old: Old,
+    pub(super) new: Option<Placed>,
+}
+
+/// How an instance was before.
+#[derive(Debug)]
+pub(super) enum Old {
+    /// It was not.
+    Absent,
+    /// To the letter as it will be: kept once, since that is nearly all of a large application.
+    Same,
+    /// Otherwise.
+    Other(Box<Placed>),
+}
+
+impl Pair {
+    /// How it was.
+    pub(super) fn before(&self) -> Option<&Placed> {
+        match &self.old {
+            Old::Absent => None,
+            Old::Same => self.new.as_ref(),
+            Old::Other(placed) => Some(placed),
+        }
+    }
+}
+
+/// Brings both sides together, in the order of the paths.
+pub(super) fn pair(before: Vec<Placed>, after: Vec<Placed>) -> Vec<Pair> {
+    let mut pairs = Vec::with_capacity(before.len().max(after.len()));
+    let mut before = before.into_iter().peekable();
+    let mut after = after.into_iter().peekable();
+    loop {
+        let order = match (before.peek(), after.peek()) {
+            (None, None) => return pairs,
+            (Some(_), None) => Ordering::Less,
+            (None, Some(_)) => Ordering::Greater,
+            (Some(old), Some(new)) => old.spec.key.path.cmp(&new.spec.key.path),
+        };
+        let old = if order == Ordering::Greater { None } else { before.next() };
+        let new = if order == Ordering::Less { None } else { after.next() };
+        let Some(path) = old.as_ref().or(new.as_ref()).map(|placed| placed.spec.key.path.clone()) else { continue };
+        let old = match old {
+            None => Old::Absent,
+            Some(old) if new.as_ref().is_some_and(|new| is_same(&old, new)) => Old::Same,
+            Some(old) => Old::Other(Box::new(old)),
+        };
+        pairs.push(Pair { path, old, new });
+    }
+}
+
+fn is_same(old: &Placed, new: &Placed) -> bool {
+    old.bound.id == new.bound.id && old.spec == new.spec
+}
+
+/// What happens to each pair; nothing where nothing does.
+pub(super) fn changes(
+    pairs: &[Pair],
+    bindings: &BTreeMap<InstancePath, Bound>,
+    world: &World<'_>,
+) -> Vec<Option<Change>> {
+    let mut names: BTreeMap<&DeviceId, &DeviceName> = world.devices.iter().map(|d| (&d.id, &d.name)).collect();
+    names.extend(bindings.values().map(|bound| (&bound.id, &bound.name)));
+    pairs.iter().map(|pair| change(pair, &names)).collect()
+}
+
+fn change(pair: &Pair, names: &BTreeMap<&DeviceId, &DeviceName>) -> Option<Change> {
+    let name = |bound: &Bound| names.get(&bound.id).copied().unwrap_or(&bound.name).clone();
+    let line = |placed: &Placed, action, reasons| Change {
+        path: pair.path.clone(),
+        component: placed.spec.component.clone(),
+        device: name(&placed.bound),
+        action,
+        reasons,
+    };
+    match (&pair.old, &pair.new) {
+        (Old::Absent, Some(new)) => Some(line(new, Action::Create, Vec::new())),
+        (Old::Other(old), None) => Some(line(old, Action::Delete, Vec::new())),
+        (Old::Other(old), Some(new)) => {
+            let moved = old.bound.id != new.bound.id;
+            let effect = if moved { Effect::Replace } else { effect::of_change(&old.spec, &new.spec) };
+            let again = by_hand(old.spec.wanted);
+            let action = match (effect, again) {
+                (Effect::None, None) => return None,
+                (Effect::None, Some(_)) => Action::Start,
+                (effect, _) => Action::Change(effect),
+            };
+            let from_to = moved.then(|| format!("moved from device {} to {}", name(&old.bound), name(&new.bound)));
+            let mut reasons: Vec<String> = from_to.into_iter().collect();
+            reasons.extend(reason::reasons(&old.spec, &new.spec));
+            reasons.extend(again.map(str::to_owned));
+            Some(line(new, action, reasons))
+        }
+        (Old::Absent | Old::Same, None) | (Old::Same, Some(_)) => None,
+    }
+}
+
+/// Why an instance that was not wanted started starts again.
+const fn by_hand(wanted: Wanted) -> Option<&'static str> {
+    match wanted {
+        Wanted::Started => None,
+        Wanted::Stopped => Some("was stopped by hand"),
+        Wanted::NotDeployed => Some("was undeployed by hand"),
+    }
+}

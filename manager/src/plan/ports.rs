@@ -1,0 +1,95 @@
+//! A number for each `random[port]`: kept once it was handed out, else the first that is free on the device.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use robo_model::graph::ExportValue;
+use robo_model::limits::{FIRST_RANDOM_PORT, LAST_RANDOM_PORT};
+use robo_model::name::{DeviceId, InstancePath};
+use robo_model::spec::InstanceKey;
+use robo_wire::plan::Bound;
+
+use super::Ports;
+use super::problem::{Problem, Problems};
+use super::tree::{Node, Tree};
+
+/// Hands out what is missing in `known`.
+pub(super) fn assign(
+    tree: &Tree<'_>,
+    bindings: &BTreeMap<InstancePath, Bound>,
+    known: &Ports,
+    problems: &mut Problems,
+) -> Ports {
+    let mut new = Ports::new();
+    let mut taken = Taken::new(known);
+    taken.add_written(tree, bindings);
+    for node in &tree.nodes {
+        let Some(bound) = bound_of(tree, node, bindings) else { continue };
+        for (variable, value) in &node.instance.exports {
+            if *value != ExportValue::RandomPort {
+                continue;
+            }
+            let key = InstanceKey { application: tree.application.name.clone(), path: node.instance.path.clone() };
+            let key = (bound.id.clone(), key, variable.clone());
+            if known.contains_key(&key) {
+                continue;
+            }
+            match taken.next_free(&bound.id) {
+                Some(port) => drop(new.insert(key, port)),
+                None => problems.add(|| Problem::NoFreePort {
+                    path: node.instance.path.clone(),
+                    variable: variable.clone(),
+                    device: bound.name.clone(),
+                }),
+            }
+        }
+    }
+    new
+}
+
+/// The device that `node` lives on.
+pub(super) fn bound_of<'a>(
+    tree: &Tree<'_>,
+    node: &Node<'_>,
+    bindings: &'a BTreeMap<InstancePath, Bound>,
+) -> Option<&'a Bound> {
+    bindings.get(&tree.nodes.get(node.host?)?.instance.path)
+}
+
+/// What is taken on each device.
+struct Taken<'a> {
+    ports: BTreeMap<&'a DeviceId, BTreeSet<u16>>,
+    /// Below this all ports of the range are taken: keeps handing out linear.
+    next: BTreeMap<DeviceId, u16>,
+}
+
+impl<'a> Taken<'a> {
+    fn new(known: &'a Ports) -> Self {
+        let mut ports: BTreeMap<&DeviceId, BTreeSet<u16>> = BTreeMap::new();
+        for ((device, _, _), port) in known {
+            ports.entry(device).or_default().insert(*port);
+        }
+        Self { ports, next: BTreeMap::new() }
+    }
+
+    /// Numbers that the file itself gives to variables of instances on a device are best left alone, too.
+    fn add_written(&mut self, tree: &Tree<'_>, bindings: &'a BTreeMap<InstancePath, Bound>) {
+        for node in &tree.nodes {
+            let Some(bound) = bound_of(tree, node, bindings) else { continue };
+            for value in node.instance.exports.values() {
+                let ExportValue::Text(text) = value else { continue };
+                if let Ok(port @ FIRST_RANDOM_PORT..=LAST_RANDOM_PORT) = text.parse::<u16>() {
+                    self.ports.entry(&bound.id).or_default().insert(port);
+                }
+            }
+        }
+    }
+
+    fn next_free(&mut self, device: &DeviceId) -> Option<u16> {
+        let taken = self.ports.get(device);
+        let from = self.next.get(device).copied().unwrap_or(FIRST_RANDOM_PORT);
+        let port = (from..=LAST_RANDOM_PORT).find(|port| taken.is_none_or(|taken| !taken.contains(port)));
+        // LAST_RANDOM_PORT + 1 is a number, so that a full device stays full.
+        self.next.insert(device.clone(), port.unwrap_or(LAST_RANDOM_PORT) + 1);
+        port
+    }
+}
