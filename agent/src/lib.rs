@@ -1,11 +1,36 @@
 //! The agent: runs on every machine, dials out, keeps what it was told running.
 //!
+//! From the inside out:
 //! - [`order`]: what the reconciler orders and the runtime reports.
 //! - [`reconcile`]: pure: assignment, imports and observations in; orders and reports out.
 //! - [`ledger`]: what must survive a crash, on disk.
 //! - [`runtime`]: steps, processes, checks and files: the only part that touches the machine.
+//! - [`keeper`]: the small process between the agent and what it runs.
+//! - [`link`]: the connection to the manager; [`dial`], [`tls`], [`enroll`], [`identity`], [`files`], [`facts`] serve it.
+//! - [`daemon`]: the loop that joins them; [`args`]: its options.
+//! - [`folders`]: where everything lies on disk; [`framing`]: frames on streams.
 
+pub mod args;
+pub mod daemon;
+pub mod dial;
+pub mod enroll;
+pub mod facts;
+pub mod files;
+pub mod folders;
+pub mod framing;
+pub mod identity;
+pub mod keeper;
 pub mod ledger;
+pub mod link;
 pub mod order;
 pub mod reconcile;
 pub mod runtime;
+pub mod tls;
+
+pub use daemon::{AgentError, Config, run, run_with_keeper};
+
+/// The time now, by this machine's clock. The only place that asks it.
+pub(crate) fn now() -> robo_model::quantity::UnixMillis {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    robo_model::quantity::UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}

@@ -1,0 +1,143 @@
+//! How an agent is told what to do: the options of `robo-agent` and of `robo agent`.
+
+use std::io::{self, Read as _};
+use std::net::{IpAddr, Ipv6Addr};
+use std::path::{Path, PathBuf};
+
+use robo_model::name::DeviceName;
+
+use crate::Config;
+
+/// The enrolment token, for services that get their secrets by environment.
+pub const TOKEN_VARIABLE: &str = "ROBO_TOKEN";
+
+/// Most bytes of a token or certificate that are read; they have some hundred.
+const MAX_INPUT_BYTES: u64 = 64 * 1024;
+
+/// The options.
+///
+/// At the first start the agent enrols with a token from `robo device enroll`, given in a file, on standard input or
+/// in ROBO_TOKEN; later it needs none.
+#[derive(Debug, clap::Args)]
+pub struct Args {
+    /// The manager to dial.
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = manager_address)]
+    pub manager: String,
+    /// The file with the enrolment token; `-` reads it from standard input.
+    #[arg(long, value_name = "FILE")]
+    pub token_file: Option<PathBuf>,
+    /// The manager's CA certificate, in PEM; without it the one that the token names is trusted.
+    #[arg(long, value_name = "FILE")]
+    pub ca: Option<PathBuf>,
+    /// The agent's folder: identity, ledger, instances.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// The name to propose for this device, where the token does not give one.
+    #[arg(long)]
+    pub name: Option<DeviceName>,
+    /// The address under which other devices reach this one; found out where none is given.
+    #[arg(long, value_name = "IP")]
+    pub address: Option<IpAddr>,
+}
+
+/// Why the options are of no use.
+#[derive(Debug, thiserror::Error)]
+pub enum ArgsError {
+    /// A file cannot be read.
+    #[error("{what} cannot be read from {from}: {source}")]
+    Read {
+        /// What was wanted.
+        what: &'static str,
+        /// Where.
+        from: String,
+        /// Why.
+        source: io::Error,
+    },
+    /// There is a token, and nothing in it.
+    #[error("the enrolment token is empty: make one with `robo device enroll`, or leave it out when this device is enrolled already")]
+    EmptyToken,
+}
+
+impl Args {
+    /// Reads what the options name. The agent's folder is `state` where none is given.
+    ///
+    /// # Errors
+    /// When token or certificate cannot be read.
+    pub fn into_config(self, state: PathBuf) -> Result<Config, ArgsError> {
+        Ok(Config {
+            token: self.token()?,
+            ca_pem: self.ca.as_deref().map(|path| read(path, "the CA certificate")).transpose()?,
+            state: self.state.unwrap_or(state),
+            manager: self.manager,
+            name: self.name,
+            address: self.address.map(|address| address.to_string()),
+        })
+    }
+
+    fn token(&self) -> Result<Option<String>, ArgsError> {
+        let text = match &self.token_file {
+            Some(path) => read(path, "the token")?,
+            None => match std::env::var(TOKEN_VARIABLE) {
+                Ok(text) => text,
+                Err(_) => return Ok(None),
+            },
+        };
+        let text = text.trim();
+        if text.is_empty() { Err(ArgsError::EmptyToken) } else { Ok(Some(text.to_owned())) }
+    }
+}
+
+fn read(path: &Path, what: &'static str) -> Result<String, ArgsError> {
+    let mut text = String::new();
+    let is_stdin = path.as_os_str() == "-";
+    let done = if is_stdin {
+        io::stdin().take(MAX_INPUT_BYTES).read_to_string(&mut text)
+    } else {
+        std::fs::File::open(path).and_then(|file| file.take(MAX_INPUT_BYTES).read_to_string(&mut text))
+    };
+    let from = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
+    done.map(|_| text).map_err(|source| ArgsError::Read { what, from, source })
+}
+
+/// `HOST:PORT`; the port is added where it is missing, and a URL's scheme is taken off.
+fn manager_address(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").unwrap_or(text).trim_end_matches('/');
+    if host.parse::<Ipv6Addr>().is_ok() {
+        return Ok(format!("[{host}]:{}", robo_wire::DEFAULT_PORT));
+    }
+    let (name, port) = match host.rsplit_once(':') {
+        Some((name, port)) if !host.ends_with(']') => (name, Some(port)),
+        Some(_) | None => (host, None),
+    };
+    let port = match port {
+        Some(port) => port.parse::<u16>().ok().filter(|p| *p > 0).ok_or_else(|| format!("`{port}` is not a port"))?,
+        None => robo_wire::DEFAULT_PORT,
+    };
+    let bare = name.strip_prefix('[').and_then(|n| n.strip_suffix(']'));
+    let good = match bare {
+        Some(address) => address.parse::<Ipv6Addr>().is_ok(),
+        None => !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_')),
+    };
+    if good { Ok(format!("{name}:{port}")) } else { Err(format!("`{text}` is not HOST or HOST:PORT")) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_is_named_by_host_and_port() {
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(manager_address(text).ok().as_deref(), expect, "{text}");
+        };
+        check("example.org", Some("example.org:7626"));
+        check("example.org:80", Some("example.org:80"));
+        check("https://10.0.0.1:7626/", Some("10.0.0.1:7626"));
+        check("::1", Some("[::1]:7626"));
+        check("[::1]", Some("[::1]:7626"));
+        check("[::1]:9", Some("[::1]:9"));
+        for bad in ["", ":7626", "a:b", "a:0", "a:70000", "http://a", "a b", "[::1", "[a]:1", "a/b"] {
+            check(bad, None);
+        }
+    }
+}

@@ -1,0 +1,336 @@
+//! The agent's loop: the pure core in the middle, link, runtime, ledger and clock around it.
+//!
+//! One task, one closed set of inputs. What the core orders is carried out strictly in order: what must be on disk
+//! is on disk before what relies on it begins. While the disk refuses to take it, nothing further begins, the
+//! manager is told why, and the write is tried again; what runs goes on running.
+
+use std::collections::VecDeque;
+use std::fs::File;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use robo_model::name::DeviceName;
+use robo_model::spec::{FileHash, Generation};
+use rustix::fs::FlockOperation;
+use tokio::sync::mpsc;
+
+use crate::enroll::{EnrollError, Enrolment, enroll};
+use crate::facts::{facts, outbound_address};
+use crate::files::{Files, keep_only};
+use crate::folders::Folders;
+use crate::identity::{Identity, IdentityError};
+use crate::ledger::{LedgerError, LedgerStore};
+use crate::link::{self, FromLink, Message, ToLink};
+use crate::now;
+use crate::order::Report;
+use crate::reconcile::{Core, Effect, Input};
+use crate::runtime::Runtime;
+use crate::tls::{self, TlsError};
+
+/// Reports of the runtime that may wait: more than steps that run at a time on any real device.
+const MAX_REPORTS: usize = 256;
+
+/// How often a write that the disk refuses is tried again.
+const DISK_RETRY: Duration = Duration::from_secs(1);
+
+/// Wait between attempts to enrol while the manager does not answer.
+const ENROL_RETRY: Duration = Duration::from_secs(2);
+
+/// The program that runs, even after its file was replaced by a newer one.
+const THIS_PROGRAM: &str = "/proc/self/exe";
+
+/// How an agent runs.
+#[derive(Clone)]
+pub struct Config {
+    /// Its folder.
+    pub state: PathBuf,
+    /// `host:port` of the manager.
+    pub manager: String,
+    /// The enrolment token; needed once.
+    pub token: Option<String>,
+    /// The manager's authority in PEM, where it was given apart from the token.
+    pub ca_pem: Option<String>,
+    /// The name the machine would like.
+    pub name: Option<DeviceName>,
+    /// What exports called `ip` get; found out where none is given.
+    pub address: Option<String>,
+}
+
+/// Why an agent cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum AgentError {
+    /// The folder cannot be made or locked.
+    #[error("cannot use the folder {path}: {source}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another agent uses the folder.
+    #[error("another agent runs on {0}; end it first, or give this one a folder of its own with --state")]
+    InUse(PathBuf),
+    /// The device is not enrolled and has no token.
+    #[error("this device is not enrolled yet: give it a token (make one with `robo device enroll`)")]
+    NoToken,
+    /// The ledger cannot be read.
+    #[error(transparent)]
+    Ledger(#[from] LedgerError),
+    /// The identity cannot be read.
+    #[error(transparent)]
+    Identity(#[from] IdentityError),
+    /// Enrolment failed for good.
+    #[error("enrolment failed: {0}")]
+    Enroll(#[from] EnrollError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// Runs an agent until `shutdown` is there. What it started goes on running without it.
+///
+/// Keepers are this program again, so its `main` must pass `keeper FOLDER` on to [`crate::keeper::main`].
+///
+/// # Errors
+/// When it cannot begin; once it runs, it goes on whatever happens.
+pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(), AgentError> {
+    run_with_keeper(config, PathBuf::from(THIS_PROGRAM), shutdown).await
+}
+
+/// Like [`run`], for a program that is no keeper itself: `keeper` is one.
+///
+/// # Errors
+/// When it cannot begin.
+pub async fn run_with_keeper(
+    config: Config,
+    keeper: PathBuf,
+    shutdown: impl Future<Output = ()>,
+) -> Result<(), AgentError> {
+    let folder_error = |source| AgentError::Folder { path: config.state.clone(), source };
+    let folders = Folders::new(&config.state);
+    folders.create().map_err(folder_error)?;
+    let _lock = lock(folders.root()).map_err(folder_error)?.ok_or_else(|| AgentError::InUse(config.state.clone()))?;
+    let mut shutdown = std::pin::pin!(shutdown);
+    let identity = tokio::select! {
+        identity = identify(&config, &folders) => identity?,
+        () = &mut shutdown => return Ok(()),
+    };
+    tracing::info!(device = %identity.enrolled.device, name = %identity.enrolled.name, "this device is enrolled");
+    let mut daemon = Daemon::start(config, keeper, folders, &identity)?;
+    tokio::select! {
+        () = daemon.run() => {}
+        () = shutdown => {}
+    }
+    Ok(())
+}
+
+async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentError> {
+    if let Some(identity) = Identity::load(&folders.identity())? {
+        return Ok(identity);
+    }
+    let token = config.token.clone().ok_or(AgentError::NoToken)?;
+    let enrolment = Enrolment { token, ca_pem: config.ca_pem.clone(), name: config.name.clone() };
+    loop {
+        let about = facts(&address_of(config));
+        match enroll(&config.manager, &folders.identity(), &enrolment, about).await {
+            Ok(identity) => return Ok(identity),
+            Err(error) if error.is_passing() => {
+                tracing::warn!(%error, "cannot enrol yet; trying again");
+                tokio::time::sleep(ENROL_RETRY.mul_f64(0.5 + fastrand::f64())).await;
+            }
+            Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// Takes the lock that tells other agents that this folder is in use; nothing when another has it.
+fn lock(root: &Path) -> std::io::Result<Option<File>> {
+    let file = File::options().create(true).truncate(false).write(true).open(root.join("lock"))?;
+    match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
+        Ok(()) => Ok(Some(file)),
+        Err(rustix::io::Errno::WOULDBLOCK) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// What names this boot of the machine; the same text for ever where the kernel does not say.
+fn boot_id() -> String {
+    std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+}
+
+fn address_of(config: &Config) -> String {
+    let found = || outbound_address(&config.manager).map(|ip| ip.to_string());
+    config.address.clone().or_else(found).unwrap_or_else(|| "127.0.0.1".to_owned())
+}
+
+struct Daemon {
+    core: Core,
+    ledger: LedgerStore,
+    runtime: Runtime,
+    folders: Folders,
+    reports: mpsc::Receiver<Report>,
+    from_link: mpsc::Receiver<FromLink>,
+    to_link: mpsc::Sender<ToLink>,
+    /// The session that is up, and whether an update may go.
+    session: Option<(u64, bool)>,
+    /// What is ordered and not carried out yet: not empty only while the disk refuses.
+    pending: VecDeque<Effect>,
+    /// For the link's greeting, which asks from another task.
+    generation: Arc<AtomicU64>,
+}
+
+/// What the loop waits for.
+enum Event {
+    Input(Input),
+    Link(FromLink),
+    Disk,
+    Gone,
+}
+
+impl Daemon {
+    fn start(config: Config, keeper: PathBuf, folders: Folders, identity: &Identity) -> Result<Self, AgentError> {
+        let (ledger, loaded) = LedgerStore::open(&folders.ledger())?;
+        let (give_reports, reports) = mpsc::channel(MAX_REPORTS);
+        let http = tls::enrolled(identity, b"http/1.1")?;
+        let files = Arc::new(Files::new(folders.files(), config.manager.clone(), http));
+        let runtime = Runtime::new(folders.clone(), keeper, files, give_reports);
+        let (mut core, mut effects) = Core::new(loaded, address_of(&config), now());
+        effects.extend(core.handle(now(), Input::Boot(boot_id())));
+        let generation = Arc::new(AtomicU64::new(core.ledger().assignment.generation.0));
+        let (give_link, from_link) = mpsc::channel(link::QUEUE);
+        let (to_link, take_link) = mpsc::channel(link::QUEUE);
+        let link_config = link::Config {
+            manager: config.manager,
+            tls: tls::enrolled(identity, robo_wire::ALPN_LINK)?,
+            address: config.address,
+            folders: folders.clone(),
+        };
+        let asked = Arc::clone(&generation);
+        let generation_now = move || Generation(asked.load(Ordering::Acquire));
+        drop(tokio::spawn(link::run(link_config, generation_now, give_link, take_link)));
+        let pending = effects.into();
+        Ok(Self { core, ledger, runtime, folders, reports, from_link, to_link, session: None, pending, generation })
+    }
+
+    async fn run(&mut self) {
+        self.carry_out().await;
+        loop {
+            match self.next().await {
+                Event::Input(input) => self.take(input).await,
+                Event::Link(message) => self.link(message).await,
+                Event::Disk => self.carry_out().await,
+                Event::Gone => return,
+            }
+        }
+    }
+
+    /// While the disk refuses, only time passes: inputs wait in their bounded queues.
+    async fn next(&mut self) -> Event {
+        if !self.pending.is_empty() {
+            tokio::time::sleep(DISK_RETRY).await;
+            return Event::Disk;
+        }
+        let wake = self.core.wake_at().map(|at| Duration::from_millis(at.since(now()).0));
+        tokio::select! {
+            report = self.reports.recv() => report.map_or(Event::Gone, |r| Event::Input(Input::Report(r))),
+            message = self.from_link.recv() => message.map_or(Event::Gone, Event::Link),
+            () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Event::Input(Input::Tick),
+        }
+    }
+
+    async fn take(&mut self, input: Input) {
+        let effects = self.core.handle(now(), input);
+        self.pending.extend(effects);
+        self.carry_out().await;
+    }
+
+    async fn link(&mut self, message: FromLink) {
+        match message {
+            FromLink::Up { session, address, welcome } => {
+                self.session = Some((session, true));
+                self.take(Input::Address(address)).await;
+                self.take(Input::Connected { events_stored: welcome.events_stored }).await;
+            }
+            FromLink::Assign(assignment) => {
+                let generation = assignment.generation;
+                self.take(Input::Assigned(assignment)).await;
+                if !self.pending.is_empty() {
+                    let reason = "the device's disk does not take the ledger; it is tried again".to_owned();
+                    self.tell(Message::Refused(generation, reason)).await;
+                }
+                self.drop_old_files();
+            }
+            FromLink::Imports(change) => self.take(Input::Imports(change)).await,
+            FromLink::Stored(ack) => {
+                if let Some((_, ready)) = &mut self.session {
+                    *ready = true;
+                }
+                self.take(Input::Stored { events_stored: ack.events_stored }).await;
+            }
+            FromLink::Down => self.session = None,
+        }
+        self.tell_update().await;
+    }
+
+    /// Carries out what is ordered, in order, until nothing is left or the disk refuses.
+    async fn carry_out(&mut self) {
+        while let Some(effect) = self.pending.pop_front() {
+            match effect {
+                Effect::Persist(what) => {
+                    if let Err(error) = self.ledger.save(self.core.ledger(), what) {
+                        tracing::error!(%error, "the ledger cannot be written; nothing new is begun until it can");
+                        self.pending.push_front(Effect::Persist(what));
+                        return;
+                    }
+                    self.generation.store(self.core.ledger().assignment.generation.0, Ordering::Release);
+                }
+                Effect::Begin(order) => self.runtime.begin(order),
+                Effect::Watch(order) => self.runtime.watch(order),
+                Effect::Abort { key, run } => self.runtime.abort(&key, run),
+                Effect::Context(context) => self.runtime.context(&context),
+                Effect::Forget(key) => {
+                    if let Err(reason) = self.runtime.forget(&key).await {
+                        tracing::warn!(instance = %key, reason, "cannot remove the folder of an instance that is gone");
+                    }
+                }
+                Effect::Accepted(generation) => self.tell(Message::Accepted(generation)).await,
+                Effect::Refused { generation, reason } => self.tell(Message::Refused(generation, reason)).await,
+                Effect::Tell => {}
+            }
+        }
+        self.tell_update().await;
+    }
+
+    /// Tells what is to be told, one update at a time.
+    async fn tell_update(&mut self) {
+        if !matches!(self.session, Some((_, true))) {
+            return;
+        }
+        if let Some(update) = self.core.next_update() {
+            if let Some((_, ready)) = &mut self.session {
+                *ready = false;
+            }
+            self.tell(Message::Update(update)).await;
+        }
+    }
+
+    async fn tell(&mut self, message: Message) {
+        if let Some((session, _)) = self.session
+            && self.to_link.send(ToLink { session, message }).await.is_err()
+        {
+            self.session = None;
+        }
+    }
+
+    /// Recipe files that no assigned instance names any more go.
+    fn drop_old_files(&self) {
+        let assignment = &self.core.ledger().assignment;
+        let needed: std::collections::BTreeSet<FileHash> =
+            assignment.instances.iter().flat_map(|spec| spec.files.values().map(|f| f.hash.clone())).collect();
+        if let Err(error) = keep_only(&self.folders.files(), &needed) {
+            tracing::warn!(%error, "cannot tidy the folder of recipe files");
+        }
+    }
+}

@@ -1,0 +1,71 @@
+//! `robo-agent`: the agent alone, for devices. The same agent as `robo agent`.
+
+use std::ffi::OsStr;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use clap::Parser;
+use robo_agent::args::Args;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Runs the agent of this machine.
+///
+/// It dials its manager, and keeps what it is told running, with or without it. ROBO_LOG chooses what is logged.
+/// SIGTERM and Ctrl-C end it; what it looks after goes on running, and it looks after it again at its next start.
+#[derive(Parser)]
+#[command(name = "robo-agent", version)]
+struct Cli {
+    #[command(flatten)]
+    args: Args,
+}
+
+fn main() -> ExitCode {
+    // A keeper is this program again; it must be there fast and small, so it never sees the options' parser.
+    let mut words = std::env::args_os().skip(1);
+    if words.next().as_deref() == Some(OsStr::new(robo_agent::keeper::ARGUMENT))
+        && let Some(folder) = words.next()
+    {
+        return robo_agent::keeper::main(Path::new(&folder));
+    }
+    match run(Cli::parse().args) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            let mut err = std::io::stderr().lock();
+            // Nobody reads: nothing can be done about that.
+            drop(writeln!(err, "error: {error:#}"));
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(args: Args) -> anyhow::Result<()> {
+    let level = std::env::var("ROBO_LOG").unwrap_or_else(|_| "info".to_owned());
+    let filter = tracing_subscriber::EnvFilter::try_new(&level)
+        .with_context(|| format!("ROBO_LOG is `{level}`, which is no filter; write a level, as in ROBO_LOG=debug"))?;
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let config = args.into_config(default_state())?;
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let stop = async {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+        };
+        Box::pin(robo_agent::run(config, stop)).await?;
+        Ok(())
+    })
+}
+
+/// `/var/lib/robo-agent` for root, and the user's state folder for others (XDG Base Directory Specification).
+fn default_state() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/robo-agent");
+    }
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/".into())).join(".local/state");
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    state.unwrap_or_else(home).join("robo-agent")
+}
