@@ -1,5 +1,21 @@
-//! The manager service.
+//! The manager service: what is wished, what is, and the agents that make one of the other.
+//!
+//! From the outside in:
+//! - [`server`]: the one port; [`tls`] and [`ca`] make it safe.
+//! - [`api`]: thin handlers over [`service`], which plans, applies and answers; [`token`] and [`files`] serve it.
+//! - [`gateway`]: the agents' links; the API reaches them through [`links`].
+//! - [`plan`]: pure: what an apply will do.
+//! - [`store`]: the truth, on disk; [`bus`]: the bell that says it changed.
+
+pub mod api;
 pub mod bus;
 pub mod ca;
+pub mod files;
 pub mod gateway;
+pub mod links;
 pub mod plan;
+pub mod server;
+pub mod service;
+pub mod store;
+pub mod tls;
+pub mod token;

@@ -1,0 +1,237 @@
+//! The manager's one port: accepts, does TLS, and hands each connection to the API or to the gateway.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::server::conn::auto;
+use hyper_util::service::TowerToHyperService;
+use robo_model::quantity::Millis;
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::Semaphore;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::server::TlsStream;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use crate::api::{ApiState, PeerDevice};
+use crate::bus::Bus;
+use crate::ca::{Ca, CaError, Peer, peer_of};
+use crate::gateway::Gateway;
+use crate::service::Service;
+use crate::store::{Store, StoreError};
+use crate::tls::{TlsError, server_config};
+
+/// How long a peer may take for the TLS handshake.
+const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// Handshakes at a time. Each costs about a millisecond of CPU; more at once only makes all of them late.
+const MAX_HANDSHAKES: usize = 256;
+
+/// Connections at a time; one costs some kilobytes.
+const MAX_CONNECTIONS: usize = 65_536;
+
+/// How long requests and links may take to end when the manager stops.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// How a manager runs.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Where it listens; port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// Its folder: store, files, authority.
+    pub data: PathBuf,
+    /// How often agents say something.
+    pub heartbeat: Millis,
+}
+
+/// Why a manager cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum ManagerError {
+    /// The port is taken, or not ours to take.
+    #[error("cannot listen on {address}")]
+    Listen {
+        /// Where.
+        address: SocketAddr,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The data folder cannot be made.
+    #[error("cannot use the data folder {path}")]
+    Folder {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
+    /// The authority cannot be had.
+    #[error(transparent)]
+    Ca(#[from] CaError),
+    /// The store cannot be opened.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// TLS cannot be set up.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+}
+
+/// A manager that listens and does not serve yet.
+pub struct Server {
+    listener: TcpListener,
+    address: SocketAddr,
+    tls: TlsAcceptor,
+    gateway: Arc<Gateway>,
+    router: axum::Router,
+    ca_fingerprint: String,
+    ca_pem: String,
+}
+
+impl Server {
+    /// Opens the folder and the port.
+    ///
+    /// # Errors
+    /// When one of them cannot be had.
+    pub async fn bind(config: Config) -> Result<Self, ManagerError> {
+        let folder_error = |source| ManagerError::Folder { path: config.data.clone(), source };
+        std::fs::create_dir_all(&config.data).map_err(folder_error)?;
+        let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
+        std::fs::set_permissions(&config.data, private).map_err(folder_error)?;
+        let store = Store::open(&config.data).await?;
+        let ca = Arc::new(Ca::load_or_create(&config.data)?);
+        let tls = TlsAcceptor::from(server_config(&ca)?);
+        let bus = Bus::default();
+        let gateway = Gateway::new(store.clone(), bus.clone(), config.heartbeat);
+        let service = Service::open(store, bus, &config.data, ca.fingerprint().to_owned()).await?;
+        let (ca_fingerprint, ca_pem) = (ca.fingerprint().to_owned(), ca.pem().to_owned());
+        let links = Arc::clone(&gateway);
+        let sign = Arc::new(move |id: &_, request: &str| ca.sign_device(id, request));
+        let (router, _openapi) = crate::api::router(ApiState::new(service, links, sign));
+        let listen_error = |source| ManagerError::Listen { address: config.listen, source };
+        let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
+        let address = listener.local_addr().map_err(listen_error)?;
+        Ok(Self { listener, address, tls, gateway, router, ca_fingerprint, ca_pem })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// SHA-256 of its authority's certificate, in hexadecimal.
+    #[must_use]
+    pub fn ca_fingerprint(&self) -> &str {
+        &self.ca_fingerprint
+    }
+
+    /// Its authority's certificate, in PEM: what clients pin.
+    #[must_use]
+    pub fn ca_pem(&self) -> &str {
+        &self.ca_pem
+    }
+
+    /// Serves until `shutdown` is there; then stops accepting, ends links and requests, and returns.
+    pub async fn serve(self, shutdown: impl Future<Output = ()>) {
+        let stop = CancellationToken::new();
+        let tasks = TaskTracker::new();
+        let bell = tokio::spawn(Arc::clone(&self.gateway).pass_on());
+        let shared = Arc::new(Shared {
+            tls: self.tls,
+            gateway: self.gateway,
+            router: self.router,
+            handshakes: Semaphore::new(MAX_HANDSHAKES),
+            stop: stop.clone(),
+        });
+        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+        let accept = async {
+            loop {
+                let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
+                match self.listener.accept().await {
+                    Ok((socket, from)) => {
+                        let shared = Arc::clone(&shared);
+                        tasks.spawn(async move {
+                            shared.connection(socket, from).await;
+                            drop(permit);
+                        });
+                    }
+                    Err(error) => {
+                        // Out of file descriptors, or the peer is gone already: neither ends the manager.
+                        tracing::warn!(%error, "cannot accept a connection");
+                        tokio::time::sleep(Duration::from_millis(50)).await;
+                    }
+                }
+            }
+        };
+        tokio::select! {
+            () = accept => {}
+            () = shutdown => {}
+        }
+        stop.cancel();
+        tasks.close();
+        drop(tokio::time::timeout(GRACE, tasks.wait()).await);
+        bell.abort();
+    }
+}
+
+struct Shared {
+    tls: TlsAcceptor,
+    gateway: Arc<Gateway>,
+    router: axum::Router,
+    handshakes: Semaphore,
+    stop: CancellationToken,
+}
+
+impl Shared {
+    async fn connection(&self, socket: TcpStream, from: SocketAddr) {
+        if let Err(error) = socket.set_nodelay(true) {
+            tracing::debug!(%from, %error, "cannot turn off Nagle's algorithm");
+        }
+        match self.handshake(socket).await {
+            Ok(stream) => self.speak(stream, from).await,
+            Err(error) => tracing::info!(%from, %error, "TLS handshake failed"),
+        }
+    }
+
+    async fn handshake(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
+        let _permit = self.handshakes.acquire().await.map_err(io::Error::other)?;
+        tokio::time::timeout(HANDSHAKE, self.tls.accept(socket))
+            .await
+            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the peer took too long"))?
+    }
+
+    async fn speak(&self, stream: TlsStream<TcpStream>, from: SocketAddr) {
+        let connection = stream.get_ref().1;
+        let is_link = connection.alpn_protocol() == Some(robo_wire::ALPN_LINK);
+        let peer = connection.peer_certificates().and_then(|chain| chain.first()).and_then(peer_of);
+        match (is_link, peer) {
+            (true, Some(peer)) => Box::pin(self.gateway.serve(stream, &peer, &self.stop)).await,
+            (true, None) => tracing::info!(%from, "a link without a device's certificate was refused"),
+            (false, peer) => Box::pin(self.http(stream, peer)).await,
+        }
+    }
+
+    async fn http(&self, stream: TlsStream<TcpStream>, peer: Option<Peer>) {
+        let router = match peer {
+            Some(peer) => self.router.clone().layer(axum::Extension(PeerDevice(peer))),
+            None => self.router.clone(),
+        };
+        let builder = auto::Builder::new(TokioExecutor::new());
+        let serve = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
+        let mut serve = std::pin::pin!(serve);
+        let ended = tokio::select! {
+            ended = &mut serve => ended,
+            () = self.stop.cancelled() => {
+                serve.as_mut().graceful_shutdown();
+                serve.await
+            }
+        };
+        if let Err(error) = ended {
+            tracing::debug!(error, "an API connection broke");
+        }
+    }
+}
