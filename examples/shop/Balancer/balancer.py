@@ -3,7 +3,8 @@
     balancer.py --ip IP --port PORT
 
 The backends are the imports with the prefix `backend` in the file $ROBO_CONTEXT. HUP makes it read
-them again. A backend that does not take the connection is passed over. /healthz is the balancer's own.
+them again. A backend that does not take the connection is passed over; while there is none, a request
+waits a moment for one. /healthz is the balancer's own.
 """
 
 import argparse
@@ -14,11 +15,13 @@ import os
 import signal
 import socketserver
 import sys
+import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 MAX_BODY = 64 * 1024  # the shop's forms are tiny
 MAX_ANSWER = 4 * 1024 * 1024
 BACKEND_SECONDS = 5
+PATIENCE_SECONDS = 5  # how long a request waits while there is no backend
 PASSED_ON = ("Content-Type", "Location", "Cache-Control")
 
 
@@ -27,6 +30,7 @@ class Balancer(ThreadingHTTPServer):
     request_queue_size = 128
     backends = ()
     turn = itertools.count()
+    there_is_one = threading.Event()
 
     def server_bind(self):
         # HTTPServer's own would look the address up in the DNS, which may take long where there is none.
@@ -42,10 +46,15 @@ class Balancer(ThreadingHTTPServer):
             print(f"kept the {len(self.backends)} backends it has: the context cannot be read: {error!r}")
             return
         self.backends = tuple(backends)
+        if backends:
+            self.there_is_one.set()
+        else:
+            self.there_is_one.clear()
         print("backends:", ", ".join(f"{path} at {ip}:{port}" for path, ip, port in backends) or "none")
 
     def in_turn(self):
-        """All backends once, beginning with the one whose turn it is."""
+        """All backends once, beginning with the one whose turn it is; waits a moment while there is none."""
+        self.there_is_one.wait(PATIENCE_SECONDS)
         backends = self.backends
         if not backends:
             return ()
