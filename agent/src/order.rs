@@ -59,7 +59,7 @@ pub struct Context {
 }
 
 /// An ancestor of an instance.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Ancestor {
     /// Where it stands.
     pub path: InstancePath,

@@ -1,1 +1,344 @@
-//! To come.
+//! The agent's heart: what is assigned, what others offer and what is observed in; orders and reports out.
+//!
+//! Pure: no disk, no clock, no randomness. Each instance is a state machine of its own; whenever something that it
+//! depends on changes it is looked at again, from the whole state and not from what changed, so that nothing is lost
+//! by looking twice or late. Everything that must survive a crash is in the [`Ledger`], and an effect that writes it
+//! stands before every effect that relies on it.
+//!
+//! - `tree`: who stands below whom, what is wished, who may run now.
+//! - `look`: what one instance needs next.
+//! - `begin`: steps begin.
+//! - `observe`: steps and processes end.
+//! - `supply`: who offers what to whom.
+//! - `expand`: `$(name)` in exports, command lines and checks.
+//! - `tell`: events and updates for the manager.
+//! - `backoff`: when what failed is tried again.
+
+mod backoff;
+mod begin;
+mod expand;
+mod look;
+mod observe;
+mod supply;
+mod tell;
+mod tree;
+
+#[cfg(test)]
+mod sim;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use robo_model::quantity::UnixMillis;
+use robo_model::spec::{Assignment, Generation, InstanceKey};
+use robo_model::state::{InstanceReport, InstanceState, Step};
+use robo_wire::event::EventBody;
+use robo_wire::link::{ImportsChange, Update};
+
+use self::supply::Supply;
+use self::tell::Teller;
+use self::tree::Node;
+use crate::ledger::{Hold, Ledger, Record, What};
+use crate::order::{Context, Order, Report, RunId};
+
+/// What happens to the reconciler.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Input {
+    /// From the link: everything the device should run.
+    Assigned(Assignment),
+    /// From the link: what other devices offer.
+    Imports(ImportsChange),
+    /// The device's address, which `ip` exports, when it changes; at first it is given to [`Core::new`].
+    Address(String),
+    /// What names this boot of the machine; once, right after [`Core::new`]. When it is another than last time,
+    /// nothing runs any more that no supervisor reports on: what scripts started is started again.
+    Boot(String),
+    /// From the runtime.
+    Report(Report),
+    /// The link is up: everything is told again.
+    Connected {
+        /// The highest event number on the manager's disk.
+        events_stored: u64,
+    },
+    /// The update under way is on the manager's disk.
+    Stored {
+        /// The highest event number on the manager's disk.
+        events_stored: u64,
+    },
+    /// Time passed: see [`Core::wake_at`].
+    Tick,
+}
+
+/// What the shell does, strictly in the order given.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Effect {
+    /// Write these parts of [`Core::ledger`]; nothing behind this happens before they are on disk. When it fails, the
+    /// shell drops the core with all effects behind this, and makes a new one from what is on disk.
+    Persist(What),
+    /// There is something for [`Core::next_update`].
+    Tell,
+    /// Begin a step; beginning a run again is nothing, or its outcome again.
+    Begin(Order),
+    /// End a run at once; its outcome is reported as ever.
+    Abort {
+        /// Of which instance.
+        key: InstanceKey,
+        /// Which run.
+        run: RunId,
+    },
+    /// After a restart: what the start step of this order made should be running; look after it. Answered, where it
+    /// is a supervised process, by `ProcessRuns` (adopted) or `ProcessEnded` with this run.
+    Watch(Order),
+    /// What a started instance is told changed: write its context file anew.
+    Context(Context),
+    /// Remove everything that is left of an instance, its folder too. May come again after a restart.
+    Forget(InstanceKey),
+    /// The assignment is on disk.
+    Accepted(Generation),
+    /// The assignment cannot be taken.
+    Refused {
+        /// Which.
+        generation: Generation,
+        /// Why, for people.
+        reason: String,
+    },
+}
+
+/// The reconciler.
+#[derive(Debug, Clone)]
+pub struct Core {
+    ledger: Ledger,
+    address: String,
+    now: UnixMillis,
+    /// One per record.
+    nodes: BTreeMap<InstanceKey, Node>,
+    supply: Supply,
+    /// Whom to look at; parents come before their children.
+    pending: BTreeSet<InstanceKey>,
+    /// Who waits for a time.
+    alarms: BTreeMap<InstanceKey, UnixMillis>,
+    teller: Teller,
+    dirty: What,
+    effects: Vec<Effect>,
+}
+
+impl Core {
+    /// Goes on from `ledger` as loaded: begins unfinished runs again under their names, and has what was started
+    /// watched.
+    #[must_use]
+    pub fn new(ledger: Ledger, address: String, now: UnixMillis) -> (Self, Vec<Effect>) {
+        let mut core = Self {
+            ledger,
+            address,
+            now,
+            nodes: BTreeMap::new(),
+            supply: Supply::default(),
+            pending: BTreeSet::new(),
+            alarms: BTreeMap::new(),
+            teller: Teller::default(),
+            dirty: What::default(),
+            effects: Vec::new(),
+        };
+        core.forget_again();
+        core.enlist();
+        core.plant();
+        core.supply_all();
+        core.resume();
+        let effects = core.settle();
+        (core, effects)
+    }
+
+    /// Takes in what happened, and says what to do about it.
+    #[must_use]
+    pub fn handle(&mut self, now: UnixMillis, input: Input) -> Vec<Effect> {
+        self.now = now;
+        // The effects of the call before are done: what was forgotten is gone.
+        self.ledger.state.forgetting.clear();
+        match input {
+            Input::Assigned(assignment) => self.assigned(assignment),
+            Input::Imports(change) => self.imports_changed(change),
+            Input::Address(address) => self.address_changed(address),
+            Input::Boot(boot) => self.booted(boot),
+            Input::Report(report) => self.observe(report),
+            Input::Connected { events_stored } => self.connected(events_stored),
+            Input::Stored { events_stored } => self.stored(events_stored),
+            Input::Tick => self.pending.extend(self.alarms.keys().cloned()),
+        }
+        self.settle()
+    }
+
+    /// What is to be told next, for when the session is ready for it: everything after [`Input::Connected`], else
+    /// what changed since. Events are told once per connection and kept until [`Input::Stored`] names them.
+    #[must_use]
+    pub fn next_update(&mut self) -> Option<Update> {
+        self.teller.next_update(&self.ledger.state)
+    }
+
+    /// When the next [`Input::Tick`] is due; nothing when nothing waits for a time.
+    #[must_use]
+    pub fn wake_at(&self) -> Option<UnixMillis> {
+        self.alarms.values().min().copied()
+    }
+
+    /// Where each instance stands.
+    pub fn reports(&self) -> impl Iterator<Item = InstanceReport> {
+        self.ledger.state.records.values().map(tell::report)
+    }
+
+    /// What [`Effect::Persist`] writes.
+    #[must_use]
+    pub const fn ledger(&self) -> &Ledger {
+        &self.ledger
+    }
+
+    fn assigned(&mut self, assignment: Assignment) {
+        let generation = assignment.generation;
+        let current = self.ledger.assignment.generation;
+        if generation == current {
+            return self.effects.push(Effect::Accepted(generation));
+        }
+        if generation < current {
+            let reason = format!("it is older than assignment {current}, which this device has");
+            return self.effects.push(Effect::Refused { generation, reason });
+        }
+        let mut seen = BTreeSet::new();
+        if let Some(twice) = assignment.instances.iter().find(|spec| !seen.insert(&spec.key)) {
+            let reason = format!("it names {} twice", twice.key);
+            return self.effects.push(Effect::Refused { generation, reason });
+        }
+        let before = std::mem::replace(&mut self.ledger.assignment, assignment);
+        self.dirty.assignment = true;
+        self.event(None, EventBody::Assigned { generation });
+        let wished = self.enlist_anew(&before);
+        for key in wished {
+            self.renew(&key);
+        }
+        self.effects.push(Effect::Accepted(generation));
+    }
+
+    /// What failed or was held is tried at once: it was changed, or is asked for anew.
+    fn renew(&mut self, key: &InstanceKey) {
+        let now = self.now;
+        let Some(record) = self.ledger.state.records.get_mut(key) else { return };
+        record.tries = 0;
+        record.crashes = 0;
+        record.hold = Hold::Free;
+        if let Some(retry_at) = record.failure.as_mut().and_then(|failure| failure.retry_at.as_mut()) {
+            *retry_at = now;
+        }
+        self.changed(key);
+    }
+
+    fn imports_changed(&mut self, change: ImportsChange) {
+        let mut removed = change.removed;
+        if change.full {
+            let there: BTreeSet<&InstanceKey> = change.providers.iter().map(|provider| &provider.key).collect();
+            removed.extend(self.ledger.imports.keys().filter(|key| !there.contains(key)).cloned());
+        }
+        for key in removed {
+            if self.ledger.imports.remove(&key).is_some() {
+                self.dirty.imports = true;
+                self.offer(&key);
+            }
+        }
+        for provider in change.providers {
+            let key = provider.key.clone();
+            if self.ledger.imports.get(&key) != Some(&provider) {
+                self.ledger.imports.insert(key.clone(), provider);
+                self.dirty.imports = true;
+                self.offer(&key);
+            }
+        }
+    }
+
+    fn address_changed(&mut self, address: String) {
+        if self.address == address {
+            return;
+        }
+        self.address = address;
+        for key in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            self.value_may_be_there(&key);
+            self.pending.insert(key);
+        }
+    }
+
+    fn booted(&mut self, boot: String) {
+        let before = self.ledger.state.boot.replace(boot);
+        if before == self.ledger.state.boot {
+            return;
+        }
+        self.dirty.state = true;
+        if before.is_none() {
+            return;
+        }
+        let lost: Vec<InstanceKey> = self
+            .ledger
+            .state
+            .records
+            .iter()
+            .filter(|(_, r)| r.state == InstanceState::DeployedStarted && r.process.is_none() && !tree::is_host(r))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in lost {
+            self.abort(&key, Step::Update);
+            self.transition(&key, InstanceState::DeployedStopped, Vec::new());
+        }
+    }
+
+    /// Looks at everybody who may need something until nobody does, and gives the effects in their order.
+    fn settle(&mut self) -> Vec<Effect> {
+        while let Some(key) = self.pending.pop_first() {
+            self.look(&key);
+        }
+        let mut effects = Vec::new();
+        let dirty = std::mem::take(&mut self.dirty);
+        if !dirty.is_empty() {
+            effects.push(Effect::Persist(dirty));
+        }
+        // Before any step begins, so that what it withdraws is withdrawn as early as can be.
+        if self.teller.take_news() {
+            effects.push(Effect::Tell);
+        }
+        effects.append(&mut self.effects);
+        effects
+    }
+
+    fn record(&self, key: &InstanceKey) -> Option<&Record> {
+        self.ledger.state.records.get(key)
+    }
+
+    /// For changing it: it will be written, and told.
+    fn changing(&mut self, key: &InstanceKey) -> Option<&mut Record> {
+        if self.ledger.state.records.contains_key(key) {
+            self.changed(key);
+        }
+        self.ledger.state.records.get_mut(key)
+    }
+
+    /// Its record changed: it is written, told, and looked at.
+    fn changed(&mut self, key: &InstanceKey) {
+        self.dirty.state = true;
+        self.teller.changed(key);
+        self.pending.insert(key.clone());
+    }
+
+    /// Brings an instance into a state; those it concerns look again.
+    fn transition(&mut self, key: &InstanceKey, to: InstanceState, waits_for: Vec<String>) {
+        let now = self.now;
+        let Some(record) = self.ledger.state.records.get_mut(key) else { return };
+        let from = record.state;
+        if from == to && record.waits_for == waits_for {
+            return;
+        }
+        record.waits_for.clone_from(&waits_for);
+        if from != to {
+            record.state = to;
+            record.since = now;
+            self.event(Some(key.clone()), EventBody::State { from, to, waits_for });
+            self.offer(key);
+            self.wake_family(key);
+        }
+        self.changed(key);
+    }
+}

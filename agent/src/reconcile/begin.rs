@@ -1,0 +1,164 @@
+//! Steps begin: the run is named, what it is told is put down, and the order is made from what was put down, so that
+//! after a crash the same run gives the same order.
+
+use robo_model::quantity::Millis;
+use robo_model::resolve::Imports;
+use robo_model::spec::InstanceKey;
+use robo_model::state::{InstanceState, Step};
+
+use super::{Core, Effect, expand, tree};
+use crate::ledger::{Record, Run, Told};
+use crate::order::{Ancestor, Context, ImportChange, Order, RunId};
+
+impl Core {
+    /// Begins `step`; `told` replaces what the instance was told.
+    pub(super) fn begin(&mut self, key: &InstanceKey, step: Step, told: Option<Told>) {
+        let id = self.ledger.state.next_run;
+        let Some(record) = self.changing(key) else { return };
+        let mut run =
+            Run { id, step, aborted: false, process: record.process.as_ref().map(|p| p.run), before: Imports::new() };
+        if let Some(told) = told {
+            let before = std::mem::replace(&mut record.told, told);
+            if step == Step::Update {
+                run.before = before.imports;
+            }
+        }
+        record.run = Some(run);
+        self.ledger.state.next_run = RunId(id.0 + 1);
+        match step {
+            Step::Deploy => self.transition(key, InstanceState::Deploying, Vec::new()),
+            Step::Start => self.transition(key, InstanceState::Starting, Vec::new()),
+            Step::Stop => self.transition(key, InstanceState::Stopping, Vec::new()),
+            Step::Undeploy => self.transition(key, InstanceState::Undeploying, Vec::new()),
+            Step::Update => self.offer(key),
+        }
+        self.order_run(key);
+    }
+
+    /// Tells the runtime to end a run of `step`, where one is under way.
+    pub(super) fn abort(&mut self, key: &InstanceKey, step: Step) {
+        let Some(record) = self.ledger.state.records.get_mut(key) else { return };
+        let Some(run) = record.run.as_mut().filter(|run| run.step == step && !run.aborted) else { return };
+        run.aborted = true;
+        let run = run.id;
+        self.effects.push(Effect::Abort { key: key.clone(), run });
+        self.changed(key);
+    }
+
+    /// After a restart: what was under way is ordered again, what was started is watched.
+    pub(super) fn resume(&mut self) {
+        for key in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            self.watch(&key);
+            self.order_run(&key);
+            if let Some(record) = self.record(&key)
+                && let Some(run) = record.run.as_ref().filter(|run| run.aborted)
+            {
+                let run = run.id;
+                self.effects.push(Effect::Abort { key, run });
+            }
+        }
+    }
+
+    /// Has the runtime look after what was started, where there is something to look after.
+    pub(super) fn watch(&mut self, key: &InstanceKey) {
+        let Some(record) = self.record(key) else { return };
+        let watched = record.process.is_some() || record.spec.settings.check.is_some();
+        if record.state == InstanceState::DeployedStarted && watched && !tree::is_host(record) {
+            let run = record.process.as_ref().map_or(record.started_by, |process| process.run);
+            let process = record.process.as_ref().map(|process| process.run);
+            let run = Run { id: run, step: Step::Start, aborted: false, process, before: Imports::new() };
+            let order = order(record, &run);
+            self.effects.push(Effect::Watch(order));
+        }
+    }
+
+    fn order_run(&mut self, key: &InstanceKey) {
+        let Some(record) = self.record(key) else { return };
+        let Some(run) = &record.run else { return };
+        let order = order(record, run);
+        if run.step == Step::Update {
+            self.effects.push(Effect::Context(order.context.clone()));
+        }
+        self.effects.push(Effect::Begin(order));
+    }
+
+    /// What an instance would be told now; `strict` when every export must have its value.
+    pub(super) fn fresh(&self, key: &InstanceKey, strict: bool) -> Result<Told, expand::NoValue> {
+        let Some((record, node)) = self.record(key).zip(self.nodes.get(key)) else { return Ok(Told::default()) };
+        let exports = match expand::exports(&record.spec, &self.address) {
+            Err(error) if strict => return Err(error),
+            exports => exports.unwrap_or_default(),
+        };
+        let above = std::iter::successors(node.parent.as_ref(), |key| self.nodes.get(*key)?.parent.as_ref());
+        let ancestors = above.filter_map(|key| self.record(key)).map(|record| Ancestor {
+            path: record.spec.key.path.clone(),
+            component: record.spec.component.clone(),
+            exports: super::tell::report(record).exports,
+        });
+        Ok(Told {
+            address: self.address.clone(),
+            exports,
+            ancestors: ancestors.collect(),
+            imports: node.received.clone().unwrap_or_default(),
+        })
+    }
+}
+
+/// Made from the record alone.
+fn order(record: &Record, run: &Run) -> Order {
+    let (installer, settings) = expand::known_texts(&record.spec, &record.told);
+    let deadline = deadline(record, run.step);
+    let changes = if run.step == Step::Update { changes(&run.before, &record.told.imports) } else { Vec::new() };
+    Order {
+        key: record.spec.key.clone(),
+        run: run.id,
+        step: run.step,
+        installer,
+        files: record.spec.files.clone(),
+        settings,
+        context: context(record, changes),
+        process: run.process,
+        deadline,
+    }
+}
+
+/// What scripts and programs of `record` are told.
+pub(super) fn context(record: &Record, changes: Vec<ImportChange>) -> Context {
+    let Told { address, exports, ancestors, imports } = record.told.clone();
+    let component = record.spec.component.clone();
+    Context { key: record.spec.key.clone(), component, address, exports, ancestors, imports, changes }
+}
+
+fn deadline(record: &Record, step: Step) -> Millis {
+    use robo_model::graph::Settings;
+    let settings = &record.spec.settings;
+    match step {
+        Step::Deploy => settings.deploy_timeout.unwrap_or(Settings::DEPLOY_TIMEOUT),
+        Step::Start | Step::Update => settings.start_timeout.unwrap_or(Settings::START_TIMEOUT),
+        Step::Stop | Step::Undeploy => settings.stop_timeout.unwrap_or(Settings::STOP_TIMEOUT),
+    }
+}
+
+/// One entry per prefix and provider that came, changed or went; what went first.
+pub(super) fn changes(before: &Imports, now: &Imports) -> Vec<ImportChange> {
+    let missing_in = |from: &Imports, to: &Imports, present: bool| {
+        let entries =
+            from.iter().flat_map(|(prefix, providers)| providers.iter().map(move |(key, i)| (prefix, key, i)));
+        entries
+            .filter(|(prefix, key, imported)| match to.get(*prefix).and_then(|providers| providers.get(*key)) {
+                Some(other) => present && other != *imported,
+                None => true,
+            })
+            .map(|(prefix, key, imported)| ImportChange {
+                prefix: prefix.clone(),
+                provider: key.clone(),
+                component: imported.component.clone(),
+                present,
+                variables: imported.variables.clone(),
+            })
+            .collect::<Vec<_>>()
+    };
+    let mut changes = missing_in(before, now, false);
+    changes.extend(missing_in(now, before, true));
+    changes
+}

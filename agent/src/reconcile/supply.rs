@@ -1,0 +1,153 @@
+//! Who offers what to whom, indexed so that a change reaches only those whom it concerns.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use robo_model::graph::Import;
+use robo_model::name::{ApplicationName, ComponentName};
+use robo_model::resolve::{self, Imports, Provider};
+use robo_model::spec::{InstanceKey, InstanceSpec};
+use robo_model::state::InstanceState;
+
+use super::Core;
+use crate::ledger::{Hold, Record};
+
+/// Imports meet exports by prefix, within an application.
+type Topic = (ApplicationName, ComponentName);
+
+/// All that is offered, here and elsewhere.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Supply {
+    providers: BTreeMap<InstanceKey, Provider>,
+    offering: BTreeMap<Topic, BTreeSet<InstanceKey>>,
+    importing: BTreeMap<Topic, BTreeSet<InstanceKey>>,
+}
+
+impl Supply {
+    /// `key` offers this from now on; gives those who import something that came, changed or went.
+    fn offer(&mut self, key: &InstanceKey, provider: Option<Provider>) -> BTreeSet<InstanceKey> {
+        let before = self.providers.get(key);
+        if before == provider.as_ref() {
+            return BTreeSet::new();
+        }
+        let old = before.map(topics_of).unwrap_or_default();
+        let new = provider.as_ref().map(topics_of).unwrap_or_default();
+        for topic in old.difference(&new) {
+            take_out(&mut self.offering, topic, key);
+        }
+        for topic in &new {
+            self.offering.entry(topic.clone()).or_default().insert(key.clone());
+        }
+        match provider {
+            Some(provider) => drop(self.providers.insert(key.clone(), provider)),
+            None => drop(self.providers.remove(key)),
+        }
+        old.union(&new).filter_map(|topic| self.importing.get(topic)).flatten().cloned().collect()
+    }
+
+    /// `key` imports this.
+    pub(super) fn listen(&mut self, key: &InstanceKey, imports: &[Import]) {
+        for topic in topics(key, imports) {
+            self.importing.entry(topic).or_default().insert(key.clone());
+        }
+    }
+
+    /// `key` imports this no longer.
+    pub(super) fn stop_listening(&mut self, key: &InstanceKey, imports: &[Import]) {
+        for topic in topics(key, imports) {
+            take_out(&mut self.importing, &topic, key);
+        }
+    }
+
+    /// What `spec` receives now.
+    pub(super) fn received(&self, spec: &InstanceSpec) -> Imports {
+        let keys: BTreeSet<&InstanceKey> =
+            topics(&spec.key, &spec.imports).filter_map(|topic| self.offering.get(&topic)).flatten().collect();
+        resolve::resolve(&spec.key, &spec.imports, keys.into_iter().filter_map(|key| self.providers.get(key)))
+    }
+}
+
+fn topics<'a>(key: &'a InstanceKey, imports: &'a [Import]) -> impl Iterator<Item = Topic> + 'a {
+    imports.iter().filter(|i| !i.external).map(|i| (key.application.clone(), i.prefix.clone()))
+}
+
+fn topics_of(provider: &Provider) -> BTreeSet<Topic> {
+    provider.exports.keys().map(|name| (provider.key.application.clone(), name.prefix.clone())).collect()
+}
+
+fn take_out(index: &mut BTreeMap<Topic, BTreeSet<InstanceKey>>, topic: &Topic, key: &InstanceKey) {
+    if let Some(keys) = index.get_mut(topic) {
+        keys.remove(key);
+        if keys.is_empty() {
+            index.remove(topic);
+        }
+    }
+}
+
+impl Core {
+    /// Fills the supply from the ledger.
+    pub(super) fn supply_all(&mut self) {
+        for (key, record) in &self.ledger.state.records {
+            self.supply.listen(key, &record.spec.imports);
+        }
+        let keys: BTreeSet<InstanceKey> =
+            self.ledger.imports.keys().chain(self.ledger.state.records.keys()).cloned().collect();
+        for key in keys {
+            self.offer(&key);
+        }
+    }
+
+    /// What `key` offers may have changed. What happens here is known better here than by the manager: its word
+    /// counts for other devices' instances only.
+    pub(super) fn offer(&mut self, key: &InstanceKey) {
+        let provider = match self.ledger.state.records.get(key) {
+            Some(record) => offered(record),
+            None => self.ledger.imports.get(key).cloned(),
+        };
+        for importer in self.supply.offer(key, provider) {
+            if let Some(node) = self.nodes.get_mut(&importer) {
+                node.received = None;
+                self.pending.insert(importer);
+            }
+        }
+    }
+
+    /// Resolves an instance's imports anew where they may have changed.
+    pub(super) fn receive(&mut self, key: &InstanceKey) {
+        let Some(record) = self.ledger.state.records.get(key) else { return };
+        let Some(node) = self.nodes.get_mut(key) else { return };
+        if node.received.is_some() {
+            return;
+        }
+        let received = self.supply.received(&record.spec);
+        node.missing = if super::tree::is_host(record) {
+            Vec::new()
+        } else {
+            resolve::missing(&record.spec.imports, &received).into_iter().map(ToString::to_string).collect()
+        };
+        let other = received != node.last_received;
+        node.last_received.clone_from(&received);
+        node.received = Some(received);
+        if other {
+            self.value_may_be_there(key);
+        }
+    }
+
+    /// A value that could not be made may be there now.
+    pub(super) fn value_may_be_there(&mut self, key: &InstanceKey) {
+        if self.record(key).is_some_and(|record| record.hold == Hold::Value)
+            && let Some(record) = self.changing(key)
+        {
+            record.hold = Hold::Free;
+        }
+    }
+}
+
+/// What a started instance offers.
+fn offered(record: &Record) -> Option<Provider> {
+    let started = record.state == InstanceState::DeployedStarted && !record.told.exports.is_empty();
+    started.then(|| Provider {
+        key: record.spec.key.clone(),
+        component: record.spec.component.clone(),
+        exports: record.told.exports.clone(),
+    })
+}

@@ -1,0 +1,153 @@
+//! Events and updates for the manager.
+//!
+//! Reports are levels: what is told is where an instance stands when the update is made. Events are a history: they
+//! are kept on disk until the manager has them on its own.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use robo_model::spec::InstanceKey;
+use robo_model::state::{InstanceReport, InstanceState};
+use robo_wire::event::{AgentEvent, EventBody};
+use robo_wire::link::{MAX_EVENTS_PER_UPDATE, Update};
+
+use super::Core;
+use crate::ledger::{Record, State};
+
+/// Most events that wait for the manager: weeks of a quiet device, about 2 MB on its disk. Then the oldest go.
+pub(super) const MAX_SPOOLED_EVENTS: usize = 10_000;
+
+/// What is still to be told on this connection.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Teller {
+    /// True until everything was told on this connection.
+    full: bool,
+    /// Updates on this connection.
+    updates: u64,
+    /// The last event told on this connection, or stored before it.
+    told: u64,
+    changed: BTreeSet<InstanceKey>,
+    removed: BTreeSet<InstanceKey>,
+    news: bool,
+}
+
+impl Teller {
+    pub(super) fn changed(&mut self, key: &InstanceKey) {
+        self.removed.remove(key);
+        self.changed.insert(key.clone());
+        self.news = true;
+    }
+
+    pub(super) fn removed(&mut self, key: &InstanceKey) {
+        self.changed.remove(key);
+        self.removed.insert(key.clone());
+        self.news = true;
+    }
+
+    /// True when there is something to tell that was not there the last time.
+    pub(super) fn take_news(&mut self) -> bool {
+        std::mem::take(&mut self.news)
+    }
+
+    pub(super) fn next_update(&mut self, state: &State) -> Option<Update> {
+        let events: Vec<AgentEvent> =
+            state.spool.iter().filter(|event| event.seq > self.told).take(MAX_EVENTS_PER_UPDATE).cloned().collect();
+        if !self.full && self.changed.is_empty() && self.removed.is_empty() && events.is_empty() {
+            return None;
+        }
+        if let Some(last) = events.last() {
+            self.told = last.seq;
+        }
+        let full = std::mem::take(&mut self.full);
+        let changed = std::mem::take(&mut self.changed);
+        let removed = std::mem::take(&mut self.removed);
+        let reports = if full {
+            state.records.values().map(report).collect()
+        } else {
+            changed.iter().filter_map(|key| state.records.get(key)).map(report).collect()
+        };
+        let removed = if full { Vec::new() } else { removed.into_iter().collect() };
+        self.updates += 1;
+        Some(Update { seq: self.updates, full, reports, removed, events })
+    }
+}
+
+/// What is told of an instance.
+pub(super) fn report(record: &Record) -> InstanceReport {
+    let started = record.state == InstanceState::DeployedStarted;
+    InstanceReport {
+        application: record.spec.key.application.clone(),
+        path: record.spec.key.path.clone(),
+        component: record.spec.component.clone(),
+        state: record.state,
+        since: record.since,
+        waits_for: record.waits_for.clone(),
+        failure: record.failure.clone(),
+        exports: if started { record.told.exports.clone() } else { BTreeMap::new() },
+        pid: record.process.as_ref().and_then(|process| process.pid),
+        restarts: record.restarts,
+        healthy: record.healthy,
+    }
+}
+
+impl Core {
+    /// Notes what happened, in the spool.
+    pub(super) fn event(&mut self, key: Option<InstanceKey>, body: EventBody) {
+        let state = &mut self.ledger.state;
+        let seq = state.next_event;
+        state.next_event += 1;
+        state.spool.push_back(AgentEvent { seq, at: self.now, key, body });
+        if state.spool.len() > MAX_SPOOLED_EVENTS {
+            drop_oldest(state);
+        }
+        self.dirty.state = true;
+        self.teller.news = true;
+    }
+
+    pub(super) fn connected(&mut self, events_stored: u64) {
+        let state = &mut self.ledger.state;
+        if events_stored >= state.next_event {
+            // This ledger is younger than what the manager knows of the device: its numbers would be taken for old.
+            let mut next = events_stored + 1;
+            for event in &mut state.spool {
+                event.seq = next;
+                next += 1;
+            }
+            state.next_event = next;
+            self.dirty.state = true;
+        }
+        self.prune(events_stored);
+        self.teller = Teller { full: true, told: events_stored, news: true, ..Teller::default() };
+    }
+
+    pub(super) fn stored(&mut self, events_stored: u64) {
+        self.prune(events_stored);
+        // The session waited for this; what came meanwhile can go now.
+        self.teller.news = self.teller.full
+            || !self.teller.changed.is_empty()
+            || !self.teller.removed.is_empty()
+            || self.ledger.state.spool.back().is_some_and(|event| event.seq > self.teller.told);
+    }
+
+    fn prune(&mut self, events_stored: u64) {
+        let spool = &mut self.ledger.state.spool;
+        while spool.front().is_some_and(|event| event.seq <= events_stored) {
+            spool.pop_front();
+            self.dirty.state = true;
+        }
+    }
+}
+
+/// Makes room for an event, and says so in the place of what went.
+fn drop_oldest(state: &mut State) {
+    let mut lost = 0;
+    let mut last = None;
+    // One more than is too many goes, for the gap needs a place itself.
+    while state.spool.len() >= MAX_SPOOLED_EVENTS {
+        let Some(event) = state.spool.pop_front() else { break };
+        lost += if let EventBody::Gap { lost } = event.body { lost } else { 1 };
+        last = Some((event.seq, event.at));
+    }
+    if let Some((seq, at)) = last {
+        state.spool.push_front(AgentEvent { seq, at, key: None, body: EventBody::Gap { lost } });
+    }
+}
