@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut, Range};
 
-use robo_model::name::{ComponentName, VariableName};
+use robo_model::name::{ComponentName, Variable, VariableName};
 use robo_model::spec::InstanceSpec;
 use robo_model::state::Wanted;
 
@@ -191,10 +191,26 @@ impl<'a> Net<'a> {
         self.needs_of(importer).find(|need| need.prefix == prefix)
     }
 
-    /// Who imports the variable, by name or with all of its prefix; one that does both stands here twice.
-    pub(super) fn importers(&self, prefix: &ComponentName, local: &VariableName) -> impl Iterator<Item = usize> {
-        let slots = [self.slots.get(&(prefix, Some(local))).copied(), self.slots.get(&(prefix, None)).copied()];
-        slots.into_iter().flatten().flat_map(|slot| &self.importers[slot]).map(|need| self.needs[*need].importer)
+    /// The slots in which `variable` is asked for: by its name, and with all of its prefix.
+    pub(super) fn slots_of(&self, variable: &Variable) -> impl Iterator<Item = usize> + use<> {
+        let by_name = self.slots.get(&(&variable.prefix, Some(&variable.local))).copied();
+        by_name.into_iter().chain(self.slots.get(&(&variable.prefix, None)).copied())
+    }
+
+    /// The slots that `provider` offers something in.
+    pub(super) fn offers(&self, provider: usize) -> &[usize] {
+        &self.offers[provider]
+    }
+
+    /// For each slot who imports in it, those left out that are not to be kept.
+    pub(super) fn importers(&self, keep: impl Fn(usize) -> bool) -> Column<Vec<usize>> {
+        let importer = |need: &usize| self.needs[*need].importer;
+        self.importers.iter().map(|needs| needs.iter().map(importer).filter(|i| keep(*i)).collect()).collect()
+    }
+
+    /// For each slot how many offer in it, those left out that do not count.
+    pub(super) fn count_providers(&self, counts: impl Fn(usize) -> bool) -> Column<usize> {
+        self.providers.iter().map(|providers| providers.iter().filter(|p| counts(**p)).count()).collect()
     }
 
     /// Whether each instance is wanted started, and all above it.

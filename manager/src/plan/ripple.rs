@@ -67,6 +67,12 @@ struct Spread<'a> {
     rewired: Column<bool>,
     /// Instances that stop and start again.
     bouncing: Column<bool>,
+    /// For each slot the importers to look at, after; and before, those only that are wired otherwise now.
+    importers: [Column<Vec<usize>>; 2],
+    /// For each slot how many serve it after all.
+    present: Column<usize>,
+    /// For each slot how many serve it all the time.
+    steady: Column<usize>,
     queue: VecDeque<usize>,
     lines: BTreeMap<Key<'a>, Line>,
 }
@@ -74,16 +80,28 @@ struct Spread<'a> {
 impl<'a> Spread<'a> {
     fn new(view: &'a View<'a>, before: &'a Net<'a>, changes: &[Option<Change>]) -> Self {
         let actions = || changes.iter().map(|change| change.as_ref().map(|change| change.action));
+        let after = &view.after;
+        let offered = offered(view, before);
+        let settled: Column<bool> = actions().map(|action| action.is_some_and(|a| !keeps_running(a))).collect();
+        let rewired: Column<bool> =
+            before.members.iter().zip(after.members.iter()).map(|(b, a)| is_rewired(*b, *a)).collect();
+        let [was, is] = &offered;
         let mut spread = Self {
-            view,
-            before,
-            after: &view.after,
-            offered: offered(view, before),
-            settled: actions().map(|action| action.is_some_and(|action| !keeps_running(action))).collect(),
-            rewired: before.members.iter().zip(view.after.members.iter()).map(|(b, a)| is_rewired(*b, *a)).collect(),
+            importers: [
+                after.importers(|importer| !settled[importer]),
+                before.importers(|importer| rewired[importer] && !settled[importer]),
+            ],
+            present: after.count_providers(|provider| is[provider]),
+            steady: after.count_providers(|provider| was[provider] && is[provider]),
             bouncing: Column::filled(false, changes.len()),
             queue: VecDeque::new(),
             lines: BTreeMap::new(),
+            view,
+            before,
+            after,
+            offered,
+            settled,
+            rewired,
         };
         for (position, action) in actions().enumerate() {
             let moved = spread.offered[0][position] != spread.offered[1][position];
@@ -117,15 +135,12 @@ impl<'a> Spread<'a> {
             if moved.before == moved.after && !bouncing {
                 continue;
             }
-            let Variable { prefix, local } = moved.variable;
-            let (before, after) = (self.before, self.after);
-            for importer in after.importers(prefix, local) {
+            let [now, then] = &self.importers;
+            let now = self.after.slots_of(moved.variable).flat_map(|slot| &now[slot]);
+            let then = self.before.slots_of(moved.variable).flat_map(|slot| &then[slot]);
+            let importers: Vec<usize> = now.chain(then).copied().collect();
+            for importer in importers {
                 self.record(importer, provider, &moved);
-            }
-            for importer in before.importers(prefix, local).filter(|i| after.members[*i].is_some()) {
-                if self.rewired[importer] {
-                    self.record(importer, provider, &moved);
-                }
             }
             if self.lines.len() >= MAX_RIPPLE {
                 return;
@@ -194,11 +209,11 @@ impl<'a> Spread<'a> {
         let [was, is] = &self.offered;
         let need = self.after.need(importer, &variable.prefix).filter(|need| need.mandatory);
         if let Some(need) = need {
-            if !self.any_other(need, |p| is[p]) {
+            if !self.any_other(need, &self.present, is[importer]) {
                 return Consequence::Wait;
             }
-            let steady = |p: usize| p != provider && was[p] && is[p] && !self.bouncing[p];
-            if self.bouncing[provider] && !self.any_other(need, steady) {
+            let own = was[importer] && is[importer] && !self.bouncing[importer];
+            if self.bouncing[provider] && !self.any_other(need, &self.steady, own) {
                 return Consequence::Restart;
             }
         }
@@ -208,10 +223,10 @@ impl<'a> Spread<'a> {
         }
     }
 
-    /// True when somebody of that kind serves `need`, other than the importer himself.
-    fn any_other(&self, need: &Need<'_>, good: impl Fn(usize) -> bool) -> bool {
-        let mut providers = need.slots.iter().flat_map(|slot| self.after.providers(*slot));
-        providers.any(|provider| *provider != need.importer && good(*provider))
+    /// True when one of those who are counted serves `need`, other than the importer himself, if he is counted.
+    fn any_other(&self, need: &Need<'_>, counted: &Column<usize>, own: bool) -> bool {
+        let offers = self.after.offers(need.importer);
+        need.slots.iter().any(|slot| counted[*slot] > usize::from(own && offers.contains(slot)))
     }
 
     /// `instance` stops and starts again, and all below it.
@@ -221,6 +236,9 @@ impl<'a> Spread<'a> {
             let [was, is] = &self.offered;
             if was[next] && is[next] && !std::mem::replace(&mut self.bouncing[next], true) {
                 self.queue.push_back(next);
+                for slot in self.after.offers(next) {
+                    self.steady[*slot] = self.steady[*slot].saturating_sub(1);
+                }
                 family.extend(&self.view.family.children[next]);
             }
         }
