@@ -105,7 +105,7 @@ pub struct State {
     /// The boot of the machine in which this was written; nothing when nobody said.
     #[serde(default)]
     pub boot: Option<String>,
-    /// Instances that are gone but whose folders may still be there: a crash may have come between.
+    /// Instances that are gone but whose folders may still be there: a crash may have come between. Bounded.
     #[serde(default)]
     pub forgetting: Vec<InstanceKey>,
     /// One per instance; on disk as a list, because a key is more than a text.

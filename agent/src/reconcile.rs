@@ -73,8 +73,8 @@ pub enum Input {
 /// What the shell does, strictly in the order given.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Effect {
-    /// Write these parts of [`Core::ledger`]; nothing behind this happens before they are on disk. When it fails, the
-    /// shell drops the core with all effects behind this, and makes a new one from what is on disk.
+    /// Write these parts of [`Core::ledger`]; nothing behind this happens before they are on disk. While that fails,
+    /// the shell tries again, or drops the core with all effects behind this and makes a new one from what is on disk.
     Persist(What),
     /// There is something for [`Core::next_update`].
     Tell,
@@ -87,8 +87,9 @@ pub enum Effect {
         /// Which run.
         run: RunId,
     },
-    /// After a restart: what the start step of this order made should be running; look after it. Answered, where it
-    /// is a supervised process, by `ProcessRuns` (adopted) or `ProcessEnded` with this run.
+    /// What the start step of this order made should be running; look after it, with this check. After a restart, and
+    /// when the check changed. Answered, where it is a supervised process, by `ProcessRuns` (adopted) or
+    /// `ProcessEnded` with this run; its health counts from anew.
     Watch(Order),
     /// What a started instance is told changed: write its context file anew.
     Context(Context),
@@ -119,6 +120,8 @@ pub struct Core {
     /// Who waits for a time.
     alarms: BTreeMap<InstanceKey, UnixMillis>,
     teller: Teller,
+    /// Whose process was running before this agent did, as far as that has not been confirmed.
+    adopting: BTreeSet<InstanceKey>,
     dirty: What,
     effects: Vec<Effect>,
 }
@@ -137,6 +140,7 @@ impl Core {
             pending: BTreeSet::new(),
             alarms: BTreeMap::new(),
             teller: Teller::default(),
+            adopting: BTreeSet::new(),
             dirty: What::default(),
             effects: Vec::new(),
         };
@@ -153,8 +157,6 @@ impl Core {
     #[must_use]
     pub fn handle(&mut self, now: UnixMillis, input: Input) -> Vec<Effect> {
         self.now = now;
-        // The effects of the call before are done: what was forgotten is gone.
-        self.ledger.state.forgetting.clear();
         match input {
             Input::Assigned(assignment) => self.assigned(assignment),
             Input::Imports(change) => self.imports_changed(change),

@@ -5,6 +5,7 @@ use robo_model::quantity::Millis;
 use robo_model::resolve::Imports;
 use robo_model::spec::InstanceKey;
 use robo_model::state::{InstanceState, Step};
+use robo_wire::event::EventBody;
 
 use super::{Core, Effect, expand, tree};
 use crate::ledger::{Record, Run, Told};
@@ -48,6 +49,9 @@ impl Core {
     /// After a restart: what was under way is ordered again, what was started is watched.
     pub(super) fn resume(&mut self) {
         for key in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            if self.record(&key).is_some_and(|record| record.process.is_some()) {
+                self.adopting.insert(key.clone());
+            }
             self.watch(&key);
             self.order_run(&key);
             if let Some(record) = self.record(&key)
@@ -68,7 +72,23 @@ impl Core {
             let process = record.process.as_ref().map(|process| process.run);
             let run = Run { id: run, step: Step::Start, aborted: false, process, before: Imports::new() };
             let order = order(record, &run);
+            let healthy = record.healthy;
             self.effects.push(Effect::Watch(order));
+            if !healthy && let Some(record) = self.changing(key) {
+                // Whoever looks anew tells what changes from here on, beginning well.
+                record.healthy = true;
+                let reason = "looked at anew".to_owned();
+                self.event(Some(key.clone()), EventBody::Health { healthy: true, reason });
+            }
+        }
+    }
+
+    /// As [`Self::watch`], where the check is another one than what it was told `before` made of it.
+    pub(super) fn watch_anew(&mut self, key: &InstanceKey, before: &Told) {
+        let Some(record) = self.record(key) else { return };
+        let settings = |told| expand::known_texts(&record.spec, told).1;
+        if settings(before) != settings(&record.told) {
+            self.watch(key);
         }
     }
 

@@ -212,9 +212,11 @@ impl Core {
 
     fn look_started(&mut self, key: &InstanceKey, view: View) {
         if matches!(view.change, Change::Note | Change::Republish) {
+            let check = self.record(key).and_then(|record| record.spec.settings.check.clone());
             self.take_over(key);
-            // Its check may be another now.
-            self.watch(key);
+            if self.record(key).is_some_and(|record| record.spec.settings.check != check) {
+                self.watch(key);
+            }
             self.pending.insert(key.clone());
             return;
         }
@@ -249,10 +251,11 @@ impl Core {
 
     fn republish(&mut self, key: &InstanceKey, told: Told) {
         let Some(record) = self.changing(key) else { return };
-        record.told = told;
+        let before = std::mem::replace(&mut record.told, told);
         if !tree::is_host(record) {
             let context = begin::context(record, Vec::new());
             self.effects.push(Effect::Context(context));
+            self.watch_anew(key, &before);
         }
         self.offer(key);
         self.wake_below(key);

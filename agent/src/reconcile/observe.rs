@@ -7,7 +7,7 @@ use robo_model::state::{Failure, InstanceState, Step};
 use robo_wire::event::EventBody;
 
 use super::{Core, backoff, begin};
-use crate::ledger::{Hold, ProcessRun, Record, Run};
+use crate::ledger::{Hold, ProcessRun, Record, Run, Told};
 use crate::order::{ImportChange, Outcome, Report, RunId};
 
 /// How a step or process ended that should not have, or not so.
@@ -89,14 +89,16 @@ impl Core {
             }
             Step::Update => {
                 let changes = begin::changes(&run.before, &record.told.imports).iter().map(line).collect();
+                let before = Told { imports: run.before.clone(), ..record.told.clone() };
                 self.event(Some(key.clone()), EventBody::Updated { changes });
+                self.watch_anew(key, &before);
             }
             Step::Stop => self.stopped(key),
             Step::Undeploy => {
                 record.restarts = 0;
                 record.crashes = 0;
                 record.hold = Hold::Free;
-                record.told = crate::ledger::Told::default();
+                record.told = Told::default();
                 self.transition(key, InstanceState::NotDeployed, Vec::new());
             }
         }
@@ -140,7 +142,7 @@ impl Core {
             Some(_) | None => return,
         }
         self.changed(key);
-        if adopted {
+        if self.adopting.remove(key) && adopted {
             self.event(Some(key.clone()), EventBody::Adopted { pid });
         }
     }

@@ -463,3 +463,47 @@ fn a_device_that_lost_its_ledger_does_not_reuse_numbers() {
     world.input(Input::Connected { events_stored: 500 });
     assert_eq!(world.core.next_update().unwrap().events, update.events);
 }
+
+#[test]
+fn a_restart_adopts_what_runs_and_a_new_check_does_not() {
+    let mut world = web("run", &[]);
+    world.run();
+    world.tell();
+    world.ordered();
+    let adopted = |world: &mut World| {
+        world.tell();
+        world.manager.events.iter().filter(|event| matches!(event.body, EventBody::Adopted { .. })).count()
+    };
+    world.input(Input::Report(Report::Health { key: key(WEB), healthy: false, reason: "503".into() }));
+    world.crash();
+    world.run();
+    assert_eq!(adopted(&mut world), 1);
+    assert!(world.report(WEB).healthy, "until the runtime says otherwise");
+    edit(&mut world, WEB, |s| {
+        let probe = Probe::Tcp { port: "$(port)".into() };
+        s.settings.check = Some(robo_model::graph::Check { probe, every: Millis(1), timeout: Millis(1) });
+    });
+    world.run();
+    assert_eq!(world.ordered(), ["watch /vm/web", "watch /vm/web"]);
+    assert_eq!(adopted(&mut world), 1);
+}
+
+#[test]
+fn what_is_forgotten_is_forgotten_again_after_a_crash_unless_it_is_back() {
+    let mut world = web("run", &[]);
+    world.run();
+    let all = world.specs.clone();
+    world.specs.truncate(1);
+    world.assign();
+    world.run();
+    world.ordered();
+    world.crash();
+    assert_eq!(world.ordered(), ["forget /vm/web"]);
+    world.specs = all;
+    world.assign();
+    world.run();
+    world.ordered();
+    world.crash();
+    world.run();
+    assert_eq!(world.ordered(), ["watch /vm/web"]);
+}

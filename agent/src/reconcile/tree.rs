@@ -1,6 +1,6 @@
 //! Who stands below whom, what is wished of each, and how far each may be now.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::effect;
 use robo_model::graph::Installer;
@@ -11,6 +11,11 @@ use robo_wire::event::EventBody;
 
 use super::{Core, Effect};
 use crate::ledger::Record;
+
+/// Most instances that are forgotten again after a restart, in case a crash came before their folders were gone.
+/// Nobody says when a folder is gone, so the newest are kept for ever; a device that forgets more between two effects
+/// is one that was emptied.
+const MAX_FORGETTING: usize = 1_000;
 
 /// What is worked out of one instance; never on disk.
 #[derive(Debug, Clone)]
@@ -48,6 +53,8 @@ pub(super) fn is_up(record: &Record) -> bool {
 impl Core {
     /// Makes a record for every assigned instance that has none.
     pub(super) fn enlist(&mut self) {
+        let assigned: BTreeSet<&InstanceKey> = self.ledger.assignment.instances.iter().map(|spec| &spec.key).collect();
+        self.ledger.state.forgetting.retain(|key| !assigned.contains(key));
         for spec in &self.ledger.assignment.instances {
             if !self.ledger.state.records.contains_key(&spec.key) {
                 self.ledger.state.records.insert(spec.key.clone(), Record::new(spec.clone(), self.now));
@@ -145,7 +152,11 @@ impl Core {
             }
             self.pending.insert(parent);
         }
-        self.ledger.state.forgetting.push(key.clone());
+        let forgetting = &mut self.ledger.state.forgetting;
+        if forgetting.len() >= MAX_FORGETTING {
+            forgetting.remove(0);
+        }
+        forgetting.push(key.clone());
         self.dirty.state = true;
         self.teller.removed(key);
         self.alarms.remove(key);
