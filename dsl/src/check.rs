@@ -4,6 +4,7 @@ mod application;
 mod components;
 mod graph;
 mod instances;
+mod offered;
 mod template;
 
 pub(crate) use application::{head, is_version};

@@ -2,7 +2,7 @@
 
 /// Most names that one unknown name is compared with: a file with many thousand names and as many
 /// wrong ones must not take minutes.
-const MAX_CANDIDATES: usize = 2000;
+pub(crate) const MAX_CANDIDATES: usize = 2000;
 
 /// The candidate that `name` most probably was meant to be.
 pub(crate) fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {

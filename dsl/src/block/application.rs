@@ -26,14 +26,16 @@ pub(super) fn application(checker: &mut Checker<'_>, block: &RawBlock<'_>) -> Ap
         let text = property.value.as_str().trim();
         let spanned = checker.spanned(text.to_owned(), property.value.span_of(text));
         match property.name.as_str() {
-            name if is_planned(name) => not_available(checker, property),
+            name if is_planned(name) => {
+                not_available(checker, property);
+            }
             name if !PROPERTIES.contains(&name) => checker.not_applicable(block, property, &PROPERTIES),
             _ if !checker.has_value(property) => {}
             "version" => out.version = Some(spanned),
             "description" => out.description = Some(unquoted(text).to_owned()),
             "exports-prefix" => out.exports_prefix = Some(spanned),
             "tags" => {
-                out.tags.extend(items(&property.value).map(|(tag, _)| tag.to_owned()).filter(|tag| !tag.is_empty()))
+                out.tags.extend(items(&property.value).map(|(tag, _)| tag.to_owned()).filter(|tag| !tag.is_empty()));
             }
             _ => out.exports.extend(aliases(checker, &property.value)),
         }

@@ -5,12 +5,13 @@ use std::collections::{BTreeMap, HashMap};
 use robo_model::graph::Application;
 use robo_model::name::{ApplicationName, ComponentName, Variable, VariableName, is_id};
 
+use super::offered::Offered;
 use crate::block::{AliasDecl, ApplicationDecl};
 use crate::code::Code;
 use crate::convert::Graph;
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::source::{Place, Spanned};
-use crate::suggest::did_you_mean;
+use crate::suggest::{MAX_CANDIDATES, did_you_mean};
 use crate::syntax::short;
 
 /// An application without components and instances.
@@ -100,6 +101,7 @@ fn exports(decl: &ApplicationDecl, graph: &Graph, sink: &mut Sink) -> BTreeMap<V
             .help("write `exports-prefix: Name;`"),
         );
     }
+    let offered = Offered::new(graph, graph.component_ids());
     let mut aliases: HashMap<&str, Place> = HashMap::new();
     for export in &decl.exports {
         if let Some(first) = aliases.get(export.alias.value.as_str()) {
@@ -113,14 +115,14 @@ fn exports(decl: &ApplicationDecl, graph: &Graph, sink: &mut Sink) -> BTreeMap<V
         } else {
             aliases.insert(&export.alias.value, export.alias.place);
         }
-        if let Some((variable, alias)) = external(export, graph, sink) {
+        if let Some((variable, alias)) = external(export, &offered, sink) {
             out.insert(variable, alias);
         }
     }
     out
 }
 
-fn external(export: &AliasDecl, graph: &Graph, sink: &mut Sink) -> Option<(Variable, VariableName)> {
+fn external(export: &AliasDecl, offered: &Offered<'_>, sink: &mut Sink) -> Option<(Variable, VariableName)> {
     let invalid = |name: &Spanned<String>, help: &str| {
         Diagnostic::new(
             Code::InvalidVariableName,
@@ -138,10 +140,9 @@ fn external(export: &AliasDecl, graph: &Graph, sink: &mut Sink) -> Option<(Varia
         sink.push(invalid(&export.variable, "write it as in `Db.ip`"));
         return None;
     };
-    let known = graph.component_ids().any(|id| graph.component(id).exports.contains_key(&variable));
-    if !known && !sink.is_full() {
-        let all: Vec<String> =
-            graph.component_ids().flat_map(|id| graph.component(id).exports.keys().map(ToString::to_string)).collect();
+    if !offered.has(variable.prefix.as_str(), variable.local.as_str()) {
+        let most = if sink.is_full() { 0 } else { MAX_CANDIDATES };
+        let all: Vec<String> = offered.all().take(most).collect();
         let help = did_you_mean(&export.variable.value, all.iter().map(String::as_str), || {
             "export it in a component first".to_owned()
         });

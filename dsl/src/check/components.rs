@@ -3,27 +3,33 @@
 use std::collections::{BTreeSet, HashSet};
 
 use robo_model::graph::Import;
-use robo_model::name::{ComponentName, Variable, is_flex_id};
+use robo_model::name::{Variable, is_flex_id};
 
+use super::offered::Offered;
 use crate::block::{ExportDecl, ImportDecl};
 use crate::code::Code;
 use crate::convert::{ComponentId, Graph};
 use crate::diagnostic::{Diagnostic, Sink};
-use crate::suggest::did_you_mean;
+use crate::suggest::{MAX_CANDIDATES, did_you_mean};
 use crate::syntax::short;
 
 pub(super) fn check(graph: &Graph, reachable: &BTreeSet<ComponentId>, sink: &mut Sink) {
-    let offered = Offered::new(graph, reachable);
+    let offered = Offered::new(graph, reachable.iter().copied());
+    let extended: HashSet<ComponentId> = graph.component_ids().filter_map(|id| graph.component(id).extends).collect();
+    let raw: HashSet<&str> = graph
+        .facet_ids()
+        .flat_map(|facet| graph.facet(facet).decl.exports.iter().map(|export| export.name.value.as_str()))
+        .collect();
     for id in reachable {
         installer(graph, *id, sink);
-        process(graph, *id, sink);
+        process(graph, *id, extended.contains(id), sink);
         for export in &graph.component(*id).decl.exports {
             random(export, sink);
         }
         inheritance(graph, *id, sink);
         for import in &graph.component(*id).imports {
             own_export(graph, *id, import, sink);
-            resolvable(graph, *id, import, &offered, sink);
+            resolvable(graph, *id, import, (&offered, &raw), sink);
         }
     }
     // A facet's exports count once, however many components have it.
@@ -65,7 +71,7 @@ fn installer(graph: &Graph, id: ComponentId, sink: &mut Sink) {
 }
 
 /// `run` and its kin need `installer: process`, and the other way round.
-fn process(graph: &Graph, id: ComponentId, sink: &mut Sink) {
+fn process(graph: &Graph, id: ComponentId, extended: bool, sink: &mut Sink) {
     let component = graph.component(id);
     let is_process = graph.installer(id).is_some_and(|installer| installer.value == "process");
     let extras = &component.decl.extras;
@@ -83,7 +89,6 @@ fn process(graph: &Graph, id: ComponentId, sink: &mut Sink) {
                 .help("write `installer: process;`, or leave the line out"),
         );
     }
-    let extended = graph.component_ids().any(|other| graph.component(other).extends == Some(id));
     if is_process && !extended && graph.nearest(id, |decl| decl.extras.run.as_ref()).is_none() {
         sink.push(
             Diagnostic::new(
@@ -163,46 +168,39 @@ fn variable(import: &Import) -> Option<Variable> {
     import.variable.clone().map(|local| Variable { prefix: import.prefix.clone(), local })
 }
 
-/// Every variable that some component of the graph exports.
-struct Offered {
-    variables: HashSet<Variable>,
-    prefixes: HashSet<ComponentName>,
-}
-
-impl Offered {
-    fn new(graph: &Graph, reachable: &BTreeSet<ComponentId>) -> Self {
-        let variables: HashSet<Variable> =
-            reachable.iter().flat_map(|id| graph.component(*id).exports.keys().cloned()).collect();
-        let prefixes = variables.iter().map(|variable| variable.prefix.clone()).collect();
-        Self { variables, prefixes }
-    }
-}
-
-/// Optional imports too must be exported by somebody; external ones come from elsewhere.
-fn resolvable(graph: &Graph, id: ComponentId, decl: &ImportDecl, offered: &Offered, sink: &mut Sink) {
+/// Optional imports too must be exported by somebody; external ones come from elsewhere. `raw` are the names of
+/// facets' exports as written.
+fn resolvable(
+    graph: &Graph,
+    id: ComponentId,
+    decl: &ImportDecl,
+    (offered, raw): (&Offered<'_>, &HashSet<&str>),
+    sink: &mut Sink,
+) {
     let import = &decl.import;
-    let found = match variable(import) {
+    let prefix = import.prefix.as_str();
+    let found = match &import.variable {
         _ if import.external => true,
-        Some(variable) => offered.variables.contains(&variable),
-        None => offered.prefixes.contains(&import.prefix),
+        Some(local) => offered.has(prefix, local.as_str()),
+        None => offered.has_prefix(prefix),
     };
     if found {
         return;
     }
     let text = import.to_string();
-    let raw_facet = graph
-        .facet_ids()
-        .any(|facet| graph.facet(facet).decl.exports.iter().any(|export| export.name.value.as_str() == text));
-    let facet = graph.find_facet(import.prefix.as_str());
-    let unused_facet = raw_facet || (import.variable.is_none() && facet.is_some());
+    let facet = graph.find_facet(prefix).is_some();
+    let unused_facet = raw.contains(text.as_str()) || (import.variable.is_none() && facet);
     let code = if unused_facet { Code::UnresolvableFacetVariable } else { Code::UnresolvableVariable };
     let name = &graph.component(id).decl.name.value;
-    let help = match facet {
-        Some(_) if offered.prefixes.iter().all(|prefix| *prefix != import.prefix) => {
-            format!("no component has the facet `{0}`: write `facets: {0};` in the one that exports it", import.prefix)
+    let help = || {
+        if facet && !offered.has_prefix(prefix) {
+            return format!(
+                "no component has the facet `{prefix}`: write `facets: {prefix};` in the one that exports it"
+            );
         }
-        _ => suggestion(import, offered),
+        suggestion(import, offered)
     };
+    let help = if sink.is_full() { String::new() } else { help() };
     sink.push(
         Diagnostic::new(code, decl.place, format!("nothing exports `{text}`, which `{name}` imports"))
             .label("no component exports this")
@@ -210,22 +208,20 @@ fn resolvable(graph: &Graph, id: ComponentId, decl: &ImportDecl, offered: &Offer
     );
 }
 
-fn suggestion(import: &Import, offered: &Offered) -> String {
-    let mut same: Vec<String> =
-        offered.variables.iter().filter(|v| v.prefix == import.prefix).map(ToString::to_string).collect();
-    same.sort();
+fn suggestion(import: &Import, offered: &Offered<'_>) -> String {
+    let text = import.to_string();
+    let same: Vec<String> = offered.with_prefix(import.prefix.as_str()).take(MAX_CANDIDATES).collect();
     if same.is_empty() {
-        let mut all: Vec<String> = match import.variable {
-            Some(_) => offered.variables.iter().map(ToString::to_string).collect(),
-            None => offered.prefixes.iter().map(|prefix| format!("{prefix}.*")).collect(),
+        let all: Vec<String> = match import.variable {
+            Some(_) => offered.all().take(MAX_CANDIDATES).collect(),
+            None => offered.prefixes().take(MAX_CANDIDATES).map(|prefix| format!("{prefix}.*")).collect(),
         };
-        all.sort();
-        return did_you_mean(&import.to_string(), all.iter().map(String::as_str), || {
+        return did_you_mean(&text, all.iter().map(String::as_str), || {
             "export it in a component of this graph, or write `external` before it if it comes from another application"
                 .into()
         });
     }
-    did_you_mean(&import.to_string(), same.iter().map(String::as_str), || {
+    did_you_mean(&text, same.iter().map(String::as_str), || {
         let names: Vec<String> = same.iter().take(SHOWN_EXPORTS).map(|name| format!("`{name}`")).collect();
         format!("`{}` exports {}", import.prefix, names.join(", "))
     })

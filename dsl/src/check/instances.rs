@@ -40,7 +40,8 @@ fn parent(graph: &Graph, nodes: &[Node], node: &Node, sink: &mut Sink) {
             .help(format!("put the block into an instance of {}", allowed.join(" or ")))
             .related(component.decl.name.place, "the component"),
         ),
-        Some(above) if !component.parents.contains(&above.component) => {
+        // Parents are in ascending order.
+        Some(above) if component.parents.binary_search(&above.component).is_err() => {
             let parent = &graph.component(above.component).decl.name.value;
             let help = if allowed.is_empty() {
                 format!("move it out of `{}`, or write `children: {what};` in `{parent}`", above.name().value)
@@ -78,13 +79,10 @@ fn overrides(graph: &Graph, node: &Node, sink: &mut Sink) {
         }
         let key = over.key.value.as_str();
         let binding: &[&str] = if graph.is_host(node.component) { &["device", "devices", "target"] } else { &[] };
-        let known: BTreeSet<&str> = component
-            .exports
-            .keys()
-            .map(|variable| variable.local.as_str())
-            .chain(["name", "count", "channels"])
+        let known = ["name", "count", "channels"]
+            .into_iter()
             .chain(binding.iter().copied())
-            .collect();
+            .chain(component.exports.keys().map(|variable| variable.local.as_str()));
         let help = did_you_mean(key, known, || format!("export `{key}` in `{what}`, or write `data.{key}` for data"));
         sink.push(
             Diagnostic::new(
@@ -133,7 +131,7 @@ fn values(graph: &Graph, node: &Node, sink: &mut Sink) {
         }
         let local = &variable.local;
         let declared = component.exports.get(variable);
-        let random = declared.is_some_and(|export| export.source == ExportSource::Random);
+        let random = declared.is_some_and(|export| matches!(export.source, ExportSource::Random { .. }));
         let help = if random {
             format!(
                 "a random port belongs to the component that declares it: write `exports: random[port] {local};` in `{what}`"

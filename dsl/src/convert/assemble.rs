@@ -1,6 +1,6 @@
 //! The finished application: components with what they inherit, instances with their copies.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use robo_model::graph::{Application, Component, ExportValue, Installer, Instance, Process, Settings};
 use robo_model::limits::MAX_INSTANCES;
@@ -31,7 +31,7 @@ fn component(graph: &Graph, id: ComponentId) -> Component {
         exports: source
             .exports
             .iter()
-            .map(|(variable, export)| (variable.clone(), value_of(graph, id, variable, &export.source)))
+            .map(|(variable, export)| (variable.clone(), value_of(&source.decl.name.value, variable, &export.source)))
             .collect(),
         imports: source.imports.iter().map(|import| import.import.clone()).collect(),
         settings: settings(graph, id),
@@ -94,6 +94,7 @@ fn expand(graph: &Graph, nodes: &[Node], sink: &mut Sink) -> BTreeMap<InstancePa
     for (i, node) in nodes.iter().enumerate() {
         children.entry(node.parent).or_default().push(i);
     }
+    let mut owners: HashMap<InstancePath, usize> = HashMap::new();
     let none = Vec::new();
     let mut queue: Vec<Copy<'_>> = Vec::new();
     for node in children.get(&None).unwrap_or(&none) {
@@ -105,8 +106,9 @@ fn expand(graph: &Graph, nodes: &[Node], sink: &mut Sink) -> BTreeMap<InstancePa
             queue.extend(copies(nodes, *child, Some(&copy), sink));
         }
         let instance = instance(graph, node, &copy);
-        if instances.insert(copy.path.clone(), instance).is_some() {
-            conflict(node, &copy.path, sink);
+        instances.insert(copy.path.clone(), instance);
+        if let Some(other) = owners.insert(copy.path.clone(), copy.node).and_then(|other| nodes.get(other)) {
+            conflict(node, other, &copy.path, sink);
         }
     }
     instances
@@ -163,18 +165,24 @@ fn instance(graph: &Graph, node: &Node, copy: &Copy<'_>) -> Instance {
     }
 }
 
+/// Most variables that all instances of one application export together; the largest application we
+/// know of has some 20 in each of its 10,000 instances.
+const MAX_EXPORTED: usize = 8_000_000;
+
 fn few_enough(nodes: &[Node], sink: &mut Sink) -> bool {
     let mut sizes: Vec<usize> = Vec::with_capacity(nodes.len());
-    let mut total = 0_usize;
+    let (mut total, mut exports) = (0_usize, 0_usize);
     for node in nodes {
         let count = node.decl.count.as_ref().map_or(1, |count| usize::try_from(count.value).unwrap_or(usize::MAX));
         let above = node.parent.and_then(|parent| sizes.get(parent).copied()).unwrap_or(1);
         let size = count.saturating_mul(above);
         sizes.push(size);
         total = total.saturating_add(size);
-        if total > MAX_INSTANCES {
+        exports = exports.saturating_add(size.saturating_mul(node.exports.len()));
+        if total > MAX_INSTANCES || exports > MAX_EXPORTED {
             let place = node.decl.count.as_ref().map_or(node.name().place, |count| count.place);
-            let message = format!("the application has more than {MAX_INSTANCES} instances");
+            let message =
+                format!("the application has more than {MAX_INSTANCES} instances, or {MAX_EXPORTED} variables in them");
             sink.push(
                 Diagnostic::new(Code::TooManyInstances, place, message)
                     .label("here it becomes too many")
@@ -186,14 +194,17 @@ fn few_enough(nodes: &[Node], sink: &mut Sink) -> bool {
     true
 }
 
-fn conflict(node: &Node, path: &InstancePath, sink: &mut Sink) {
+/// Neighbours have different names as written, so one of the two at least is a copy.
+fn conflict(one: &Node, other: &Node, path: &InstancePath, sink: &mut Sink) {
+    let (copied, met) = if one.decl.count.is_some() { (one, other) } else { (other, one) };
     sink.push(
         Diagnostic::new(
             Code::ConflictingInferredInstance,
-            node.name().place,
+            copied.name().place,
             format!("`count` makes a second instance `{path}`"),
         )
-        .label("meets another instance of this name")
-        .help("choose a name that no copy gets: copies are the name and a number"),
+        .label("one of its copies meets another instance")
+        .help("choose a name that no copy gets: copies are the name and a number")
+        .related(met.name().place, "this instance"),
     );
 }

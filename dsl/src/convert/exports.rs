@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, HashMap};
 use robo_model::name::{ComponentName, Variable};
 
 use super::graph::{ComponentId, FacetId, Graph};
+use super::inherit::Budget;
 use crate::block::ExportDecl;
 use crate::source::Place;
 
@@ -23,16 +24,22 @@ pub(crate) struct Export {
 /// Where its value comes from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum ExportSource {
-    Text { value: String, place: Place },
-    Random,
+    Text {
+        value: String,
+        place: Place,
+    },
+    /// A random port is one only for the type that declares it, as in the original.
+    Random {
+        owner: ComponentName,
+    },
     None,
 }
 
 type Exports = BTreeMap<Variable, Export>;
 
-/// Fills in the exports of every component; false when there are too many.
-pub(super) fn apply(graph: &mut Graph, budget: &mut usize) -> bool {
-    let Some(facets) = all_facets(graph, budget) else { return false };
+/// Fills in the exports of every component; nothing when there are too many.
+pub(super) fn apply(graph: &mut Graph, budget: &mut Budget) -> Option<()> {
+    let facets = all_facets(graph, budget)?;
     let mut done = vec![false; graph.component_ids().count()];
     for id in graph.component_ids() {
         let oldest_first: Vec<ComponentId> = graph.component(id).lineage.iter().rev().copied().collect();
@@ -41,12 +48,11 @@ pub(super) fn apply(graph: &mut Graph, budget: &mut usize) -> bool {
                 continue;
             }
             let exports = component(graph, id, &facets);
-            let Some(rest) = budget.checked_sub(exports.len()) else { return false };
-            *budget = rest;
+            budget.spend(exports.len())?;
             graph.component_mut(id).exports = exports;
         }
     }
-    true
+    Some(())
 }
 
 fn component(graph: &Graph, id: ComponentId, facets: &[Exports]) -> Exports {
@@ -76,7 +82,7 @@ fn own(map: &mut Exports, name: &ComponentName, exports: &[ExportDecl], by_local
     }
     for decl in exports {
         let written = decl.name.value.as_str();
-        let export = Export { source: source(decl), place: decl.name.place };
+        let export = Export { source: source(decl, name), place: decl.name.place };
         for variable in inherited.get(written).into_iter().flatten() {
             map.insert(variable.clone(), export.clone());
         }
@@ -88,9 +94,9 @@ fn own(map: &mut Exports, name: &ComponentName, exports: &[ExportDecl], by_local
     }
 }
 
-fn source(decl: &ExportDecl) -> ExportSource {
+fn source(decl: &ExportDecl, owner: &ComponentName) -> ExportSource {
     match (&decl.random, &decl.value) {
-        (Some(_), _) => ExportSource::Random,
+        (Some(_), _) => ExportSource::Random { owner: owner.clone() },
         (None, Some(value)) => ExportSource::Text { value: value.value.clone(), place: value.place },
         (None, None) => ExportSource::None,
     }
@@ -112,7 +118,7 @@ fn replicate(map: &mut Exports, name: &ComponentName, rank: impl Fn(&ComponentNa
 }
 
 /// The exports of every facet: its own, and those of the facets it extends. Nothing when there are too many.
-fn all_facets(graph: &Graph, budget: &mut usize) -> Option<Vec<Exports>> {
+fn all_facets(graph: &Graph, budget: &mut Budget) -> Option<Vec<Exports>> {
     let count = graph.facet_ids().count();
     let mut maps: Vec<Option<Exports>> = vec![None; count];
     let mut entered = vec![false; count];
@@ -130,7 +136,7 @@ fn all_facets(graph: &Graph, budget: &mut usize) -> Option<Vec<Exports>> {
                 continue;
             }
             let map = facet(graph, id, &maps);
-            *budget = budget.checked_sub(map.len())?;
+            budget.spend(map.len())?;
             if let Some(slot) = maps.get_mut(id.0) {
                 *slot = Some(map);
             }

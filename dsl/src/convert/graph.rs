@@ -1,6 +1,6 @@
 //! Components and facets with their names looked up.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use robo_model::name::{ComponentName, Variable};
 
@@ -265,9 +265,10 @@ fn link_facet(graph: &mut Graph, id: FacetId, sink: &mut Sink) {
 
 fn found_facets(graph: &Graph, names: &[Spanned<ComponentName>], sink: &mut Sink) -> Vec<FacetId> {
     let mut found = Vec::new();
+    let mut seen = HashSet::new();
     for name in names {
         match graph.find_facet(name.value.as_str()) {
-            Some(id) if found.contains(&id) => {}
+            Some(id) if !seen.insert(id) => {}
             Some(id) => found.push(id),
             None => sink.push_unknown(|| {
                 let text = name.value.as_str();

@@ -9,6 +9,7 @@ use super::graph::{ChildRef, ComponentId, FacetId, Graph};
 use crate::block::ImportDecl;
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
+use crate::source::Place;
 
 /// Deepest inheritance. Real graphs have three or four levels; every level repeats all that is above it.
 const MAX_LINEAGE: usize = 100;
@@ -20,21 +21,46 @@ const MAX_RELATIONS: usize = 4_000_000;
 /// Fills in all that components inherit.
 pub(super) fn apply(graph: &mut Graph, sink: &mut Sink) {
     lineages(graph, sink);
-    for id in graph.component_ids() {
-        graph.component_mut(id).all_facets = all_facets(graph, id);
-    }
-    let mut budget = MAX_RELATIONS;
-    if !children(graph, &mut budget) || !exports::apply(graph, &mut budget) {
+    if multiply(graph).is_none() {
         let at = graph.component_ids().next().map(|id| graph.component(id).decl.name.place).unwrap_or_default();
-        let message = format!("inheritance multiplies the graph to more than {MAX_RELATIONS} relations");
-        sink.push(
-            Diagnostic::new(Code::GraphTooLarge, at, message)
-                .label("in the graph that begins here")
-                .help("split the graph, or use fewer facets with many members"),
-        );
+        sink.push(too_large(at));
     }
+}
+
+/// What is said of a graph that is small as written and large in what it means.
+pub(super) fn too_large(at: Place) -> Diagnostic {
+    let message = format!("inheritance multiplies the graph to more than {MAX_RELATIONS} relations");
+    Diagnostic::new(Code::GraphTooLarge, at, message)
+        .label("in the graph that begins here")
+        .help("split the graph, or use fewer facets and variables with many members")
+}
+
+/// Nothing when it becomes too much.
+fn multiply(graph: &mut Graph) -> Option<()> {
+    let mut budget = Budget::new();
     for id in graph.component_ids() {
-        graph.component_mut(id).imports = imports(graph, id);
+        graph.component_mut(id).all_facets = all_facets(graph, id, &mut budget)?;
+    }
+    children(graph, &mut budget)?;
+    exports::apply(graph, &mut budget)?;
+    for id in graph.component_ids() {
+        graph.component_mut(id).imports = imports(graph, id, &mut budget)?;
+    }
+    Some(())
+}
+
+/// How many relations may still be added.
+pub(super) struct Budget(usize);
+
+impl Budget {
+    pub(super) const fn new() -> Self {
+        Self(MAX_RELATIONS)
+    }
+
+    /// Nothing when there are too many.
+    pub(super) fn spend(&mut self, count: usize) -> Option<()> {
+        self.0 = self.0.checked_sub(count)?;
+        Some(())
     }
 }
 
@@ -69,28 +95,25 @@ fn too_deep(graph: &Graph, id: ComponentId) -> Diagnostic {
         .help("use facets for what many components share")
 }
 
-fn all_facets(graph: &Graph, id: ComponentId) -> Vec<FacetId> {
+fn all_facets(graph: &Graph, id: ComponentId, budget: &mut Budget) -> Option<Vec<FacetId>> {
     let mut found = Vec::new();
     let mut seen = HashSet::new();
-    let mut queue: Vec<FacetId> = graph
-        .component(id)
-        .lineage
-        .iter()
-        .rev()
-        .flat_map(|above| graph.component(*above).facets.iter().rev())
-        .copied()
-        .collect();
+    let mut queue: Vec<FacetId> = Vec::new();
+    for above in graph.component(id).lineage.iter().rev() {
+        queue.extend(graph.component(*above).facets.iter().rev());
+    }
     while let Some(facet) = queue.pop() {
+        budget.spend(1)?;
         if seen.insert(facet) {
             found.push(facet);
             queue.extend(graph.facet(facet).extends.iter().rev());
         }
     }
-    found
+    Some(found)
 }
 
-/// False when there are too many.
-fn children(graph: &mut Graph, budget: &mut usize) -> bool {
+/// Nothing when there are too many.
+fn children(graph: &mut Graph, budget: &mut Budget) -> Option<()> {
     let mut heirs: Vec<Vec<ComponentId>> = vec![Vec::new(); graph.component_ids().count()];
     let mut members: Vec<Vec<ComponentId>> = vec![Vec::new(); graph.facet_ids().count()];
     for id in graph.component_ids() {
@@ -113,8 +136,7 @@ fn children(graph: &mut Graph, budget: &mut usize) -> bool {
                 ChildRef::Facet(id) => members.get(id.0),
             };
             let who = who.map_or(&[] as &[ComponentId], Vec::as_slice);
-            let Some(rest) = budget.checked_sub(who.len()) else { return false };
-            *budget = rest;
+            budget.spend(1 + who.len())?;
             found.extend(who);
         }
         let found: Vec<ComponentId> = found.into_iter().collect();
@@ -123,22 +145,25 @@ fn children(graph: &mut Graph, budget: &mut usize) -> bool {
         }
         graph.component_mut(id).all_children = found;
     }
-    true
+    Some(())
 }
 
 /// Along the lineage; the nearer declaration of a variable replaces the farther, and in one component the
 /// later replaces the earlier.
-fn imports(graph: &Graph, id: ComponentId) -> Vec<ImportDecl> {
+fn imports(graph: &Graph, id: ComponentId, budget: &mut Budget) -> Option<Vec<ImportDecl>> {
     let mut found: Vec<ImportDecl> = Vec::new();
     let mut seen = HashSet::new();
     for above in &graph.component(id).lineage {
         let mut own: Vec<ImportDecl> = Vec::new();
-        for import in graph.component(*above).decl.imports.iter().rev() {
+        let decl = &graph.component(*above).decl;
+        // Environments are multiplied in the same way, when the application is put together.
+        budget.spend(decl.imports.len() + decl.extras.env.len())?;
+        for import in decl.imports.iter().rev() {
             if seen.insert((import.import.prefix.clone(), import.import.variable.clone())) {
                 own.push(import.clone());
             }
         }
         found.extend(own.into_iter().rev());
     }
-    found
+    Some(found)
 }

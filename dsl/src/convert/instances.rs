@@ -3,10 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 
 use robo_model::graph::{Binding, ExportValue};
-use robo_model::name::{DeviceName, Variable, is_id};
+use robo_model::name::{ComponentName, DeviceName, Variable, is_id};
 
 use super::exports::ExportSource;
 use super::graph::{ComponentId, Graph};
+use super::inherit::{Budget, too_large};
 use crate::block::{InstanceDecl, Override};
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
@@ -32,6 +33,7 @@ pub(crate) struct Node {
 /// reported and left out, with all that stands in it.
 pub(crate) fn instances(decls: Vec<InstanceDecl>, graph: &Graph, sink: &mut Sink) -> Vec<Node> {
     let errors = sink.errors();
+    let mut budget = Budget::new();
     let mut nodes: Vec<Node> = Vec::with_capacity(decls.len());
     let mut places: Vec<Option<usize>> = Vec::with_capacity(decls.len());
     for decl in decls {
@@ -44,6 +46,10 @@ pub(crate) fn instances(decls: Vec<InstanceDecl>, graph: &Graph, sink: &mut Sink
             places.push(None);
             continue;
         };
+        if budget.spend(graph.component(component).exports.len()).is_none() {
+            sink.push(too_large(decl.component.place));
+            break;
+        }
         places.push(Some(nodes.len()));
         nodes.push(node(decl, component, parent.flatten(), graph, sink));
     }
@@ -67,10 +73,9 @@ fn unknown_component(graph: &Graph, decl: &InstanceDecl) -> Diagnostic {
 
 fn node(decl: InstanceDecl, component: ComponentId, parent: Option<usize>, graph: &Graph, sink: &mut Sink) -> Node {
     let known = &graph.component(component).exports;
-    let mut exports: BTreeMap<Variable, ExportValue> = known
-        .iter()
-        .map(|(variable, export)| (variable.clone(), value_of(graph, component, variable, &export.source)))
-        .collect();
+    let what = &graph.component(component).decl.name.value;
+    let mut exports: BTreeMap<Variable, ExportValue> =
+        known.iter().map(|(variable, export)| (variable.clone(), value_of(what, variable, &export.source))).collect();
     let mut by_local: HashMap<&str, Vec<&Variable>> = HashMap::new();
     for variable in known.keys() {
         by_local.entry(variable.local.as_str()).or_default().push(variable);
@@ -93,8 +98,7 @@ fn node(decl: InstanceDecl, component: ComponentId, parent: Option<usize>, graph
             bindings.push((over, binding(over, sink)));
         } else {
             magic.push(i);
-            let name = &graph.component(component).decl.name.value;
-            let added = full.or_else(|| Variable::parse(&format!("{name}.{key}")).ok()).filter(|_| is_id(key));
+            let added = full.or_else(|| Variable::parse(&format!("{what}.{key}")).ok()).filter(|_| is_id(key));
             exports.extend(added.map(|variable| (variable, value)));
         }
     }
@@ -102,27 +106,16 @@ fn node(decl: InstanceDecl, component: ComponentId, parent: Option<usize>, graph
     Node { decl, component, parent, exports, binding, magic, ambiguous }
 }
 
-/// The value of a variable before overrides. A random port is one only for the component that declares it,
-/// as in the original.
-pub(super) fn value_of(graph: &Graph, id: ComponentId, variable: &Variable, source: &ExportSource) -> ExportValue {
+/// The value of a variable before overrides.
+pub(super) fn value_of(component: &ComponentName, variable: &Variable, source: &ExportSource) -> ExportValue {
     match source {
         ExportSource::Text { value, .. } if !(value.trim().is_empty() && variable.is_address()) => {
             ExportValue::Text(value.clone())
         }
-        ExportSource::Random if declares_random(graph, id, variable) => ExportValue::RandomPort,
+        ExportSource::Random { owner } if owner == component => ExportValue::RandomPort,
         ExportSource::None | ExportSource::Text { .. } if variable.is_address() => ExportValue::Address,
-        ExportSource::None | ExportSource::Text { .. } | ExportSource::Random => ExportValue::Missing,
+        ExportSource::None | ExportSource::Text { .. } | ExportSource::Random { .. } => ExportValue::Missing,
     }
-}
-
-fn declares_random(graph: &Graph, id: ComponentId, variable: &Variable) -> bool {
-    let decl = &graph.component(id).decl;
-    decl.exports.iter().any(|export| {
-        let written = export.name.value.as_str();
-        let local = written.strip_prefix(decl.name.value.as_str()).and_then(|rest| rest.strip_prefix('.'));
-        export.random.is_some()
-            && (local.unwrap_or(written) == variable.local.as_str() || written == variable.to_string())
-    })
 }
 
 fn binding(over: &Override, sink: &mut Sink) -> Option<Binding> {

@@ -111,9 +111,9 @@ impl<'l> Files<'l> {
         carriage_returns(text, file, sink);
         let errors = sink.errors();
         let tree = syntax::parse(text, file, sink);
-        let declared = block::check(text, file, &tree, sink);
+        let mut declared = block::check(text, file, &tree, sink);
         let clean = sink.errors() == errors;
-        kind_fits(&declared, file, kind, clean, sink);
+        kind_fits(&mut declared, file, kind, clean, sink);
         declared
     }
 }
@@ -198,7 +198,7 @@ fn carriage_returns(text: &str, file: FileId, sink: &mut Sink) {
 }
 
 /// `clean` says that the file had no mistake so far: a block that could not be read is no empty file.
-fn kind_fits(declared: &Declarations, file: FileId, kind: Kind, clean: bool, sink: &mut Sink) {
+fn kind_fits(declared: &mut Declarations, file: FileId, kind: Kind, clean: bool, sink: &mut Sink) {
     let start = Place { file, span: Span::default() };
     let nothing = declared.graph_at.is_none() && declared.instances_at.is_none() && declared.applications.is_empty();
     if nothing {
@@ -216,6 +216,12 @@ fn kind_fits(declared: &Declarations, file: FileId, kind: Kind, clean: bool, sin
         Kind::Instances => declared.graph_at.map(|at| (Code::NotInstances, at, "a file of instances holds a graph")),
     };
     if let Some((code, at, message)) = foreign {
+        // What does not belong here is not looked at further.
+        sink.incomplete = true;
+        match kind {
+            Kind::Instances => (declared.components, declared.facets) = (Vec::new(), Vec::new()),
+            Kind::Graph | Kind::Any => declared.instances = Vec::new(),
+        }
         let mixed = declared.graph_at.is_some() && declared.instances_at.is_some();
         let code = if mixed { Code::InvalidFileType } else { code };
         sink.push(Diagnostic::new(code, at, message).label("does not belong into this file").help(

@@ -86,7 +86,7 @@ mod tests {
         assert_eq!(text.span(0..1), Span::new(1, 2));
         assert_eq!(text.span(1..3), Span::new(3, 5));
         assert_eq!(text.span(3..5), Span::new(7, 9));
-        assert_eq!(text.span_of(&text.as_str()[1..2]), Span::new(3, 4));
+        assert_eq!(text.span_of(text.as_str().get(1..2).unwrap()), Span::new(3, 4));
     }
 
     #[test]
