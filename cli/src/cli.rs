@@ -1,0 +1,150 @@
+//! The command line as a whole: global options, what every command gets, and the way out.
+
+use std::process::ExitCode;
+
+use clap::{Parser, ValueEnum};
+use robo_model::name::ProjectName;
+
+use crate::client::Client;
+use crate::commands::{self, Command};
+use crate::context::Contexts;
+use crate::error::{CliError, Exit};
+use crate::output::Ui;
+use crate::paths::Paths;
+
+const EXAMPLES: &str = "\
+Examples:
+  robo up app.graph                  run it all on this machine: a manager and an agent per machine
+  robo plan app.graph                show what an apply would do
+  robo apply app.graph               do it, and wait until everything is as wished
+  robo status                        what runs where
+  robo exec device-42 -- uptime      run a command on a device
+
+Exit codes: 0 done or nothing to do, 1 error, 2 changes planned, 3 some targets failed,
+            4 manager unreachable, 124 timed out, 130 interrupted";
+
+/// Deploys applications made of parts that need each other onto robots, devices and virtual machines.
+#[derive(Debug, Parser)]
+#[command(name = "robo", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 100)]
+#[command(disable_help_subcommand = true, infer_long_args = false)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) options: Options,
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// What every command understands.
+#[derive(Debug, Clone, Default, clap::Args)]
+#[command(next_help_heading = "Options of every command")]
+pub(crate) struct Options {
+    /// How to print what was asked for.
+    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
+    pub(crate) output: Format,
+    /// The manager to talk to, by its name in `robo context list`.
+    #[arg(long, global = true, env = "ROBO_CONTEXT", value_name = "NAME")]
+    pub(crate) context: Option<String>,
+    /// The project to work in, instead of the context's.
+    #[arg(long, global = true, env = "ROBO_PROJECT", value_name = "NAME")]
+    pub(crate) project: Option<ProjectName>,
+    /// Say on standard error what is being done; twice for more.
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    pub(crate) verbose: u8,
+}
+
+/// How data is printed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For people with a wide terminal.
+    Wide,
+    /// For programs; a stream is one object per line.
+    Json,
+    /// For programs and people.
+    Yaml,
+    /// Names only, one per line.
+    Name,
+}
+
+/// What a command works with.
+#[derive(Debug)]
+pub(crate) struct Env {
+    pub(crate) ui: Ui,
+    pub(crate) paths: Paths,
+    pub(crate) options: Options,
+}
+
+impl Env {
+    /// A client of the manager that the options, the environment or the current context name.
+    ///
+    /// # Errors
+    /// When there is no such context, or what it says is unusable.
+    pub(crate) fn client(&self) -> Result<Client, CliError> {
+        let contexts = Contexts::load(&self.paths)?;
+        let (name, context) = contexts.select(self.options.context.as_deref())?;
+        let project = self.options.project.clone().or_else(|| context.project.clone());
+        Client::new(name, context, project.unwrap_or_else(ProjectName::default_project))
+    }
+}
+
+/// Reads the command line, runs the command, tells the shell how it went.
+pub(crate) fn run() -> ExitCode {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => return usage(&error),
+    };
+    let ui = Ui::from_environment(cli.options.output);
+    let result = Paths::from_environment().and_then(|paths| {
+        let env = Env { ui: ui.clone(), paths, options: cli.options };
+        if !cli.command.is_service() {
+            crate::output::log_to_stderr(env.options.verbose);
+        }
+        let runtime = runtime(matches!(cli.command, Command::Manager(_)))?;
+        runtime.block_on(commands::dispatch(cli.command, &env))
+    });
+    match result {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            ui.error(&error);
+            error.exit().into()
+        }
+    }
+}
+
+/// Help and version are answers; all else is a mistake of the caller.
+fn usage(error: &clap::Error) -> ExitCode {
+    let shown = error.print();
+    if error.use_stderr() || shown.is_err() { Exit::Error.into() } else { Exit::Done.into() }
+}
+
+/// One thread is enough for a client and for an agent; a manager uses all cores.
+fn runtime(all_cores: bool) -> Result<tokio::runtime::Runtime, CliError> {
+    let mut builder = if all_cores {
+        tokio::runtime::Builder::new_multi_thread()
+    } else {
+        tokio::runtime::Builder::new_current_thread()
+    };
+    builder.enable_all().build().map_err(|error| CliError::new(format!("the runtime does not start: {error}")))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        let cli = Cli::try_parse_from(["robo", "status", "-o", "json", "--project", "lab"]).unwrap();
+        assert_eq!(cli.options.output, Format::Json);
+        assert_eq!(cli.options.project.unwrap().as_str(), "lab");
+        assert!(Cli::try_parse_from(["robo", "--project", "no good", "status"]).is_err());
+    }
+}

@@ -1,0 +1,385 @@
+//! The manager's API, as typed calls.
+//!
+//! - `tls`: one pinned CA, TLS 1.3, the manager's own name whatever address it has.
+//! - `failure`: why a call did not work.
+//!
+//! A connection that cannot be made is tried again a few times; a request that was sent is never sent twice.
+
+mod failure;
+mod tls;
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream::{BoxStream, Stream, StreamExt as _};
+use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use robo_model::name::{ApplicationName, DeviceName, ProjectName};
+use robo_model::spec::FileHash;
+use robo_wire::api::{
+    Accepted, ApplicationView, Applied, ApplyRequest, Bundle, DeviceView, FileHashes, PlanRequest, Status,
+    TokenRequest, TokenView, WantedRequest,
+};
+use robo_wire::event::Event;
+use robo_wire::plan::Plan;
+use robo_wire::problem::{ErrorCode, Problem};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+pub(crate) use failure::ClientError;
+use tls::Address;
+
+use crate::context::Context;
+use crate::error::CliError;
+
+/// How often a connection is tried: with the pauses between it covers a manager that is just restarting.
+const CONNECT_ATTEMPTS: u32 = 4;
+
+/// The first pause between two tries; it doubles, and each is drawn between half and all of it.
+const FIRST_PAUSE: Duration = Duration::from_millis(200);
+
+/// How long a TCP connection and a TLS handshake may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long an answer may take that the manager has at hand.
+const QUICK: Duration = Duration::from_secs(30);
+
+/// How long compiling, planning and applying the largest application may take.
+const SLOW: Duration = Duration::from_secs(180);
+
+/// How long a stream's connection may be dead before it is noticed.
+const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// Largest answer that is read whole, in bytes: a status of the most instances fits.
+const MAX_ANSWER: usize = 512 * 1024 * 1024;
+
+/// Largest line of an event stream, in bytes; one carries at most the last lines of a failed step.
+const MAX_LINE: usize = 1024 * 1024;
+
+/// A stream of bytes of an answer.
+pub(crate) type ByteStream = BoxStream<'static, Result<Bytes, ClientError>>;
+
+/// One manager, one project.
+#[derive(Clone)]
+pub(crate) struct Client {
+    http: reqwest::Client,
+    address: Address,
+    context: String,
+    project: ProjectName,
+    token: String,
+}
+
+/// Which events.
+#[derive(Debug, Clone, Default, Serialize)]
+pub(crate) struct EventQuery {
+    /// Those after this id; nothing for the newest.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) after: Option<u64>,
+    /// Those of this application.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) application: Option<ApplicationName>,
+    /// At most so many of those there are.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<u32>,
+    /// Go on with those to come.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub(crate) follow: bool,
+}
+
+impl Client {
+    /// A client for what `context` says; nothing is dialled yet. `name` is for messages.
+    ///
+    /// # Errors
+    /// When the context's address, CA or token is unusable.
+    pub(crate) fn new(name: &str, context: &Context, project: ProjectName) -> Result<Self, CliError> {
+        let address = Address::parse(&context.url)
+            .map_err(|reason| CliError::new(format!("the context `{name}` has a wrong address: {reason}")))?;
+        let config = tls::config(&context.ca)
+            .map_err(|reason| CliError::new(format!("the CA of the context `{name}` cannot be used: {reason}")))?;
+        let http = reqwest::Client::builder()
+            .tls_backend_preconfigured(config)
+            .dns_resolver(address.clone())
+            .no_proxy()
+            .redirect(reqwest::redirect::Policy::none())
+            .connect_timeout(CONNECT_TIMEOUT)
+            .http2_adaptive_window(true)
+            .http2_keep_alive_interval(KEEP_ALIVE)
+            .http2_keep_alive_timeout(KEEP_ALIVE)
+            .user_agent(concat!("robo/", env!("CARGO_PKG_VERSION")))
+            .build()
+            .map_err(|error| CliError::new(format!("the HTTP client cannot be made: {error}")))?;
+        Ok(Self { http, address, context: name.to_owned(), project, token: context.read_token()? })
+    }
+
+    /// The manager's address as the context has it.
+    pub(crate) fn url(&self) -> String {
+        self.address.to_string()
+    }
+
+    /// All devices of the project.
+    pub(crate) async fn devices(&self) -> Result<Vec<DeviceView>, ClientError> {
+        self.json(self.request(Method::GET, "devices")).await
+    }
+
+    /// One device.
+    pub(crate) async fn device(&self, name: &DeviceName) -> Result<DeviceView, ClientError> {
+        self.json(self.request(Method::GET, &format!("devices/{name}"))).await
+    }
+
+    /// A new enrolment token.
+    pub(crate) async fn make_token(&self, request: &TokenRequest) -> Result<TokenView, ClientError> {
+        self.json(self.request(Method::POST, "tokens").json(request)).await
+    }
+
+    /// Which of `hashes` the manager lacks.
+    pub(crate) async fn missing_files(&self, hashes: Vec<FileHash>) -> Result<Vec<FileHash>, ClientError> {
+        let answer: FileHashes =
+            self.json(self.request(Method::POST, "files/missing").json(&FileHashes { hashes })).await?;
+        Ok(answer.hashes)
+    }
+
+    /// Uploads one file of `size` bytes. Not tried again: the stream is used up.
+    pub(crate) async fn put_file<S>(&self, hash: &FileHash, size: u64, bytes: S) -> Result<(), ClientError>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    {
+        let request = self
+            .endless(Method::PUT, &format!("files/{hash}"))
+            .header(reqwest::header::CONTENT_LENGTH, size)
+            .header(reqwest::header::CONTENT_TYPE, "application/octet-stream")
+            .body(reqwest::Body::wrap_stream(bytes));
+        let response = request.send().await.map_err(|error| self.failed(&error, 1))?;
+        self.checked(response).await.map(drop)
+    }
+
+    /// What an apply of `bundle` would do.
+    pub(crate) async fn plan(&self, bundle: &Bundle) -> Result<Plan, ClientError> {
+        let request = PlanRequest { bundle: bundle.clone() };
+        self.json(self.request(Method::POST, "plan").timeout(SLOW).json(&request)).await
+    }
+
+    /// Does what the plan `plan_id` of `bundle` says.
+    pub(crate) async fn apply(&self, bundle: &Bundle, plan_id: &str) -> Result<Applied, ClientError> {
+        let request = ApplyRequest { bundle: bundle.clone(), plan_id: plan_id.to_owned() };
+        self.json(self.request(Method::POST, "apply").timeout(SLOW).json(&request)).await
+    }
+
+    /// All applications of the project.
+    pub(crate) async fn applications(&self) -> Result<Vec<ApplicationView>, ClientError> {
+        self.json(self.request(Method::GET, "applications")).await
+    }
+
+    /// Undeploys and forgets an application.
+    pub(crate) async fn delete_application(&self, name: &ApplicationName) -> Result<Accepted, ClientError> {
+        self.json(self.request(Method::DELETE, &format!("applications/{name}"))).await
+    }
+
+    /// Asks for another state than the application says.
+    pub(crate) async fn want(&self, name: &ApplicationName, request: &WantedRequest) -> Result<Accepted, ClientError> {
+        self.json(self.request(Method::POST, &format!("applications/{name}/wanted")).json(request)).await
+    }
+
+    /// What is, of one application or of all.
+    pub(crate) async fn status(&self, application: Option<&ApplicationName>) -> Result<Status, ClientError> {
+        let request = self.request(Method::GET, "status");
+        let request = match application {
+            Some(name) => request.query(&[("application", name.as_str())]),
+            None => request,
+        };
+        self.json(request).await
+    }
+
+    /// Events, oldest first; with `follow` the stream ends only when the connection does.
+    pub(crate) async fn events(
+        &self,
+        query: &EventQuery,
+    ) -> Result<BoxStream<'static, Result<Event, ClientError>>, ClientError> {
+        let request =
+            if query.follow { self.endless(Method::GET, "events") } else { self.request(Method::GET, "events") };
+        let response = self.send(request.query(query)).await?;
+        Ok(lines(self.bytes(response)).boxed())
+    }
+
+    /// Sends a body of frames as it comes and gives the answer's frames as they come. Not tried again.
+    pub(crate) async fn framed_post<S>(&self, path: &str, body: S) -> Result<ByteStream, ClientError>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    {
+        let request = self
+            .endless(Method::POST, path)
+            .header(reqwest::header::CONTENT_TYPE, robo_wire::stream::MEDIA_TYPE)
+            .body(reqwest::Body::wrap_stream(body));
+        let response = request.send().await.map_err(|error| self.failed(&error, 1))?;
+        Ok(self.bytes(self.checked(response).await?))
+    }
+
+    /// Asks for an answer of frames.
+    pub(crate) async fn framed_get<Q: Serialize + ?Sized>(
+        &self,
+        path: &str,
+        query: &Q,
+    ) -> Result<ByteStream, ClientError> {
+        let response = self.send(self.endless(Method::GET, path).query(query)).await?;
+        Ok(self.bytes(response))
+    }
+
+    /// A request below the project, for an answer that comes at once.
+    fn request(&self, method: Method, path: &str) -> RequestBuilder {
+        self.endless(method, path).timeout(QUICK)
+    }
+
+    /// A request below the project whose answer may take as long as it likes.
+    fn endless(&self, method: Method, path: &str) -> RequestBuilder {
+        self.raw(method, &format!("/v1/projects/{}/{path}", self.project))
+    }
+
+    fn raw(&self, method: Method, path: &str) -> RequestBuilder {
+        let url = format!("https://{}:{}{path}", robo_wire::SERVER_NAME, self.address.port());
+        self.http.request(method, url).bearer_auth(&self.token)
+    }
+
+    /// Sends; as long as no connection can be made, some more times.
+    async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
+        let mut pause = FIRST_PAUSE;
+        for attempt in 1.. {
+            let Some(again) = request.try_clone() else { break };
+            match again.send().await {
+                Ok(response) => return self.checked(response).await,
+                Err(error) => {
+                    let failure = self.failed(&error, attempt);
+                    if attempt >= CONNECT_ATTEMPTS || !matches!(failure, ClientError::Unreachable { .. }) {
+                        return Err(failure);
+                    }
+                    tracing::debug!("try {attempt} of {CONNECT_ATTEMPTS}: {failure}");
+                }
+            }
+            tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;
+            pause *= 2;
+        }
+        let response = request.send().await.map_err(|error| self.failed(&error, 1))?;
+        self.checked(response).await
+    }
+
+    async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
+        let response = self.send(request).await?;
+        let path = response.url().path().to_owned();
+        let body = self.whole(response).await?;
+        serde_json::from_slice(&body).map_err(|error| ClientError::Answer { path, reason: error.to_string() })
+    }
+
+    /// Turns an answer that tells a problem into that problem.
+    async fn checked(&self, response: Response) -> Result<Response, ClientError> {
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let path = response.url().path().to_owned();
+        let body = self.whole(response).await?;
+        match serde_json::from_slice::<Problem>(&body) {
+            Ok(problem) => Err(ClientError::Problem(Box::new(problem))),
+            Err(_) if status == StatusCode::UNAUTHORIZED => Err(ClientError::Problem(Box::new(Problem {
+                code: ErrorCode::Unauthorized,
+                status: status.as_u16(),
+                title: "the manager does not know this token".into(),
+                detail: None,
+                help: None,
+            }))),
+            Err(_) => Err(ClientError::NotAManager { url: self.url(), status: status.as_u16(), path }),
+        }
+    }
+
+    async fn whole(&self, mut response: Response) -> Result<Vec<u8>, ClientError> {
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.failed(&error, 1))? {
+            if body.len() + chunk.len() > MAX_ANSWER {
+                let path = response.url().path().to_owned();
+                return Err(ClientError::Answer { path, reason: format!("it has more than {MAX_ANSWER} bytes") });
+            }
+            body.extend_from_slice(&chunk);
+        }
+        Ok(body)
+    }
+
+    fn bytes(&self, response: Response) -> ByteStream {
+        let client = self.clone();
+        response.bytes_stream().map(move |chunk| chunk.map_err(|error| client.failed(&error, 1))).boxed()
+    }
+
+    fn failed(&self, error: &reqwest::Error, tries: u32) -> ClientError {
+        failure::classify(error, &self.url(), &self.context, tries)
+    }
+}
+
+/// Cuts a stream of bytes into lines of JSON; empty ones only show that the other side lives.
+fn lines(bytes: ByteStream) -> impl Stream<Item = Result<Event, ClientError>> + Send {
+    let start = (bytes, Vec::<u8>::new());
+    futures_util::stream::try_unfold(start, |(mut bytes, mut rest)| async move {
+        loop {
+            while let Some(end) = rest.iter().position(|b| *b == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                if !line.trim_ascii().is_empty() {
+                    return Ok(Some((event(&line)?, (bytes, rest))));
+                }
+            }
+            if rest.len() > MAX_LINE {
+                return Err(bad_line(format!("a line has more than {MAX_LINE} bytes")));
+            }
+            match bytes.next().await {
+                Some(chunk) => rest.extend_from_slice(&chunk?),
+                None if rest.trim_ascii().is_empty() => return Ok(None),
+                None => return Ok(Some((event(&rest)?, (bytes, Vec::new())))),
+            }
+        }
+    })
+}
+
+fn event(line: &[u8]) -> Result<Event, ClientError> {
+    serde_json::from_slice(line).map_err(|error| bad_line(error.to_string()))
+}
+
+fn bad_line(reason: String) -> ClientError {
+    ClientError::Answer { path: "events".into(), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    async fn read(chunks: &[&str]) -> Result<Vec<u64>, ClientError> {
+        let chunks: Vec<_> = chunks.iter().map(|c| Ok(Bytes::copy_from_slice(c.as_bytes()))).collect();
+        let events = lines(futures_util::stream::iter(chunks).boxed());
+        let all: Vec<_> = events.collect().await;
+        all.into_iter().map(|event| event.map(|e| e.id)).collect()
+    }
+
+    #[tokio::test]
+    async fn events_are_cut_at_line_ends() {
+        let one = r#"{"id":1,"at":0,"kind":"enrolled"}"#;
+        let two = r#"{"id":2,"at":0,"kind":"from-the-future","x":1}"#;
+        let text = format!("{one}\n\n{two}");
+        let (left, right) = text.split_at(20);
+        assert_eq!(read(&[left, right]).await.unwrap(), [1, 2]);
+        assert_eq!(read(&["\n", "\n"]).await.unwrap(), [] as [u64; 0]);
+        assert!(matches!(read(&["{nonsense}\n"]).await, Err(ClientError::Answer { .. })));
+        let long = "x".repeat(MAX_LINE + 1);
+        assert!(matches!(read(&[&long]).await, Err(ClientError::Answer { .. })));
+    }
+
+    #[tokio::test]
+    async fn a_manager_that_is_down_is_unreachable_and_says_what_was_tried() {
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        let context = Context {
+            url: format!("https://localhost:{port}"),
+            ca: tls::tests::CA.into(),
+            token_file: None,
+            token: Some("t".into()),
+            project: None,
+        };
+        let client = Client::new("lab", &context, ProjectName::default_project()).unwrap();
+        let error = CliError::from(client.devices().await.unwrap_err());
+        assert_eq!(error.exit(), crate::error::Exit::Unreachable);
+        assert!(error.what().contains(&format!("https://localhost:{port}")), "{}", error.what());
+        assert!(error.notes().iter().any(|n| n.contains("4 times") && n.contains("lab")), "{:?}", error.notes());
+    }
+}

@@ -1,0 +1,80 @@
+//! One file per command: its arguments, whose doc comments are the help, and what it does.
+
+pub(crate) mod agent;
+pub(crate) mod apply;
+pub(crate) mod check;
+pub(crate) mod completions;
+pub(crate) mod context;
+pub(crate) mod delete;
+pub(crate) mod device;
+pub(crate) mod down;
+pub(crate) mod events;
+pub(crate) mod exec;
+pub(crate) mod logs;
+pub(crate) mod manager;
+pub(crate) mod plan;
+pub(crate) mod status;
+mod target;
+pub(crate) mod up;
+pub(crate) mod wanted;
+
+use crate::cli::Env;
+use crate::error::{CliError, Exit};
+
+/// Everything robo can do.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    Up(up::UpArgs),
+    Down(down::DownArgs),
+    Check(check::CheckArgs),
+    Plan(plan::PlanArgs),
+    Apply(apply::ApplyArgs),
+    Status(status::StatusArgs),
+    Start(wanted::StartArgs),
+    Stop(wanted::StopArgs),
+    Undeploy(wanted::UndeployArgs),
+    Delete(delete::DeleteArgs),
+    Logs(logs::LogsArgs),
+    Events(events::EventsArgs),
+    Exec(exec::ExecArgs),
+    Device(device::DeviceArgs),
+    Context(context::ContextArgs),
+    Manager(manager::ManagerArgs),
+    Agent(agent::AgentArgs),
+    Completions(completions::CompletionsArgs),
+}
+
+impl Command {
+    /// True for what runs until it is told to stop: it logs by itself.
+    pub(crate) const fn is_service(&self) -> bool {
+        matches!(self, Self::Manager(_) | Self::Agent(_))
+    }
+}
+
+/// Runs one command.
+///
+/// # Errors
+/// Whatever keeps it from doing its work.
+pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliError> {
+    // Boxed: the enum of all futures would be as large as the largest.
+    match command {
+        Command::Up(args) => Box::pin(up::run(args, env)).await,
+        Command::Down(args) => Box::pin(down::run(args, env)).await,
+        Command::Check(args) => check::run(&args, env),
+        Command::Plan(args) => Box::pin(plan::run(args, env)).await,
+        Command::Apply(args) => Box::pin(apply::run(args, env)).await,
+        Command::Status(args) => Box::pin(status::run(args, env)).await,
+        Command::Start(args) => Box::pin(wanted::start(args, env)).await,
+        Command::Stop(args) => Box::pin(wanted::stop(args, env)).await,
+        Command::Undeploy(args) => Box::pin(wanted::undeploy(args, env)).await,
+        Command::Delete(args) => Box::pin(delete::run(args, env)).await,
+        Command::Logs(args) => Box::pin(logs::run(args, env)).await,
+        Command::Events(args) => Box::pin(events::run(args, env)).await,
+        Command::Exec(args) => Box::pin(exec::run(args, env)).await,
+        Command::Device(args) => Box::pin(device::run(args, env)).await,
+        Command::Context(args) => context::run(args, env),
+        Command::Manager(args) => Box::pin(manager::run(args, env)).await,
+        Command::Agent(args) => Box::pin(agent::run(args, env)).await,
+        Command::Completions(args) => completions::run(&args, env),
+    }
+}

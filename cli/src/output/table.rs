@@ -1,0 +1,439 @@
+//! Tables of instances, devices and other lists.
+
+use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
+use console::measure_text_width;
+use robo_model::quantity::UnixMillis;
+use robo_model::state::{InstanceState, Wanted};
+use robo_wire::api::{ApplicationView, DeviceView, InstanceView, Status};
+
+use super::paint::Palette;
+use super::when;
+
+/// Narrowest column of notes, so that it does not jump in and out: with less, they go on lines of their own.
+const MIN_NOTE_WIDTH: usize = 24;
+
+/// How a table is drawn.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Look {
+    /// Colours.
+    pub(crate) palette: Palette,
+    /// Columns of the terminal; nothing when the reader is a program, which wants one line per row.
+    pub(crate) width: Option<usize>,
+    /// More columns.
+    pub(crate) wide: bool,
+    /// What "2m ago" is reckoned from.
+    pub(crate) now: UnixMillis,
+}
+
+impl Look {
+    /// As the user's terminal has it, on standard output.
+    pub(crate) fn of(ui: &super::Ui) -> Self {
+        Self {
+            palette: ui.out,
+            width: ui.out_is_terminal.then_some(ui.width),
+            wide: ui.format == crate::cli::Format::Wide,
+            now: when::now(),
+        }
+    }
+}
+
+/// All instances of a status, by application.
+pub(crate) fn status(status: &Status, look: Look) -> String {
+    let mut text = String::new();
+    for application in &status.applications {
+        let own: Vec<_> = status.instances.iter().filter(|i| i.application == application.name).collect();
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&heading(application, &own, look));
+        text.push('\n');
+        text.push_str(&instances(&own, look));
+    }
+    // What is left of applications that were deleted.
+    let known = |i: &InstanceView| status.applications.iter().any(|a| a.name == i.application);
+    let orphans: Vec<_> = status.instances.iter().filter(|i| !known(i)).collect();
+    if !orphans.is_empty() {
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&look.palette.bold("Being removed"));
+        text.push('\n');
+        text.push_str(&instances(&orphans, look));
+    }
+    text
+}
+
+/// `shop, revision 3, version 1.0.0, applied 2m ago: 11 instances, all as wished`.
+fn heading(application: &ApplicationView, instances: &[&InstanceView], look: Look) -> String {
+    let version = application.version.as_ref().map(|v| format!(", version {v}")).unwrap_or_default();
+    let good = instances.iter().filter(|i| i.is_as_wished()).count();
+    let total = instances.len();
+    let all = if good == total {
+        look.palette.good("all as wished")
+    } else {
+        look.palette.busy(&format!("{good} as wished"))
+    };
+    format!(
+        "{}, revision {}{version}, applied {} ago: {total} {}, {all}",
+        look.palette.bold(application.name.as_str()),
+        application.revision,
+        when::ago(application.applied_at, look.now),
+        if total == 1 { "instance" } else { "instances" },
+    )
+}
+
+/// The table of some instances of one application.
+pub(crate) fn instances(instances: &[&InstanceView], look: Look) -> String {
+    let mut header = vec!["INSTANCE", "COMPONENT", "STATE", "SINCE", "DEVICE"];
+    if look.wide {
+        header.extend(["INSTALLER", "PID", "RESTARTS", "EXPORTS"]);
+    }
+    let rows: Vec<Vec<Cell>> = instances.iter().map(|i| instance_row(i, look)).collect();
+    let notes: Vec<String> = instances.iter().map(|i| note(i, look.now)).collect();
+    with_notes(&header, rows, &notes, look)
+}
+
+fn instance_row(view: &InstanceView, look: Look) -> Vec<Cell> {
+    let indent = "  ".repeat(view.path.depth().saturating_sub(1));
+    let since = view.report.as_ref().map(|r| when::ago(r.since, look.now)).unwrap_or_default();
+    let mut cells = vec![
+        Cell::new(format!("{indent}/{}", view.path.leaf())),
+        Cell::new(&view.component),
+        state_cell(view, look),
+        Cell::new(since).set_alignment(CellAlignment::Right),
+        Cell::new(&view.device),
+    ];
+    if look.wide {
+        let report = view.report.as_ref();
+        let exports = report.map(|r| r.exports.iter().map(|(k, v)| format!("{k}={v}")).collect::<Vec<_>>().join(" "));
+        cells.push(Cell::new(&view.installer));
+        cells.push(Cell::new(report.and_then(|r| r.pid).map(|p| p.to_string()).unwrap_or_default()));
+        cells.push(Cell::new(report.map(|r| r.restarts.to_string()).unwrap_or_default()));
+        cells.push(Cell::new(exports.unwrap_or_default()));
+    }
+    cells
+}
+
+fn state_cell(view: &InstanceView, look: Look) -> Cell {
+    let cell = Cell::new(view.state);
+    if !look.palette.is_on() {
+        return cell;
+    }
+    if !view.online {
+        return cell.add_attribute(Attribute::Dim);
+    }
+    match view.state {
+        InstanceState::DeployedStarted if view.report.as_ref().is_none_or(|r| r.healthy) => cell.fg(Color::Green),
+        InstanceState::Problem | InstanceState::DeployedStarted => cell.fg(Color::Red),
+        InstanceState::NotDeployed | InstanceState::DeployedStopped => cell.add_attribute(Attribute::Dim),
+        InstanceState::Deploying
+        | InstanceState::Starting
+        | InstanceState::Stopping
+        | InstanceState::Undeploying
+        | InstanceState::WaitingForAncestor
+        | InstanceState::Unresolved => cell.fg(Color::Yellow),
+    }
+}
+
+/// What a person should know of an instance beside its state.
+pub(crate) fn note(view: &InstanceView, now: UnixMillis) -> String {
+    let mut parts = Vec::new();
+    if !view.online {
+        parts.push("device offline".to_owned());
+    }
+    if view.wanted.is_none() {
+        parts.push("being removed".into());
+    }
+    if let Some(report) = &view.report {
+        if !report.waits_for.is_empty() {
+            parts.push(format!("waits for {}", report.waits_for.join(", ")));
+        }
+        if let Some(failure) = &report.failure {
+            parts.push(failure_note(failure, now));
+        }
+        if !report.healthy {
+            parts.push("its check fails".into());
+        }
+    } else if view.online && view.wanted.is_some_and(|w| w != Wanted::NotDeployed) {
+        parts.push("not heard of yet".into());
+    }
+    if view.overridden {
+        parts.push(match view.wanted {
+            Some(Wanted::Started) => "started on request".into(),
+            Some(Wanted::Stopped) => "stopped on request".into(),
+            Some(Wanted::NotDeployed) => "undeployed on request".into(),
+            None => "changed on request".into(),
+        });
+    }
+    parts.join("; ")
+}
+
+fn failure_note(failure: &robo_model::state::Failure, now: UnixMillis) -> String {
+    let times = if failure.attempts > 1 { format!(", {} times", failure.attempts) } else { String::new() };
+    let again = match failure.retry_at {
+        Some(at) if at > now => format!(", again in {}", when::short(at.since(now))),
+        Some(_) => ", again now".into(),
+        None => String::new(),
+    };
+    format!("{} failed: {}{times}{again}", failure.step, failure.reason)
+}
+
+/// The devices.
+pub(crate) fn devices(devices: &[DeviceView], look: Look) -> String {
+    let mut header = vec!["DEVICE", "STATE", "SEEN", "ADDRESS", "LABELS", "APPLICATIONS"];
+    if look.wide {
+        header.extend(["OS", "ARCH", "AGENT", "ASSIGNMENT"]);
+    }
+    let rows = devices.iter().map(|device| device_row(device, look)).collect();
+    let notes: Vec<String> = devices
+        .iter()
+        .map(|d| {
+            d.refused.as_ref().map(|why| format!("refuses assignment {}: {why}", d.generation)).unwrap_or_default()
+        })
+        .collect();
+    with_notes(&header, rows, &notes, look)
+}
+
+fn device_row(device: &DeviceView, look: Look) -> Vec<Cell> {
+    let state = Cell::new(if device.online { "online" } else { "offline" });
+    let state = match (look.palette.is_on(), device.online) {
+        (false, _) => state,
+        (true, true) => state.fg(Color::Green),
+        (true, false) => state.fg(Color::Red),
+    };
+    let seen = device.last_seen.map_or_else(|| "never".into(), |at| when::ago(at, look.now));
+    let applications: Vec<_> = device.applications.iter().map(|a| a.as_str()).collect();
+    let mut cells = vec![
+        Cell::new(&device.name),
+        state,
+        Cell::new(seen).set_alignment(CellAlignment::Right),
+        Cell::new(&device.facts.address),
+        Cell::new(labels(device)),
+        Cell::new(applications.join(" ")),
+    ];
+    if look.wide {
+        cells.push(Cell::new(&device.facts.os));
+        cells.push(Cell::new(&device.facts.arch));
+        cells.push(Cell::new(&device.facts.agent_version));
+        cells.push(Cell::new(format!("{}/{}", device.accepted, device.generation)));
+    }
+    cells
+}
+
+/// `site=tokyo gpu`.
+pub(crate) fn labels(device: &DeviceView) -> String {
+    let label = |(key, value): (&String, &String)| {
+        if value.is_empty() { key.clone() } else { format!("{key}={value}") }
+    };
+    device.labels.iter().map(label).collect::<Vec<_>>().join(" ")
+}
+
+/// A plain table.
+pub(crate) fn plain(header: &[&str], rows: Vec<Vec<String>>, palette: Palette) -> String {
+    let rows = rows.into_iter().map(|row| row.into_iter().map(Cell::new).collect()).collect();
+    lines(header, rows, palette).join("\n") + "\n"
+}
+
+/// A table with a column of notes, which go below their rows when they do not fit beside them.
+fn with_notes(header: &[&str], rows: Vec<Vec<Cell>>, notes: &[String], look: Look) -> String {
+    let longest = notes.iter().map(|n| measure_text_width(n)).max().unwrap_or_default();
+    let drawn = lines(header, rows, look.palette);
+    let used = drawn.iter().map(|line| measure_text_width(line)).max().unwrap_or_default();
+    if longest == 0 {
+        return drawn.join("\n") + "\n";
+    }
+    let room = look.width.map_or(usize::MAX, |width| width.saturating_sub(used + 2));
+    let beside = room >= longest.max(MIN_NOTE_WIDTH);
+    let mut text = String::new();
+    for (at, line) in drawn.iter().enumerate() {
+        let note = if at == 0 { None } else { notes.get(at - 1).filter(|n| !n.is_empty()) };
+        text.push_str(line);
+        let gap = used.saturating_sub(measure_text_width(line)) + 2;
+        match note {
+            None if at == 0 && beside => text.push_str(&format!("{}{}", " ".repeat(gap), look.palette.dim("NOTE"))),
+            Some(note) if beside => text.push_str(&format!("{}{note}", " ".repeat(gap))),
+            Some(note) => text.push_str(&below(note, look)),
+            None => {}
+        }
+        text.push('\n');
+    }
+    text
+}
+
+/// A note on lines of its own, under the row.
+fn below(note: &str, look: Look) -> String {
+    let width = look.width.unwrap_or(usize::MAX).saturating_sub(6).max(20);
+    let mut text = String::new();
+    for (at, line) in wrap(note, width).into_iter().enumerate() {
+        text.push_str(if at == 0 { "\n    ↳ " } else { "\n      " });
+        text.push_str(&look.palette.dim(&line));
+    }
+    text
+}
+
+/// Cuts at spaces so that no line is wider than `width`, unless a single word is.
+pub(crate) fn wrap(text: &str, width: usize) -> Vec<String> {
+    let mut lines = Vec::new();
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() && measure_text_width(&line) + 1 + measure_text_width(word) > width {
+            lines.push(std::mem::take(&mut line));
+        }
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.push_str(word);
+    }
+    lines.push(line);
+    lines
+}
+
+fn lines(header: &[&str], rows: Vec<Vec<Cell>>, palette: Palette) -> Vec<String> {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    if palette.is_on() {
+        table.enforce_styling();
+    } else {
+        table.force_no_tty();
+    }
+    let dim = |text: &&str| {
+        let cell = Cell::new(text);
+        if palette.is_on() { cell.add_attribute(Attribute::Dim) } else { cell }
+    };
+    table.set_header(header.iter().map(dim).collect::<Vec<_>>());
+    // One cell is one line: what comes from elsewhere must not break the table.
+    table.add_rows(rows.into_iter().map(|row| row.into_iter().map(flat).collect::<Vec<_>>()));
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table.lines().map(|line| line.trim_end().to_owned()).collect()
+}
+
+fn flat(cell: Cell) -> Cell {
+    let content = cell.content();
+    if content.contains(char::is_control) { Cell::new(content.replace(char::is_control, " ")) } else { cell }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath};
+    use robo_model::state::{Failure, InstanceReport, Step};
+
+    use super::*;
+
+    pub(crate) const NOW: UnixMillis = UnixMillis(1_000_000_000);
+
+    pub(crate) fn view(path: &str, component: &str, device: &str, state: InstanceState) -> InstanceView {
+        let application = ApplicationName::new("shop").unwrap();
+        let path = InstancePath::new(path).unwrap();
+        let component = ComponentName::new(component).unwrap();
+        let report = InstanceReport {
+            application: application.clone(),
+            path: path.clone(),
+            component: component.clone(),
+            state,
+            since: UnixMillis(NOW.0 - 125_000),
+            waits_for: vec![],
+            failure: None,
+            exports: [].into(),
+            pid: None,
+            restarts: 0,
+            healthy: true,
+        };
+        InstanceView {
+            application,
+            path,
+            component,
+            installer: "process".into(),
+            device: DeviceName::new(device).unwrap(),
+            online: true,
+            wanted: Some(Wanted::Started),
+            overridden: false,
+            state,
+            report: Some(report),
+        }
+    }
+
+    pub(crate) fn shop() -> Status {
+        let mut web = view("/web-1/web", "Web", "web-1", InstanceState::Unresolved);
+        web.report.as_mut().unwrap().waits_for = vec!["Database.ip".into(), "Database.port".into()];
+        let mut database = view("/database/db", "Database", "database", InstanceState::DeployedStopped);
+        database.overridden = true;
+        database.wanted = Some(Wanted::Stopped);
+        let mut worker = view("/worker/worker", "Worker", "worker", InstanceState::Starting);
+        worker.online = false;
+        worker.report.as_mut().unwrap().failure = Some(failure(3));
+        Status {
+            cursor: 1,
+            applications: vec![ApplicationView {
+                name: ApplicationName::new("shop").unwrap(),
+                revision: 3,
+                version: Some("1.0.0".into()),
+                applied_at: UnixMillis(NOW.0 - 7_200_000),
+            }],
+            instances: vec![
+                view("/database", "Machine", "database", InstanceState::DeployedStarted),
+                database,
+                view("/web-1", "Machine", "web-1", InstanceState::DeployedStarted),
+                web,
+                worker,
+            ],
+        }
+    }
+
+    pub(crate) fn failure(attempts: u32) -> Failure {
+        Failure {
+            step: Step::Start,
+            reason: "exit code 7".into(),
+            exit_code: Some(7),
+            output: vec!["cannot bind".into(), "bye".into()],
+            at: NOW,
+            attempts,
+            retry_at: Some(UnixMillis(NOW.0 + 4000)),
+        }
+    }
+
+    fn look(width: Option<usize>) -> Look {
+        Look { palette: Palette::new(false), width, wide: false, now: NOW }
+    }
+
+    #[test]
+    fn a_status_fits_eighty_columns() {
+        let text = status(&shop(), look(Some(80)));
+        assert!(text.lines().all(|line| measure_text_width(line) <= 80), "{text}");
+        insta::assert_snapshot!(text, @r"
+        shop, revision 3, version 1.0.0, applied 2h ago: 5 instances, 3 as wished
+        INSTANCE   COMPONENT  STATE             SINCE  DEVICE
+        /database  Machine    DEPLOYED_STARTED     2m  database
+          /db      Database   DEPLOYED_STOPPED     2m  database
+            ↳ stopped on request
+        /web-1     Machine    DEPLOYED_STARTED     2m  web-1
+          /web     Web        UNRESOLVED           2m  web-1
+            ↳ waits for Database.ip, Database.port
+          /worker  Worker     STARTING             2m  worker
+            ↳ device offline; start failed: exit code 7, 3 times, again in 4s
+        ");
+    }
+
+    #[test]
+    fn a_program_gets_one_line_per_row() {
+        insta::assert_snapshot!(status(&shop(), look(None)), @r"
+        shop, revision 3, version 1.0.0, applied 2h ago: 5 instances, 3 as wished
+        INSTANCE   COMPONENT  STATE             SINCE  DEVICE    NOTE
+        /database  Machine    DEPLOYED_STARTED     2m  database
+          /db      Database   DEPLOYED_STOPPED     2m  database  stopped on request
+        /web-1     Machine    DEPLOYED_STARTED     2m  web-1
+          /web     Web        UNRESOLVED           2m  web-1     waits for Database.ip, Database.port
+          /worker  Worker     STARTING             2m  worker    device offline; start failed: exit code 7, 3 times, again in 4s
+        ");
+    }
+
+    #[test]
+    fn colours_do_not_move_columns() {
+        let coloured = status(&shop(), Look { palette: Palette::new(true), ..look(Some(80)) });
+        assert_ne!(coloured, status(&shop(), look(Some(80))));
+        let plain = console::strip_ansi_codes(&coloured);
+        let lines: Vec<_> = plain.lines().map(str::trim_end).collect();
+        assert_eq!(lines, status(&shop(), look(Some(80))).lines().collect::<Vec<_>>());
+    }
+}
