@@ -1,0 +1,296 @@
+//! `robo exec`: runs a command on devices.
+
+mod frames;
+mod input;
+mod lines;
+mod outcome;
+mod view;
+
+use std::collections::BTreeMap;
+use std::io::{self, IsTerminal as _};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures_util::stream;
+use robo_model::label::Selector;
+use robo_model::quantity::Millis;
+use robo_wire::stream::{Answer, Command, ExecRequest, StreamFrame, Targets};
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::mpsc::{self, Sender};
+
+use crate::cli::{Env, Format};
+use crate::client::Client;
+use crate::error::{CliError, Exit};
+
+pub(crate) use frames::{Frames, FramesError};
+use outcome::Outcomes;
+use view::View;
+
+/// Runs a command on devices.
+///
+/// With one device given by name, its output is ours, our input is its input, and its exit code is ours. With more,
+/// each line begins with the device's name, and a table of verdicts follows on standard error; the exit code is then
+/// 3 when any of them is not ok. No shell runs, unless you ask for one: `robo exec d1 -- sh -c 'echo $HOME'`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  robo exec device-42 -- uptime
+  robo exec -l site=tokyo --timeout 10s -- df -h /
+  robo exec --all -o json -- cat /etc/os-release
+  tar c data | robo exec device-42 --cwd /tmp -- tar x")]
+pub(crate) struct ExecArgs {
+    /// The devices, by name.
+    #[arg(value_name = "DEVICE", conflicts_with_all = ["all", "selector"], required_unless_present_any = ["all", "selector"])]
+    targets: Vec<String>,
+    /// The devices whose labels match, as in `site=tokyo,gpu`.
+    #[arg(short = 'l', long, conflicts_with = "all")]
+    selector: Option<Selector>,
+    /// Every device of the project.
+    #[arg(long)]
+    all: bool,
+    /// How long the command may run on each device; then it is killed there.
+    #[arg(long, value_name = "DURATION")]
+    timeout: Option<Millis>,
+    /// A variable for the command; a NAME alone takes the value it has here. May be given again.
+    #[arg(long = "env", short = 'e', value_name = "NAME[=VALUE]", value_parser = variable)]
+    variables: Vec<(String, String)>,
+    /// The folder to run it in.
+    #[arg(long, value_name = "DIR")]
+    cwd: Option<String>,
+    /// Send no input, even when there is some: for use inside of loops that read.
+    #[arg(long, short = 'n')]
+    no_stdin: bool,
+    /// Program and arguments, after `--`.
+    #[arg(last = true, required = true, value_name = "COMMAND")]
+    command: Vec<String>,
+}
+
+/// SIGINT's number, the same on every system we run on.
+const SIGINT: i32 = 2;
+
+/// After the last verdict the manager writes its history and then ends the answer; how long that is waited for.
+const HISTORY_PATIENCE: Duration = Duration::from_secs(1);
+
+/// How long a signal may wait to be sent behind input that is under way.
+const SIGNAL_PATIENCE: Duration = Duration::from_secs(5);
+
+pub(crate) async fn run(args: ExecArgs, env: &Env) -> Result<Exit, CliError> {
+    let is_json = is_json(env.options.output)?;
+    let is_one = matches!(args.targets.as_slice(), [_]);
+    let with_input = !args.no_stdin && !io::stdin().is_terminal();
+    let request = args.into_request(with_input);
+    let client = env.client()?;
+    let mut job = Job::open(&client, &request, with_input).await?;
+    let Some(targets) = job.targets().await? else { return Ok(Exit::Interrupted) };
+    if targets.all().is_empty() {
+        return Err(CliError::new("no device matches").help("see which there are: `robo device list`"));
+    }
+    let view = match (is_json, is_one) {
+        (true, _) => View::json(&env.ui),
+        (false, true) => View::plain(&env.ui),
+        (false, false) => View::named(&env.ui, &targets),
+    };
+    let Some(outcomes) = job.follow(targets, view).await? else { return Ok(Exit::Interrupted) };
+    match (outcomes.all(), is_one) {
+        ([outcome], true) => view::exit_of_one(outcome),
+        (all, _) => {
+            env.ui.error_bytes(view::table(all).as_bytes())?;
+            Ok(view::exit_of_many(all))
+        }
+    }
+}
+
+fn is_json(format: Format) -> Result<bool, CliError> {
+    match format {
+        Format::Table | Format::Wide => Ok(false),
+        Format::Json => Ok(true),
+        Format::Yaml | Format::Name => {
+            Err(CliError::new("exec prints what the command prints, or JSON").help("take `-o json`, or no `-o` at all"))
+        }
+    }
+}
+
+impl ExecArgs {
+    fn into_request(self, stdin: bool) -> ExecRequest {
+        let targets = match self.selector {
+            Some(selector) => Targets::Selector(selector.to_string()),
+            None if self.all => Targets::All,
+            None => Targets::Names(without_doubles(self.targets)),
+        };
+        let env: BTreeMap<String, String> = self.variables.into_iter().collect();
+        let command = Command { argv: self.command, env, cwd: self.cwd, timeout: self.timeout, stdin };
+        ExecRequest { targets, command }
+    }
+}
+
+fn without_doubles(names: Vec<String>) -> Vec<String> {
+    let mut seen = std::collections::BTreeSet::new();
+    names.into_iter().filter(|name| seen.insert(name.clone())).collect()
+}
+
+fn variable(text: &str) -> Result<(String, String), String> {
+    let (name, value) = match text.split_once('=') {
+        Some((name, value)) => (name, value.to_owned()),
+        None => (text, std::env::var(text).map_err(|_| format!("`{text}` is not set here; write `{text}=VALUE`"))?),
+    };
+    if name.is_empty() {
+        return Err("a variable needs a name, as in `NAME=VALUE`".into());
+    }
+    Ok((name.to_owned(), value))
+}
+
+/// A command under way.
+struct Job {
+    frames: Frames,
+    to_manager: Sender<io::Result<Bytes>>,
+    interrupts: Signal,
+    interrupted: bool,
+}
+
+/// What comes next.
+enum Next {
+    Answer(Answer),
+    End,
+    Broken(FramesError),
+    /// The second Ctrl-C: leave at once.
+    Leave,
+}
+
+impl Job {
+    /// Sends the request.
+    async fn open(client: &Client, request: &ExecRequest, with_input: bool) -> Result<Self, CliError> {
+        let first = request.encode().map_err(|error| CliError::new(format!("the command cannot be sent: {error}")))?;
+        let mut interrupts = signal(SignalKind::interrupt())
+            .map_err(|error| CliError::new(format!("signals cannot be caught: {error}")))?;
+        let (to_manager, queue) = mpsc::channel(input::QUEUE);
+        // The queue is empty, so there is room.
+        drop(to_manager.try_send(Ok(first.into())));
+        if with_input {
+            input::forward(to_manager.clone())
+                .map_err(|error| CliError::new(format!("standard input cannot be read: {error}")))?;
+        }
+        let body = stream::unfold(queue, |mut queue| async move { queue.recv().await.map(|item| (item, queue)) });
+        let bytes = tokio::select! {
+            answer = client.framed_post("exec", body) => answer?,
+            _ = interrupts.recv() => return Err(CliError::told(Exit::Interrupted)),
+        };
+        Ok(Self { frames: Frames::new(bytes), to_manager, interrupts, interrupted: false })
+    }
+
+    /// The first frame: who the targets are. Nothing after a second Ctrl-C.
+    async fn targets(&mut self) -> Result<Option<Outcomes>, CliError> {
+        match self.next().await {
+            Next::Answer(Answer::Targets(targets)) => Ok(Some(Outcomes::new(targets))),
+            Next::Leave => Ok(None),
+            Next::Broken(FramesError::Client(error)) => Err(error.into()),
+            Next::Broken(error) => Err(CliError::new(error.to_string())),
+            Next::Answer(Answer::From(..)) | Next::End => {
+                Err(CliError::new("the manager did not tell which devices the command goes to"))
+            }
+        }
+    }
+
+    /// Shows everything that comes until every target has its verdict. Nothing after a second Ctrl-C.
+    async fn follow(mut self, mut outcomes: Outcomes, mut view: View<'_>) -> Result<Option<Outcomes>, CliError> {
+        let reason = loop {
+            let next = if outcomes.are_complete() {
+                tokio::time::timeout(HISTORY_PATIENCE, self.next()).await.unwrap_or(Next::End)
+            } else {
+                self.next().await
+            };
+            match next {
+                Next::Answer(Answer::From(target, frame)) => {
+                    let target = usize::try_from(target).unwrap_or(usize::MAX);
+                    view.show(target, frame, &mut outcomes)?;
+                }
+                Next::Answer(Answer::Targets(_)) => {}
+                Next::End => break "the manager ended the answer without a verdict".to_owned(),
+                Next::Broken(error) => break error.to_string(),
+                Next::Leave if outcomes.are_complete() => break String::new(),
+                Next::Leave => return Ok(None),
+            }
+        };
+        for target in outcomes.close(&reason) {
+            view.end(target, &mut outcomes)?;
+        }
+        Ok(Some(outcomes))
+    }
+
+    /// The next frame. The first Ctrl-C goes to the targets.
+    async fn next(&mut self) -> Next {
+        loop {
+            tokio::select! {
+                answer = self.frames.next() => return match answer {
+                    Ok(Some(answer)) => Next::Answer(answer),
+                    Ok(None) => Next::End,
+                    Err(error) => Next::Broken(error),
+                },
+                _ = self.interrupts.recv() => {
+                    if self.interrupted {
+                        return Next::Leave;
+                    }
+                    self.interrupted = true;
+                    self.pass_on_interrupt();
+                }
+            }
+        }
+    }
+
+    /// Sends the signal, after the input that is under way; does not wait for it.
+    fn pass_on_interrupt(&self) {
+        let Ok(frame) = StreamFrame::Signal(SIGINT).encode() else { return };
+        let to_manager = self.to_manager.clone();
+        tokio::spawn(async move {
+            drop(to_manager.send_timeout(Ok(frame.into()), SIGNAL_PATIENCE).await);
+        });
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+
+    #[derive(Debug, clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        args: ExecArgs,
+    }
+
+    fn parse(words: &str) -> Result<ExecRequest, clap::error::ErrorKind> {
+        let words = std::iter::once("exec").chain(words.split_ascii_whitespace());
+        Line::try_parse_from(words).map(|line| line.args.into_request(true)).map_err(|e| e.kind())
+    }
+
+    #[test]
+    fn targets_stand_before_the_dashes_and_the_command_after() {
+        let request = parse("a b a --timeout 5s -e K=V=W --cwd /tmp -- sh -c -l --all").unwrap();
+        assert_eq!(request.targets, Targets::Names(vec!["a".into(), "b".into()]));
+        let command = Command {
+            argv: ["sh", "-c", "-l", "--all"].map(str::to_owned).to_vec(),
+            env: BTreeMap::from([("K".into(), "V=W".into())]),
+            cwd: Some("/tmp".into()),
+            timeout: Some(Millis::from_secs(5)),
+            stdin: true,
+        };
+        assert_eq!(request.command, command);
+        assert_eq!(parse("--all -- true").unwrap().targets, Targets::All);
+        assert_eq!(parse("-l a=b,c -- true").unwrap().targets, Targets::Selector("a=b,c".into()));
+    }
+
+    #[test]
+    fn what_is_missing_or_contradicts_is_refused() {
+        use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument, ValueValidation};
+        let check = |words, expect| assert_eq!(parse(words).unwrap_err(), expect, "{words}");
+        check("-- true", MissingRequiredArgument);
+        check("a", MissingRequiredArgument);
+        check("a --all -- true", ArgumentConflict);
+        check("a -l b -- true", ArgumentConflict);
+        check("--all -l b -- true", ArgumentConflict);
+        check("-l ,, -- true", ValueValidation);
+        check("a --timeout 5 -- true", ValueValidation);
+        check("a -e =x -- true", ValueValidation);
+        check("a -e ROBO_TEST_UNSET_VARIABLE -- true", ValueValidation);
+    }
+}

@@ -1,0 +1,103 @@
+//! `robo manager`: runs the manager.
+
+use std::io;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+use robo_manager::server::{Config, ManagerError, Server};
+use robo_model::quantity::Millis;
+use robo_wire::session::HEARTBEAT;
+
+use crate::cli::Env;
+use crate::error::{CliError, Exit};
+use crate::service::{self, LogArgs, StopSignals};
+
+/// Runs the manager: the API, the planner, the store and the agents' links, on one port.
+///
+/// It makes its own certificate authority and an administrator's token at the first start. ROBO_LOG chooses what is
+/// logged, as in ROBO_LOG=debug. SIGTERM and Ctrl-C end it; what it manages goes on running.
+#[derive(Debug, clap::Args)]
+pub(crate) struct ManagerArgs {
+    /// Where to listen; port 0 takes a free one.
+    #[arg(long, default_value = "127.0.0.1:7626", value_name = "IP:PORT")]
+    listen: SocketAddr,
+    /// The folder for store, files and authority; `manager` in robo's state folder where none is given.
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// How often each agent says something; a silent one counts as offline after twice this time.
+    #[arg(long, default_value_t = HEARTBEAT, value_name = "DURATION")]
+    heartbeat: Millis,
+    /// Writes the address to this file as soon as it listens.
+    #[arg(long, hide = true, value_name = "FILE")]
+    ready_file: Option<PathBuf>,
+    #[command(flatten)]
+    log: LogArgs,
+}
+
+pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> {
+    service::log(&args.log)?;
+    let mut signals = StopSignals::catch()?;
+    let data = args.data.unwrap_or_else(|| env.paths.state.join("manager"));
+    let config = Config { listen: args.listen, data: data.clone(), heartbeat: args.heartbeat };
+    let server = Server::bind(config).await.map_err(|error| explain(&error))?;
+    let address = server.local_addr();
+    tracing::info!(data = %data.display(), "data folder");
+    tracing::info!(fingerprint = server.ca_fingerprint(), certificate = %data.join(CA_FILE).display(), "authority");
+    tracing::info!(file = %data.join(TOKEN_FILE).display(), "administrator's token");
+    tracing::info!(%address, "ready");
+    if let Some(path) = &args.ready_file {
+        service::write_whole(path, address.to_string().as_bytes())
+            .map_err(|error| CliError::new(format!("cannot write {}: {error}", path.display())))?;
+    }
+    server.serve(async move { signals.next().await }).await;
+    tracing::info!("stopped");
+    Ok(Exit::Done)
+}
+
+/// The authority's certificate in the data folder.
+pub(crate) const CA_FILE: &str = "ca.pem";
+
+/// The administrator's token in the data folder.
+pub(crate) const TOKEN_FILE: &str = robo_manager::service::ADMIN_TOKEN;
+
+fn explain(error: &ManagerError) -> CliError {
+    let ManagerError::Listen { address, source } = error else {
+        return CliError::new(format!("the manager does not start: {}", service::with_causes(error)));
+    };
+    let (ip, port) = (address.ip(), address.port());
+    if source.kind() == io::ErrorKind::AddrInUse {
+        return CliError::new(format!("port {port} on {ip} is in use already"))
+            .help(format!("see who has it: `ss -ltnp 'sport = :{port}'`"))
+            .help(format!(
+                "or listen on another one: `robo manager --listen {}`",
+                SocketAddr::new(ip, port.wrapping_add(1))
+            ));
+    }
+    let error = CliError::new(format!("cannot listen on {address}: {source}"));
+    if source.kind() == io::ErrorKind::AddrNotAvailable {
+        error.help(format!("{ip} is no address of this machine; see `ip address`"))
+    } else if source.kind() == io::ErrorKind::PermissionDenied {
+        error.help("choose a port from 1024 on, or allow it to the service")
+    } else {
+        error
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_taken_port_is_named_with_the_way_to_see_who_has_it() {
+        let address = "127.0.0.1:7626".parse().unwrap();
+        let check = |kind: io::ErrorKind, what: &str, help: &str| {
+            let error = explain(&ManagerError::Listen { address, source: kind.into() });
+            assert!(error.what().contains(what), "{error:?}");
+            assert!(error.helps().iter().any(|h| h.contains(help)), "{error:?}");
+        };
+        check(io::ErrorKind::AddrInUse, "port 7626 on 127.0.0.1 is in use", "sport = :7626");
+        check(io::ErrorKind::AddrInUse, "port 7626", "127.0.0.1:7627");
+        check(io::ErrorKind::AddrNotAvailable, "cannot listen on 127.0.0.1:7626", "no address of this machine");
+        check(io::ErrorKind::PermissionDenied, "cannot listen", "1024");
+    }
+}

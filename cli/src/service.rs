@@ -1,0 +1,184 @@
+//! What `robo manager` and `robo agent` have in common: a log, signals that end them, errors with their causes.
+
+use std::error::Error;
+use std::fs::File;
+use std::io::{self, IsTerminal as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+use crate::error::CliError;
+
+/// Chooses what is logged, in the syntax of `RUST_LOG`.
+const LOG_VARIABLE: &str = "ROBO_LOG";
+
+/// What is logged where nothing is chosen: statements of the store only when one is slow or fails.
+const LOG_DEFAULT: &str = "info,sqlx=warn";
+
+/// A log file that has grown to this size is moved aside, to a neighbour `….old`: the two of them bound what is kept.
+const MAX_LOG_BYTES: u64 = 4 * 1024 * 1024;
+
+/// Where a service logs to.
+#[derive(Debug, clap::Args)]
+pub(crate) struct LogArgs {
+    /// Log to this file, which is kept small, instead of to standard error.
+    #[arg(long, value_name = "FILE")]
+    log_file: Option<PathBuf>,
+}
+
+/// Logs from now on.
+///
+/// # Errors
+/// When `ROBO_LOG` is no filter, or the file cannot be opened.
+pub(crate) fn log(args: &LogArgs) -> Result<(), CliError> {
+    let chosen = std::env::var(LOG_VARIABLE).ok().filter(|text| !text.trim().is_empty());
+    let text = chosen.as_deref().unwrap_or(LOG_DEFAULT);
+    let filter = EnvFilter::try_new(text).map_err(|error| {
+        CliError::new(format!("{LOG_VARIABLE} is `{text}`, which is no filter: {error}")).help(format!(
+            "write a level, or levels per part: `{LOG_VARIABLE}=debug` or `{LOG_VARIABLE}={LOG_DEFAULT}`"
+        ))
+    })?;
+    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let set = if let Some(path) = &args.log_file {
+        let file = LogFile::open(path)
+            .map_err(|error| CliError::new(format!("cannot open the log {}: {error}", path.display())))?;
+        builder.with_ansi(false).with_writer(Mutex::new(file)).try_init()
+    } else {
+        let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
+        builder.with_ansi(colours).with_writer(std::io::stderr).try_init()
+    };
+    set.map_err(|error| CliError::new(format!("the log cannot be set up: {error}")))
+}
+
+/// A file of bounded size that lines are added to.
+#[derive(Debug)]
+struct LogFile {
+    path: PathBuf,
+    file: File,
+    length: u64,
+}
+
+impl LogFile {
+    fn open(path: &Path) -> io::Result<Self> {
+        let file = open_log(path)?;
+        Ok(Self { path: path.to_owned(), length: file.metadata()?.len(), file })
+    }
+}
+
+impl io::Write for LogFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        if self.length > MAX_LOG_BYTES {
+            // Where it cannot be moved, to go on is better than to be silent.
+            match Self::open(&self.path) {
+                Ok(fresh) => *self = fresh,
+                Err(_) => self.length = 0,
+            }
+        }
+        let count = self.file.write(bytes)?;
+        self.length = self.length.saturating_add(u64::try_from(count).unwrap_or_default());
+        Ok(count)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Opens a log to add to it; one that has grown large is moved aside first.
+///
+/// # Errors
+/// When it cannot be opened or moved.
+pub(crate) fn open_log(path: &Path) -> io::Result<File> {
+    if std::fs::metadata(path).is_ok_and(|m| m.len() > MAX_LOG_BYTES) {
+        std::fs::rename(path, path.with_extension("log.old"))?;
+    }
+    File::options().create(true).append(true).mode(0o600).open(path)
+}
+
+/// SIGTERM and SIGINT, caught from the moment this is made.
+#[derive(Debug)]
+pub(crate) struct StopSignals {
+    interrupt: Signal,
+    terminate: Signal,
+}
+
+impl StopSignals {
+    /// Catches them from now on.
+    ///
+    /// # Errors
+    /// When the system does not allow it.
+    pub(crate) fn catch() -> Result<Self, CliError> {
+        let catch = |kind| signal(kind).map_err(|error| CliError::new(format!("signals cannot be caught: {error}")));
+        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
+    }
+
+    /// Waits for the next one.
+    pub(crate) async fn next(&mut self) {
+        tokio::select! {
+            _ = self.interrupt.recv() => {}
+            _ = self.terminate.recv() => {}
+        }
+    }
+}
+
+/// An error and what caused it, in one line.
+pub(crate) fn with_causes(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut next = error.source();
+    while let Some(cause) = next {
+        next = cause.source();
+        let cause = cause.to_string();
+        // Some libraries repeat their cause's text in their own.
+        if !text.ends_with(&cause) {
+            text.push_str(": ");
+            text.push_str(&cause);
+        }
+    }
+    text
+}
+
+/// Writes a file whole or not at all: to a neighbour that only this user can read, then renamed.
+///
+/// # Errors
+/// When the disk does not take it.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
+    let mut name = path.file_name().unwrap_or_default().to_owned();
+    name.push(format!(".{}.new", std::process::id()));
+    let beside = path.with_file_name(name);
+    let mut file = File::options().write(true).create(true).truncate(true).mode(0o600).open(&beside)?;
+    file.write_all(bytes)?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_file_is_bounded() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.log");
+        let mut log = LogFile::open(&path).unwrap();
+        let piece = [b'x'; 64 * 1024];
+        for _ in 0..300 {
+            log.write_all(&piece).unwrap();
+        }
+        let kept: u64 = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
+        assert!(kept <= 2 * (MAX_LOG_BYTES + 64 * 1024), "{kept}");
+        assert!(path.exists() && path.with_extension("log.old").exists());
+    }
+
+    #[test]
+    fn causes_are_told_once() {
+        #[derive(Debug, thiserror::Error)]
+        #[error("cannot start")]
+        struct Outer(#[source] io::Error);
+        let check = |error: &dyn Error, expect: &str| assert_eq!(with_causes(error), expect);
+        check(&Outer(io::Error::other("no disk")), "cannot start: no disk");
+        check(&io::Error::other("no disk"), "no disk");
+    }
+}

@@ -1,0 +1,44 @@
+//! Where a person can look at what was started.
+
+use robo_model::graph::{Application, Probe};
+use robo_model::name::{DeviceName, InstancePath};
+use robo_model::state::{InstanceReport, InstanceState};
+use robo_wire::api::Status;
+
+/// Most addresses that are shown: of more, nobody needs all at once.
+const MAX_URLS: usize = 5;
+
+/// Every export called `url` of a started instance; where there is none, what the instances' HTTP checks ask.
+pub(crate) fn urls(
+    status: &Status,
+    application: &Application,
+    address: impl Fn(&DeviceName) -> Option<String>,
+) -> Vec<(InstancePath, String)> {
+    let started = status.instances.iter().filter(|i| i.state == InstanceState::DeployedStarted);
+    let reported: Vec<_> = started.filter_map(|i| Some((i, i.report.as_ref()?))).collect();
+    let exported = reported.iter().flat_map(|(instance, report)| {
+        let urls = report.exports.iter().filter(|(variable, _)| variable.local.as_str() == "url");
+        urls.map(|(_, url)| (instance.path.clone(), url.clone()))
+    });
+    let exported: Vec<_> = exported.take(MAX_URLS).collect();
+    if !exported.is_empty() {
+        return exported;
+    }
+    let checked = reported.iter().filter_map(|(instance, report)| {
+        let check = application.components.get(&instance.component)?.settings.check.as_ref()?;
+        let Probe::Http { port, path } = &check.probe else { return None };
+        let (port, path) = (filled_in(port, report)?, filled_in(path, report)?);
+        Some((instance.path.clone(), format!("http://{}:{port}{path}", address(&instance.device)?)))
+    });
+    checked.take(MAX_URLS).collect()
+}
+
+/// `text`, when it is plain, or the export that it names as `$(name)`; nothing for anything more complicated.
+fn filled_in(text: &str, report: &InstanceReport) -> Option<String> {
+    let Some(name) = text.strip_prefix("$(").and_then(|rest| rest.strip_suffix(')')) else {
+        return (!text.contains("$(")).then(|| text.to_owned());
+    };
+    let matches =
+        |variable: &robo_model::name::Variable| variable.local.as_str() == name || variable.to_string() == name;
+    report.exports.iter().find(|(variable, _)| matches(variable)).map(|(_, value)| value.clone())
+}
