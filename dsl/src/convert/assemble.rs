@@ -7,7 +7,7 @@ use robo_model::limits::MAX_INSTANCES;
 use robo_model::name::{ComponentName, InstanceName, InstancePath};
 
 use super::graph::{ComponentId, Graph};
-use super::instances::{Node, value_of};
+use super::instances::{MAX_EXPORTED, Node, too_many, value_of};
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
 
@@ -165,10 +165,6 @@ fn instance(graph: &Graph, node: &Node, copy: &Copy<'_>) -> Instance {
     }
 }
 
-/// Most variables that all instances of one application export together; the largest application we
-/// know of has some 20 in each of its 10,000 instances.
-const MAX_EXPORTED: usize = 8_000_000;
-
 fn few_enough(nodes: &[Node], sink: &mut Sink) -> bool {
     let mut sizes: Vec<usize> = Vec::with_capacity(nodes.len());
     let (mut total, mut exports) = (0_usize, 0_usize);
@@ -181,13 +177,7 @@ fn few_enough(nodes: &[Node], sink: &mut Sink) -> bool {
         exports = exports.saturating_add(size.saturating_mul(node.exports.len()));
         if total > MAX_INSTANCES || exports > MAX_EXPORTED {
             let place = node.decl.count.as_ref().map_or(node.name().place, |count| count.place);
-            let message =
-                format!("the application has more than {MAX_INSTANCES} instances, or {MAX_EXPORTED} variables in them");
-            sink.push(
-                Diagnostic::new(Code::TooManyInstances, place, message)
-                    .label("here it becomes too many")
-                    .help("lower the `count` here or above, or split the application"),
-            );
+            sink.push(too_many(place));
             return false;
         }
     }

@@ -16,7 +16,7 @@ const MAX_LINEAGE: usize = 100;
 
 /// Most relations that inheritance may multiply to in one graph: parents and children, and exported
 /// variables. A graph of 10,000 components has some 100,000.
-const MAX_RELATIONS: usize = 4_000_000;
+const MAX_RELATIONS: usize = 1_000_000;
 
 /// Fills in all that components inherit.
 pub(super) fn apply(graph: &mut Graph, sink: &mut Sink) {
@@ -28,7 +28,7 @@ pub(super) fn apply(graph: &mut Graph, sink: &mut Sink) {
 }
 
 /// What is said of a graph that is small as written and large in what it means.
-pub(super) fn too_large(at: Place) -> Diagnostic {
+fn too_large(at: Place) -> Diagnostic {
     let message = format!("inheritance multiplies the graph to more than {MAX_RELATIONS} relations");
     Diagnostic::new(Code::GraphTooLarge, at, message)
         .label("in the graph that begins here")
@@ -37,7 +37,7 @@ pub(super) fn too_large(at: Place) -> Diagnostic {
 
 /// Nothing when it becomes too much.
 fn multiply(graph: &mut Graph) -> Option<()> {
-    let mut budget = Budget::new();
+    let mut budget = Budget::of(MAX_RELATIONS);
     for id in graph.component_ids() {
         graph.component_mut(id).all_facets = all_facets(graph, id, &mut budget)?;
     }
@@ -49,12 +49,12 @@ fn multiply(graph: &mut Graph) -> Option<()> {
     Some(())
 }
 
-/// How many relations may still be added.
+/// How many of something there may still be.
 pub(super) struct Budget(usize);
 
 impl Budget {
-    pub(super) const fn new() -> Self {
-        Self(MAX_RELATIONS)
+    pub(super) const fn of(count: usize) -> Self {
+        Self(count)
     }
 
     /// Nothing when there are too many.

@@ -3,17 +3,22 @@
 use std::collections::{BTreeMap, HashMap};
 
 use robo_model::graph::{Binding, ExportValue};
+use robo_model::limits::MAX_INSTANCES;
 use robo_model::name::{ComponentName, DeviceName, Variable, is_id};
 
 use super::exports::ExportSource;
 use super::graph::{ComponentId, Graph};
-use super::inherit::{Budget, too_large};
+use super::inherit::Budget;
 use crate::block::{InstanceDecl, Override};
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::source::{Place, Spanned};
 use crate::suggest::did_you_mean;
 use crate::syntax::short;
+
+/// Most variables that all instances of one application export together; the largest application we
+/// know of has some 20 in each of its 10,000 instances.
+pub(super) const MAX_EXPORTED: usize = 8_000_000;
 
 /// A declared instance.
 #[derive(Debug)]
@@ -33,7 +38,7 @@ pub(crate) struct Node {
 /// reported and left out, with all that stands in it.
 pub(crate) fn instances(decls: Vec<InstanceDecl>, graph: &Graph, sink: &mut Sink) -> Vec<Node> {
     let errors = sink.errors();
-    let mut budget = Budget::new();
+    let mut budget = Budget::of(MAX_EXPORTED);
     let mut nodes: Vec<Node> = Vec::with_capacity(decls.len());
     let mut places: Vec<Option<usize>> = Vec::with_capacity(decls.len());
     for decl in decls {
@@ -47,7 +52,7 @@ pub(crate) fn instances(decls: Vec<InstanceDecl>, graph: &Graph, sink: &mut Sink
             continue;
         };
         if budget.spend(graph.component(component).exports.len()).is_none() {
-            sink.push(too_large(decl.component.place));
+            sink.push(too_many(decl.component.place));
             break;
         }
         places.push(Some(nodes.len()));
@@ -57,6 +62,15 @@ pub(crate) fn instances(decls: Vec<InstanceDecl>, graph: &Graph, sink: &mut Sink
         duplicates(&nodes, sink);
     }
     nodes
+}
+
+/// What is said where an application becomes too large.
+pub(super) fn too_many(place: Place) -> Diagnostic {
+    let message =
+        format!("the application has more than {MAX_INSTANCES} instances, or {MAX_EXPORTED} variables in them");
+    Diagnostic::new(Code::TooManyInstances, place, message)
+        .label("here it becomes too many")
+        .help("lower the `count` here or above, or split the application")
 }
 
 fn unknown_component(graph: &Graph, decl: &InstanceDecl) -> Diagnostic {
