@@ -1,0 +1,281 @@
+//! Devices: who they are, whether they are there, and what they were assigned.
+
+use robo_model::label::Labels;
+use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
+use robo_model::quantity::UnixMillis;
+use robo_model::spec::{Assignment, FileHash, Generation};
+use robo_wire::api::Facts;
+use robo_wire::event::EventBody;
+use sqlx::sqlite::SqliteRow;
+
+use super::events::{self, NewEvent};
+use super::{Columns, Store, StoreError, Tx, at, big, commit, from_json, to_json};
+
+/// One enrolled device.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceRecord {
+    /// Its identity.
+    pub id: DeviceId,
+    /// Its project.
+    pub project: ProjectName,
+    /// Its name.
+    pub name: DeviceName,
+    /// Its labels.
+    pub labels: Labels,
+    /// What it told of itself.
+    pub facts: Facts,
+    /// SHA-256 of its public key, in hexadecimal.
+    pub key_fingerprint: String,
+    /// When it was enrolled.
+    pub enrolled_at: UnixMillis,
+    /// When it last connected or was last heard of.
+    pub last_seen: Option<UnixMillis>,
+    /// The newest assignment made for it.
+    pub generation: Generation,
+    /// The newest assignment it accepted.
+    pub accepted: Generation,
+    /// Why it refused a newer one.
+    pub refused: Option<String>,
+    /// The highest number of its own events that is stored.
+    pub events_stored: u64,
+    /// Whether it is connected.
+    pub online: bool,
+}
+
+const DEVICE: &str = "a device";
+
+impl Store {
+    /// True when the project exists.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_project(&self, project: &ProjectName) -> Result<bool, StoreError> {
+        let found: Option<String> = sqlx::query_scalar("SELECT name FROM projects WHERE name = $1")
+            .bind(project.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(at("reading a project"))?;
+        Ok(found.is_some())
+    }
+
+    /// The device with this identity.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn device(&self, id: &DeviceId) -> Result<Option<DeviceRecord>, StoreError> {
+        let row = sqlx::query("SELECT * FROM devices WHERE id = $1")
+            .bind(id.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(at("reading a device"))?;
+        row.as_ref().map(record).transpose()
+    }
+
+    /// The device with this name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn device_named(
+        &self,
+        project: &ProjectName,
+        name: &DeviceName,
+    ) -> Result<Option<DeviceRecord>, StoreError> {
+        let row = sqlx::query("SELECT * FROM devices WHERE project = $1 AND name = $2")
+            .bind(project.as_str())
+            .bind(name.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(at("reading a device by name"))?;
+        row.as_ref().map(record).transpose()
+    }
+
+    /// The project's devices, by name.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn devices(&self, project: &ProjectName) -> Result<Vec<DeviceRecord>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM devices WHERE project = $1 ORDER BY name")
+            .bind(project.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(at("reading the devices"))?;
+        rows.iter().map(record).collect()
+    }
+
+    /// Which applications have instances on which device of the project.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn assigned_applications(
+        &self,
+        project: &ProjectName,
+    ) -> Result<Vec<(DeviceId, ApplicationName)>, StoreError> {
+        let rows = sqlx::query("SELECT DISTINCT device, application FROM assigned WHERE project = $1")
+            .bind(project.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(at("reading what devices are assigned"))?;
+        rows.iter()
+            .map(|row| {
+                let columns = Columns::of("what a device is assigned", row);
+                Ok((columns.name("device")?, columns.name("application")?))
+            })
+            .collect()
+    }
+
+    /// The device's link came up.
+    ///
+    /// # Errors
+    /// When the device does not exist, or the database fails.
+    pub async fn device_online(&self, id: &DeviceId, facts: &Facts, now: UnixMillis) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let device = locked(&mut tx, id).await?;
+        sqlx::query("UPDATE devices SET online = 1, facts = $2, last_seen = $3 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(to_json("a device's facts", facts)?)
+            .bind(big(now.0))
+            .execute(&mut *tx)
+            .await
+            .map_err(at("noting that a device is online"))?;
+        if !device.online {
+            events::append(&mut tx, &device.project, &[of_device(&device, EventBody::Online, now)]).await?;
+        }
+        commit(tx).await
+    }
+
+    /// The device's link went down.
+    ///
+    /// # Errors
+    /// When the device does not exist, or the database fails.
+    pub async fn device_offline(&self, id: &DeviceId, reason: &str, now: UnixMillis) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        let device = locked(&mut tx, id).await?;
+        if !device.online {
+            return Ok(());
+        }
+        sqlx::query("UPDATE devices SET online = 0, last_seen = $2 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(big(now.0))
+            .execute(&mut *tx)
+            .await
+            .map_err(at("noting that a device is offline"))?;
+        let body = EventBody::Offline { reason: reason.to_owned() };
+        events::append(&mut tx, &device.project, &[of_device(&device, body, now)]).await?;
+        commit(tx).await
+    }
+
+    /// No device is connected to a manager that only starts. Tells nobody: they come back in a moment.
+    pub(super) async fn all_offline(&self) -> Result<(), StoreError> {
+        sqlx::query("UPDATE devices SET online = 0 WHERE online <> 0")
+            .execute(&self.writer)
+            .await
+            .map_err(at("noting that no device is online"))?;
+        Ok(())
+    }
+
+    /// Everything the device should run; nothing before the first time.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn assignment(&self, id: &DeviceId) -> Result<Option<Assignment>, StoreError> {
+        let row = sqlx::query("SELECT generation, instances FROM assignments WHERE device = $1")
+            .bind(id.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(at("reading an assignment"))?;
+        row.as_ref().map(assignment).transpose()
+    }
+
+    /// True when the device's assignment names this file.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn is_assigned_file(&self, id: &DeviceId, hash: &FileHash) -> Result<bool, StoreError> {
+        let files: Option<String> = sqlx::query_scalar("SELECT files FROM assignments WHERE device = $1")
+            .bind(id.as_str())
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(at("reading an assignment's files"))?;
+        let Some(files) = files else { return Ok(false) };
+        let files: Vec<FileHash> = from_json("an assignment's files", &files)?;
+        Ok(files.contains(hash))
+    }
+
+    /// The device has this assignment on its disk. An older one than it had before changes nothing.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn accepted(&self, id: &DeviceId, generation: Generation, now: UnixMillis) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE devices SET accepted = $2, refused = NULL, last_seen = $3 WHERE id = $1 AND accepted <= $2",
+        )
+        .bind(id.as_str())
+        .bind(big(generation.0))
+        .bind(big(now.0))
+        .execute(&self.writer)
+        .await
+        .map_err(at("noting an accepted assignment"))?;
+        Ok(())
+    }
+
+    /// The device cannot take this assignment.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn refused(
+        &self,
+        id: &DeviceId,
+        generation: Generation,
+        reason: &str,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let reason = format!("assignment {generation}: {reason}");
+        sqlx::query("UPDATE devices SET refused = $3, last_seen = $4 WHERE id = $1 AND accepted < $2")
+            .bind(id.as_str())
+            .bind(big(generation.0))
+            .bind(reason)
+            .bind(big(now.0))
+            .execute(&self.writer)
+            .await
+            .map_err(at("noting a refused assignment"))?;
+        Ok(())
+    }
+}
+
+/// The device as it is for this transaction.
+pub(super) async fn locked(tx: &mut Tx, id: &DeviceId) -> Result<DeviceRecord, StoreError> {
+    let row = sqlx::query("SELECT * FROM devices WHERE id = $1")
+        .bind(id.as_str())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(at("reading a device"))?;
+    row.as_ref().map_or_else(|| Err(StoreError::NoDevice { id: id.clone() }), record)
+}
+
+pub(super) fn of_device(device: &DeviceRecord, body: EventBody, at: UnixMillis) -> NewEvent {
+    NewEvent { at, device: Some(device.name.clone()), application: None, path: None, body }
+}
+
+pub(super) fn assignment(row: &SqliteRow) -> Result<Assignment, StoreError> {
+    let columns = Columns::of("an assignment", row);
+    Ok(Assignment { generation: Generation(columns.number("generation")?), instances: columns.json("instances")? })
+}
+
+pub(super) fn record(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
+    let columns = Columns::of(DEVICE, row);
+    Ok(DeviceRecord {
+        id: columns.name("id")?,
+        project: columns.name("project")?,
+        name: columns.name("name")?,
+        labels: columns.json("labels")?,
+        facts: columns.json("facts")?,
+        key_fingerprint: columns.text("key_fingerprint")?.to_owned(),
+        enrolled_at: UnixMillis(columns.number("enrolled_at")?),
+        last_seen: columns.number_or_null("last_seen")?.map(UnixMillis),
+        generation: Generation(columns.number("generation")?),
+        accepted: Generation(columns.number("accepted")?),
+        refused: columns.text_or_null("refused")?.map(str::to_owned),
+        events_stored: columns.number("events_stored")?,
+        online: columns.flag("online")?,
+    })
+}

@@ -1,0 +1,246 @@
+//! Enrolment tokens, the devices that come of them, and tokens of people and pipelines. Secrets come here hashed.
+
+use robo_model::label::Labels;
+use robo_model::name::{DeviceId, DeviceName, ProjectName};
+use robo_model::quantity::{Millis, UnixMillis};
+use robo_wire::api::Facts;
+use robo_wire::event::EventBody;
+use sqlx::sqlite::SqliteRow;
+
+use super::events::{self, NewEvent};
+use super::{Columns, Store, StoreError, Tx, at, big, commit, to_json};
+
+/// How long an enrolment token is remembered after its end, to say *used* or *expired* and not *unknown*.
+const REMEMBERED: Millis = Millis::from_secs(30 * 24 * 3600);
+
+/// What an enrolment token is good for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EnrollTokenRecord {
+    /// Its project.
+    pub project: ProjectName,
+    /// The name of the device, where it gives one.
+    pub name: Option<DeviceName>,
+    /// The labels the device gets.
+    pub labels: Labels,
+    /// Whether a device of that name gets a new key.
+    pub replace: bool,
+    /// When it ends.
+    pub expires_at: UnixMillis,
+    /// When it was used.
+    pub used_at: Option<UnixMillis>,
+    /// By which device.
+    pub used_by: Option<DeviceName>,
+}
+
+/// A device that enrols.
+#[derive(Debug, Clone)]
+pub struct NewDevice<'a> {
+    /// The SHA-256 of its token.
+    pub token: &'a str,
+    /// Its identity: a new one, or that of the device it replaces.
+    pub id: &'a DeviceId,
+    /// Its name.
+    pub name: &'a DeviceName,
+    /// SHA-256 of its public key, in hexadecimal.
+    pub key_fingerprint: &'a str,
+    /// What it tells of itself.
+    pub facts: &'a Facts,
+}
+
+/// Whether the device is there now.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Enrolment {
+    /// It is, and the token is used.
+    Done,
+    /// Somebody used the token first.
+    TokenUsed,
+    /// Another device has the name.
+    NameTaken,
+}
+
+impl Store {
+    /// Remembers an enrolment token by its hash, and forgets those that ended long ago.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn add_enroll_token(
+        &self,
+        hash: &str,
+        token: &EnrollTokenRecord,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        sqlx::query("DELETE FROM enroll_tokens WHERE expires_at < $1")
+            .bind(big(now.0.saturating_sub(REMEMBERED.0)))
+            .execute(&mut *tx)
+            .await
+            .map_err(at("dropping old enrolment tokens"))?;
+        sqlx::query(
+            "INSERT INTO enroll_tokens (hash, project, name, labels, replaces, expires_at) \
+             VALUES ($1, $2, $3, $4, $5, $6)",
+        )
+        .bind(hash)
+        .bind(token.project.as_str())
+        .bind(token.name.as_ref().map(DeviceName::as_str))
+        .bind(to_json("labels", &token.labels)?)
+        .bind(i64::from(token.replace))
+        .bind(big(token.expires_at.0))
+        .execute(&mut *tx)
+        .await
+        .map_err(at("writing an enrolment token"))?;
+        commit(tx).await
+    }
+
+    /// The enrolment token with this hash.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn enroll_token(&self, hash: &str) -> Result<Option<EnrollTokenRecord>, StoreError> {
+        let row = sqlx::query(SELECT_TOKEN)
+            .bind(hash)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(at("reading an enrolment token"))?;
+        row.as_ref().map(token).transpose()
+    }
+
+    /// Uses the token up and makes the device, or gives it its new key: both or neither.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn enroll(&self, device: &NewDevice<'_>, now: UnixMillis) -> Result<Enrolment, StoreError> {
+        let mut tx = self.begin().await?;
+        let row = sqlx::query(SELECT_TOKEN)
+            .bind(device.token)
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(at("reading an enrolment token"))?;
+        let token = row.as_ref().map(token).transpose()?;
+        let Some(token) = token.filter(|t| t.used_at.is_none()) else { return Ok(Enrolment::TokenUsed) };
+        sqlx::query("UPDATE enroll_tokens SET used_at = $2, used_by = $3 WHERE hash = $1")
+            .bind(device.token)
+            .bind(big(now.0))
+            .bind(device.name.as_str())
+            .execute(&mut *tx)
+            .await
+            .map_err(at("using up an enrolment token"))?;
+        let holder: Option<String> = sqlx::query_scalar("SELECT id FROM devices WHERE project = $1 AND name = $2")
+            .bind(token.project.as_str())
+            .bind(device.name.as_str())
+            .fetch_optional(&mut *tx)
+            .await
+            .map_err(at("looking for the device's name"))?;
+        match holder {
+            None => insert(&mut tx, device, &token, now).await?,
+            Some(id) if token.replace && id == device.id.as_str() => replace(&mut tx, device, &token, now).await?,
+            Some(_) => return Ok(Enrolment::NameTaken),
+        }
+        let event = NewEvent {
+            at: now,
+            device: Some(device.name.clone()),
+            application: None,
+            path: None,
+            body: EventBody::Enrolled,
+        };
+        events::append(&mut tx, &token.project, &[event]).await?;
+        commit(tx).await?;
+        Ok(Enrolment::Done)
+    }
+
+    /// Remembers a token of a person or pipeline by its hash.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn add_api_token(&self, hash: &str, name: &str, now: UnixMillis) -> Result<(), StoreError> {
+        sqlx::query(
+            "INSERT INTO api_tokens (hash, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING",
+        )
+        .bind(hash)
+        .bind(name)
+        .bind(big(now.0))
+        .execute(&self.writer)
+        .await
+        .map_err(at("writing an API token"))?;
+        Ok(())
+    }
+
+    /// Whose token has this hash.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn api_token(&self, hash: &str) -> Result<Option<String>, StoreError> {
+        sqlx::query_scalar("SELECT name FROM api_tokens WHERE hash = $1")
+            .bind(hash)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(at("reading an API token"))
+    }
+}
+
+const SELECT_TOKEN: &str =
+    "SELECT project, name, labels, replaces, expires_at, used_at, used_by FROM enroll_tokens WHERE hash = $1";
+
+fn token(row: &SqliteRow) -> Result<EnrollTokenRecord, StoreError> {
+    let columns = Columns::of("an enrolment token", row);
+    Ok(EnrollTokenRecord {
+        project: columns.name("project")?,
+        name: columns.name_or_null("name")?,
+        labels: columns.json("labels")?,
+        replace: columns.flag("replaces")?,
+        expires_at: UnixMillis(columns.number("expires_at")?),
+        used_at: columns.number_or_null("used_at")?.map(UnixMillis),
+        used_by: columns.name_or_null("used_by")?,
+    })
+}
+
+async fn insert(
+    tx: &mut Tx,
+    device: &NewDevice<'_>,
+    token: &EnrollTokenRecord,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "INSERT INTO devices (id, project, name, labels, facts, key_fingerprint, enrolled_at, \
+         generation, accepted, events_stored, online) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0)",
+    )
+    .bind(device.id.as_str())
+    .bind(token.project.as_str())
+    .bind(device.name.as_str())
+    .bind(to_json("labels", &token.labels)?)
+    .bind(to_json("a device's facts", device.facts)?)
+    .bind(device.key_fingerprint)
+    .bind(big(now.0))
+    .execute(&mut **tx)
+    .await
+    .map_err(at("writing a device"))?;
+    Ok(())
+}
+
+/// The new machine counts its events from 1 again and has no assignment yet. Labels stay unless the token gives some.
+async fn replace(
+    tx: &mut Tx,
+    device: &NewDevice<'_>,
+    token: &EnrollTokenRecord,
+    now: UnixMillis,
+) -> Result<(), StoreError> {
+    sqlx::query(
+        "UPDATE devices SET key_fingerprint = $2, facts = $3, enrolled_at = $4, accepted = 0, refused = NULL, \
+         events_stored = 0 WHERE id = $1",
+    )
+    .bind(device.id.as_str())
+    .bind(device.key_fingerprint)
+    .bind(to_json("a device's facts", device.facts)?)
+    .bind(big(now.0))
+    .execute(&mut **tx)
+    .await
+    .map_err(at("giving a device its new key"))?;
+    if !token.labels.is_empty() {
+        sqlx::query("UPDATE devices SET labels = $2 WHERE id = $1")
+            .bind(device.id.as_str())
+            .bind(to_json("labels", &token.labels)?)
+            .execute(&mut **tx)
+            .await
+            .map_err(at("giving a device its new labels"))?;
+    }
+    Ok(())
+}
