@@ -1,0 +1,180 @@
+//! What a manager does, without saying how it is asked: the API and the tests call this.
+//!
+//! It joins the pure parts (compiler, planner) with the store, the files and the bus. One change of a project's
+//! applications happens at a time: what a plan reads cannot move between the look and the write.
+
+mod apply;
+mod compile;
+mod devices;
+mod enroll;
+mod error;
+mod events;
+mod moved;
+mod overrides;
+mod status;
+
+use std::collections::VecDeque;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use robo_model::name::ProjectName;
+use robo_model::quantity::UnixMillis;
+use robo_wire::plan::Ground;
+
+pub use self::enroll::Sign;
+pub use self::error::{GraphErrors, ServiceError};
+pub use self::events::EventFeed;
+use crate::bus::Bus;
+use crate::files::{Files, FilesError};
+use crate::store::{Committed, Store, StoreError};
+use crate::token;
+
+/// The file with the first token of all, below the data folder.
+pub const ADMIN_TOKEN: &str = "admin.token";
+
+/// Plans whose ground is remembered, to say what moved: more than people look at in parallel. Losing them costs only
+/// the exactness of a message.
+const MAX_REMEMBERED_PLANS: usize = 256;
+
+/// The service. Clones share it.
+#[derive(Clone)]
+pub struct Service(Arc<Inner>);
+
+struct Inner {
+    store: Store,
+    files: Files,
+    bus: Bus,
+    ca_fingerprint: String,
+    /// Held while an application is planned and changed.
+    change: tokio::sync::Mutex<()>,
+    /// Held while a device enrols, from the choice of its identity to the write.
+    enrolling: tokio::sync::Mutex<()>,
+    /// A `std` mutex: nothing waits while it is held.
+    plans: std::sync::Mutex<VecDeque<(String, Ground)>>,
+}
+
+impl Service {
+    /// A service on this store, with its files and its administrator's token below `data`. Enrolment tokens name
+    /// the CA certificate with this SHA-256, in hexadecimal.
+    ///
+    /// # Errors
+    /// When the folder cannot be used, or the store fails.
+    pub async fn open(store: Store, bus: Bus, data: &Path, ca_fingerprint: String) -> Result<Self, StoreError> {
+        let files = Files::open(data).map_err(|error| match error {
+            FilesError::Disk { path, source, .. } => StoreError::Folder { path, source },
+            error @ (FilesError::WrongHash { .. }
+            | FilesError::TooLarge { .. }
+            | FilesError::BrokenOff(_)
+            | FilesError::Busy
+            | FilesError::Name(_)) => folder(data, error),
+        })?;
+        ensure_admin_token(&store, data).await?;
+        Ok(Self(Arc::new(Inner {
+            store,
+            files,
+            bus,
+            ca_fingerprint,
+            change: tokio::sync::Mutex::default(),
+            enrolling: tokio::sync::Mutex::default(),
+            plans: std::sync::Mutex::default(),
+        })))
+    }
+
+    /// The store it works on.
+    #[must_use]
+    pub fn store(&self) -> &Store {
+        &self.0.store
+    }
+
+    /// The files it works on.
+    #[must_use]
+    pub fn files(&self) -> &Files {
+        &self.0.files
+    }
+
+    /// The bell it rings.
+    #[must_use]
+    pub fn bus(&self) -> &Bus {
+        &self.0.bus
+    }
+
+    /// Refuses a project that does not exist.
+    ///
+    /// # Errors
+    /// When it does not, or the store fails.
+    pub async fn check_project(&self, project: &ProjectName) -> Result<(), ServiceError> {
+        if self.store().has_project(project).await? {
+            return Ok(());
+        }
+        Err(ServiceError::NoProject { name: project.to_string() })
+    }
+
+    /// Whose token this is; nothing when it is nobody's.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn who(&self, token: &str) -> Result<Option<String>, ServiceError> {
+        Ok(self.store().api_token(&token::hash(token)).await?)
+    }
+
+    /// Tells everyone who waits for what was just written.
+    fn ring(&self, project: &ProjectName, committed: &Committed) {
+        use crate::bus::Ring;
+        for device in &committed.devices {
+            self.bus().ring(Ring::Assignment(device.clone()));
+        }
+        self.bus().ring(Ring::Events(project.clone()));
+    }
+}
+
+/// Runs `work` to its end even when whoever asked goes away: what was written must also be rung.
+async fn to_the_end<T: Send + 'static>(
+    work: impl Future<Output = Result<T, ServiceError>> + Send + 'static,
+) -> Result<T, ServiceError> {
+    tokio::spawn(work).await.unwrap_or_else(|error| Err(ServiceError::Broken(error.to_string())))
+}
+
+/// The time now. The only clock of the service.
+pub(crate) fn now() -> UnixMillis {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
+}
+
+fn folder(path: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
+    StoreError::Folder { path: path.to_owned(), source: std::io::Error::other(error) }
+}
+
+/// Makes the administrator's token at the first start. A file that is there counts: a crash between the two writes,
+/// or a new store beside an old file, leaves it working.
+async fn ensure_admin_token(store: &Store, data: &Path) -> Result<(), StoreError> {
+    let path = data.join(ADMIN_TOKEN);
+    let failed = |source| StoreError::Folder { path: path.clone(), source };
+    let text = match std::fs::read_to_string(&path) {
+        Ok(text) => text.trim().to_owned(),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
+        Err(error) => return Err(failed(error)),
+    };
+    if !text.is_empty() {
+        return store.add_api_token(&token::hash(&text), "admin", now()).await;
+    }
+    let text = token::new_api_token().map_err(|e| folder(&path, e))?;
+    store.add_api_token(&token::hash(&text), "admin", now()).await?;
+    write_private(&path, &text).map_err(failed)
+}
+
+/// Whole or not at all, and for nobody else to read.
+fn write_private(path: &Path, text: &str) -> std::io::Result<()> {
+    let beside = path.with_extension("new");
+    match std::fs::remove_file(&beside) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+        Ok(()) | Err(_) => {}
+    }
+    let mut file = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(&beside)?;
+    file.write_all(text.as_bytes())?;
+    file.write_all(b"\n")?;
+    file.sync_all()?;
+    std::fs::rename(&beside, path)
+}

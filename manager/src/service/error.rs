@@ -1,0 +1,189 @@
+//! Why the service refuses or fails. How a client is told stands in `api/problem.rs`.
+
+use std::fmt;
+
+use robo_model::label::SelectorError;
+use robo_model::name::{ApplicationName, DeviceName, InstancePath};
+use robo_model::quantity::{Millis, UnixMillis};
+use robo_model::spec::{FileHash, RelativePath};
+
+use crate::ca::CaError;
+use crate::files::FilesError;
+use crate::plan::PlanError;
+use crate::store::StoreError;
+use crate::token::NoRandomness;
+
+/// Why the service refuses or fails.
+#[derive(Debug, thiserror::Error)]
+pub enum ServiceError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The files failed.
+    #[error(transparent)]
+    Files(#[from] FilesError),
+    /// The system gives no random bytes.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
+    /// A part of the program broke.
+    #[error("a task of the manager broke: {0}")]
+    Broken(String),
+    /// There is no such project.
+    #[error("there is no project `{name}`")]
+    NoProject {
+        /// Its name.
+        name: String,
+    },
+    /// There is no such application.
+    #[error("there is no application `{name}`")]
+    NoApplication {
+        /// Its name.
+        name: ApplicationName,
+        /// One whose name is nearly that.
+        near: Option<String>,
+    },
+    /// There is no such instance.
+    #[error("application `{application}` has no instance `{path}`")]
+    NoInstance {
+        /// The application.
+        application: ApplicationName,
+        /// The path.
+        path: InstancePath,
+        /// One whose path is nearly that.
+        near: Option<String>,
+    },
+    /// There is no such device.
+    #[error("there is no device `{name}`")]
+    NoDevice {
+        /// Its name.
+        name: DeviceName,
+        /// One whose name is nearly that.
+        near: Option<String>,
+    },
+    /// Files of the bundle were not uploaded.
+    #[error("{} files of the bundle were not uploaded", .0.len())]
+    FilesMissing(Vec<FileHash>),
+    /// A file of the bundle has another size than the bundle says.
+    #[error("file {hash} has {found} bytes, the bundle says {said}")]
+    WrongSize {
+        /// Which.
+        hash: FileHash,
+        /// What the bundle says.
+        said: u64,
+        /// What it has.
+        found: u64,
+    },
+    /// A source is too large.
+    #[error("source `{path}` has {bytes} bytes, at most {max} are allowed")]
+    SourceTooLarge {
+        /// Which.
+        path: RelativePath,
+        /// Its size.
+        bytes: u64,
+        /// The bound.
+        max: usize,
+    },
+    /// The bundle has too many files.
+    #[error("the bundle has {count} {what}, at most {max} are allowed")]
+    TooManyFiles {
+        /// Which files.
+        what: &'static str,
+        /// How many.
+        count: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// The graph has errors.
+    #[error("the graph has {} errors", .0.count)]
+    Graph(GraphErrors),
+    /// There is no plan.
+    #[error(transparent)]
+    Plan(#[from] PlanError),
+    /// What the plan read has changed.
+    #[error("the plan no longer holds: {reason}")]
+    PlanMoved {
+        /// What changed.
+        reason: String,
+    },
+    /// A label breaks its rule.
+    #[error(transparent)]
+    Label(#[from] SelectorError),
+    /// Too many labels.
+    #[error("{count} labels, a device has at most {max}")]
+    TooManyLabels {
+        /// How many.
+        count: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// A token cannot be good for so long.
+    #[error("a token cannot be good for {asked}, {max} is the longest")]
+    Lifetime {
+        /// What was asked for.
+        asked: Millis,
+        /// The bound.
+        max: Millis,
+    },
+    /// The enrolment token is another manager's.
+    #[error("the enrolment token is another manager's")]
+    TokenForeign,
+    /// The enrolment token is unknown.
+    #[error("the enrolment token is unknown")]
+    TokenUnknown,
+    /// The enrolment token's time is over.
+    #[error("the enrolment token ended at {} (Unix time in milliseconds)", .0.0)]
+    TokenExpired(UnixMillis),
+    /// The enrolment token was used.
+    #[error("the enrolment token was used already{}", by(.0.as_ref()))]
+    TokenUsed(Option<DeviceName>),
+    /// The device's name is taken.
+    #[error("another device is called `{0}`")]
+    NameTaken(DeviceName),
+    /// Neither token, nor request, nor host name make a device's name.
+    #[error("the device has no name: neither token nor agent gives one, and its host name `{hostname}` makes none")]
+    NoName {
+        /// The host name.
+        hostname: String,
+    },
+    /// The certificate request is none.
+    #[error("the certificate request is refused")]
+    CertificateRequest(#[source] CaError),
+}
+
+fn by(device: Option<&DeviceName>) -> String {
+    device.map(|name| format!(" by device `{name}`")).unwrap_or_default()
+}
+
+/// What is wrong with a graph.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GraphErrors {
+    /// The first errors, one line each: code, place, message.
+    pub lines: Vec<String>,
+    /// How many there are in all.
+    pub count: usize,
+}
+
+impl fmt::Display for GraphErrors {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.lines.join("\n"))?;
+        match self.count.saturating_sub(self.lines.len()) {
+            0 => Ok(()),
+            more => write!(f, "\nand {more} more"),
+        }
+    }
+}
+
+/// Most names that one unknown name is compared with.
+const MAX_CANDIDATES: usize = 10_000;
+
+/// The candidate that `name` most probably was meant to be.
+pub(super) fn near(name: &str, candidates: impl IntoIterator<Item = impl AsRef<str>>) -> Option<String> {
+    let most = (name.chars().count() / 3).max(1);
+    candidates
+        .into_iter()
+        .take(MAX_CANDIDATES)
+        .map(|candidate| (strsim::osa_distance(name, candidate.as_ref()), candidate.as_ref().to_owned()))
+        .filter(|(distance, _)| *distance <= most)
+        .min()
+        .map(|(_, candidate)| candidate)
+}
