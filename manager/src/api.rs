@@ -1,0 +1,124 @@
+//! The manager's HTTPS API: thin handlers over [`Service`], one module per subject.
+//!
+//! Denied by default: everything below `/v1/projects/` needs a token, `/v1/agent/` a device's certificate. Open are
+//! only the health, the document of the API itself, and the enrolment, whose body carries its own token.
+//! All errors, those of the router too, are `application/problem+json` with a stable code.
+
+mod agent;
+mod applications;
+mod auth;
+mod devices;
+mod events;
+mod exec;
+mod extract;
+mod files;
+mod frames;
+mod job;
+mod open;
+mod problem;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::middleware::{from_fn, from_fn_with_state};
+use axum::routing::get;
+use robo_wire::problem::ErrorCode;
+use utoipa::OpenApi as _;
+use utoipa::openapi::OpenApi;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use self::problem::Refusal;
+use crate::ca::Peer;
+use crate::links::Links;
+use crate::service::{Service, Sign};
+
+/// Who is at the other end of a connection with a device's certificate; an extension of its requests.
+/// The certificate was verified, that the device still has this key was not.
+#[derive(Debug, Clone)]
+pub struct PeerDevice(pub Peer);
+
+/// What the handlers work with.
+#[derive(Clone)]
+pub struct ApiState {
+    service: Service,
+    links: Arc<dyn Links>,
+    sign: Arc<Sign>,
+}
+
+impl ApiState {
+    /// The state of an API that signs certificates with `sign`.
+    #[must_use]
+    pub fn new(service: Service, links: Arc<dyn Links>, sign: Arc<Sign>) -> Self {
+        Self { service, links, sign }
+    }
+}
+
+#[derive(utoipa::OpenApi)]
+#[openapi(info(title = "robo manager", description = "Deploys applications onto devices and looks after those."))]
+struct Document;
+
+/// The API and its document.
+pub fn router(state: ApiState) -> (Router, OpenApi) {
+    let people = OpenApiRouter::new()
+        .routes(routes!(devices::list))
+        .routes(routes!(devices::inspect))
+        .routes(routes!(devices::create_token))
+        .routes(routes!(files::missing))
+        .routes(routes!(files::upload))
+        .routes(routes!(applications::plan))
+        .routes(routes!(applications::apply))
+        .routes(routes!(applications::list))
+        .routes(routes!(applications::delete))
+        .routes(routes!(applications::wanted))
+        .routes(routes!(applications::status))
+        .routes(routes!(events::events))
+        .routes(routes!(exec::exec))
+        .routes(routes!(exec::logs))
+        .route_layer(from_fn_with_state(state.clone(), auth::person));
+    let agents =
+        OpenApiRouter::new().routes(routes!(agent::file)).route_layer(from_fn_with_state(state.clone(), auth::device));
+    let open = OpenApiRouter::new().routes(routes!(open::health)).routes(routes!(open::enroll));
+    let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
+        .merge(people)
+        .merge(agents)
+        .merge(open)
+        .with_state::<()>(state)
+        .split_for_parts();
+    add_security(&mut document);
+    let text = axum::body::Bytes::from(serde_json::to_vec(&document).unwrap_or_default());
+    let router = router
+        .route(
+            "/v1/openapi.json",
+            get(move || std::future::ready(([(http::header::CONTENT_TYPE, "application/json")], text))),
+        )
+        .fallback(no_such_route)
+        .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn(problem::log_failures));
+    (router, document)
+}
+
+fn add_security(document: &mut OpenApi) {
+    let bearer = HttpBuilder::new()
+        .scheme(HttpAuthScheme::Bearer)
+        .description(Some("A token `rbt1.…`; the first one stands in `admin.token` in the manager's folder."))
+        .build();
+    document
+        .components
+        .get_or_insert_default()
+        .security_schemes
+        .insert("token".to_owned(), SecurityScheme::Http(bearer).into());
+}
+
+async fn no_such_route(uri: http::Uri) -> Refusal {
+    Refusal::new(ErrorCode::NotFound, "there is no such path in the API")
+        .detail(uri.path().to_owned())
+        .help("`/v1/openapi.json` lists all; a newer client may ask for more than this manager knows")
+}
+
+async fn wrong_method(method: http::Method, uri: http::Uri) -> Refusal {
+    Refusal::new(ErrorCode::BadRequest, "this path does not take this method")
+        .detail(format!("{method} {}", uri.path()))
+        .status(http::StatusCode::METHOD_NOT_ALLOWED)
+}

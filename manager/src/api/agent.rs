@@ -1,0 +1,68 @@
+//! What agents fetch.
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::State;
+use axum::response::{IntoResponse as _, Response};
+use http::{HeaderMap, StatusCode, header};
+use robo_wire::problem::{ErrorCode, Problem};
+use tokio_util::io::ReaderStream;
+
+use super::ApiState;
+use super::extract::Hash;
+use super::problem::Refusal;
+use crate::service::ServiceError;
+use crate::store::DeviceRecord;
+
+/// Bytes read from the disk at a time.
+const CHUNK: usize = 64 * 1024;
+
+/// A file of the device's assignment, from `Range: bytes=N-` on or whole.
+#[utoipa::path(get, path = "/v1/agent/files/{hash}", tag = "agent", params(("hash" = String, Path)),
+    responses((status = 200, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 206, body = Vec<u8>, content_type = "application/octet-stream"),
+        (status = 401, body = Problem), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 416, body = Problem)))]
+pub(super) async fn file(
+    State(state): State<ApiState>,
+    Extension(device): Extension<DeviceRecord>,
+    Hash(hash): Hash,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let service = &state.service;
+    if !service.store().is_assigned_file(&device.id, &hash).await.map_err(ServiceError::from)? {
+        return Err(Refusal::new(ErrorCode::Forbidden, "no instance of this device has this file"));
+    }
+    let from = range(&headers)?;
+    let found = service.files().read(&hash, from.unwrap_or_default()).await.map_err(ServiceError::from)?;
+    let Some((file, size)) = found else {
+        tracing::error!(%hash, "an assigned file is not there");
+        return Err(
+            Refusal::new(ErrorCode::NotFound, "the manager has lost this file").help("apply the application again")
+        );
+    };
+    let body = Body::from_stream(ReaderStream::with_capacity(file, CHUNK));
+    let kind = (header::CONTENT_TYPE, "application/octet-stream".to_owned());
+    let length = |bytes: u64| (header::CONTENT_LENGTH, bytes.to_string());
+    Ok(match from {
+        None => {
+            let ranges = (header::ACCEPT_RANGES, "bytes".to_owned());
+            ([kind, length(size), ranges], body).into_response()
+        }
+        Some(from) if from >= size => {
+            let refusal = Refusal::bad_request(format!("the file has {size} bytes, from {from} on there are none"));
+            let headers = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
+            (headers, refusal.status(StatusCode::RANGE_NOT_SATISFIABLE)).into_response()
+        }
+        Some(from) => {
+            let range = (header::CONTENT_RANGE, format!("bytes {from}-{}/{size}", size - 1));
+            (StatusCode::PARTIAL_CONTENT, [kind, length(size - from), range], body).into_response()
+        }
+    })
+}
+
+fn range(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
+    let Some(value) = headers.get(header::RANGE) else { return Ok(None) };
+    let from = value.to_str().ok().and_then(|text| text.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
+    from.map(Some).ok_or_else(|| Refusal::bad_request("of ranges only `bytes=N-` is understood"))
+}

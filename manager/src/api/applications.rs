@@ -1,0 +1,97 @@
+//! Applications: plan, apply, status, overrides, deletion.
+
+use axum::Json as Answer;
+use axum::extract::State;
+use robo_model::name::ApplicationName;
+use robo_wire::api::{Accepted, ApplicationView, Applied, ApplyRequest, PlanRequest, Status, WantedRequest};
+use robo_wire::plan::Plan;
+use robo_wire::problem::Problem;
+use serde::Deserialize;
+
+use super::ApiState;
+use super::extract::{Application, Json, Project, Query};
+use super::problem::Refusal;
+
+/// Says what an apply would do.
+#[utoipa::path(post, path = "/v1/projects/{project}/plan", tag = "applications", security(("token" = [])),
+    params(("project" = String, Path)), request_body = PlanRequest,
+    responses((status = 200, body = Plan), (status = 409, body = Problem, description = "files are missing"),
+        (status = 422, body = Problem, description = "the graph has errors, or cannot be planned")))]
+pub(super) async fn plan(
+    State(state): State<ApiState>,
+    Project(project): Project,
+    Json(request): Json<PlanRequest>,
+) -> Result<Answer<Plan>, Refusal> {
+    Ok(Answer(state.service.plan(&project, request.bundle).await?))
+}
+
+/// Applies, when the plan that was agreed to still comes out.
+#[utoipa::path(post, path = "/v1/projects/{project}/apply", tag = "applications", security(("token" = [])),
+    params(("project" = String, Path)), request_body = ApplyRequest,
+    responses((status = 200, body = Applied),
+        (status = 409, body = Problem, description = "the plan has moved, or files are missing"),
+        (status = 422, body = Problem, description = "the graph has errors, or cannot be planned")))]
+pub(super) async fn apply(
+    State(state): State<ApiState>,
+    Project(project): Project,
+    Json(request): Json<ApplyRequest>,
+) -> Result<Answer<Applied>, Refusal> {
+    Ok(Answer(state.service.apply(&project, request).await?))
+}
+
+/// Lists the applications, by name.
+#[utoipa::path(get, path = "/v1/projects/{project}/applications", tag = "applications", security(("token" = [])),
+    params(("project" = String, Path)), responses((status = 200, body = Vec<ApplicationView>)))]
+pub(super) async fn list(
+    State(state): State<ApiState>,
+    Project(project): Project,
+) -> Result<Answer<Vec<ApplicationView>>, Refusal> {
+    Ok(Answer(state.service.applications(&project).await?))
+}
+
+/// Deletes an application; all its instances are stopped and removed.
+#[utoipa::path(delete, path = "/v1/projects/{project}/applications/{application}", tag = "applications",
+    security(("token" = [])), params(("project" = String, Path), ("application" = String, Path)),
+    responses((status = 200, body = Accepted), (status = 404, body = Problem)))]
+pub(super) async fn delete(
+    State(state): State<ApiState>,
+    Project(project): Project,
+    Application(name): Application,
+) -> Result<Answer<Accepted>, Refusal> {
+    Ok(Answer(state.service.delete(&project, &name).await?))
+}
+
+/// Starts, stops or undeploys an instance with all below it, or everything.
+#[utoipa::path(post, path = "/v1/projects/{project}/applications/{application}/wanted", tag = "applications",
+    security(("token" = [])), params(("project" = String, Path), ("application" = String, Path)),
+    request_body = WantedRequest, responses((status = 200, body = Accepted), (status = 404, body = Problem)))]
+pub(super) async fn wanted(
+    State(state): State<ApiState>,
+    Project(project): Project,
+    Application(name): Application,
+    Json(request): Json<WantedRequest>,
+) -> Result<Answer<Accepted>, Refusal> {
+    Ok(Answer(state.service.wanted(&project, &name, request).await?))
+}
+
+/// Which applications.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct StatusQuery {
+    /// Only this one.
+    #[param(value_type = Option<String>)]
+    application: Option<ApplicationName>,
+}
+
+/// Shows what should be, and what is.
+#[utoipa::path(get, path = "/v1/projects/{project}/status", tag = "applications", security(("token" = [])),
+    params(("project" = String, Path), StatusQuery),
+    responses((status = 200, body = Status), (status = 404, body = Problem)))]
+pub(super) async fn status(
+    State(state): State<ApiState>,
+    Project(project): Project,
+    Query(query): Query<StatusQuery>,
+) -> Result<Answer<Status>, Refusal> {
+    Ok(Answer(state.service.status(&project, query.application.as_ref()).await?))
+}

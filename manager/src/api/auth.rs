@@ -1,0 +1,51 @@
+//! Who asks.
+
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::header;
+use robo_wire::problem::ErrorCode;
+
+use super::problem::Refusal;
+use super::{ApiState, PeerDevice};
+use crate::service::ServiceError;
+use crate::store::DeviceRecord;
+
+/// Lets through who has a token.
+pub(super) async fn person(State(state): State<ApiState>, request: Request, next: Next) -> Result<Response, Refusal> {
+    const HELP: &str = "`robo context use` chooses a manager with its token";
+    let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
+    // The scheme is case-insensitive (RFC 9110, 11.1).
+    let token =
+        header.and_then(|value| value.split_once(' ')).filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    let Some((_, token)) = token else {
+        return Err(Refusal::new(ErrorCode::Unauthorized, "this needs a token").help(HELP));
+    };
+    match state.service.who(token).await? {
+        Some(who) => {
+            tracing::debug!(who, "authenticated");
+            Ok(next.run(request).await)
+        }
+        None => Err(Refusal::new(ErrorCode::Unauthorized, "this token is not known here").help(HELP)),
+    }
+}
+
+/// Lets through a device whose certificate is for the key it has now; handlers find its [`DeviceRecord`].
+pub(super) async fn device(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
+    let Some(PeerDevice(peer)) = request.extensions().get::<PeerDevice>().cloned() else {
+        return Err(Refusal::new(ErrorCode::Unauthorized, "this needs a device's certificate"));
+    };
+    let record: Option<DeviceRecord> = state.service.store().device(&peer.device).await.map_err(ServiceError::from)?;
+    match record.filter(|record| record.key_fingerprint == peer.key_fingerprint) {
+        Some(record) => {
+            request.extensions_mut().insert(record);
+            Ok(next.run(request).await)
+        }
+        None => Err(Refusal::new(ErrorCode::Unauthorized, "the device is not enrolled here with this key")
+            .help("enrol it again")),
+    }
+}

@@ -1,0 +1,213 @@
+//! Commands on devices, and the output of instances: framed both ways.
+
+use std::collections::{BTreeMap, HashSet};
+
+use axum::body::{Body, Bytes};
+use axum::extract::{Request, State};
+use axum::response::{IntoResponse as _, Response};
+use futures_util::stream;
+use http::header;
+use robo_model::label::Selector;
+use robo_model::name::{ApplicationName, DeviceId, DeviceName, InstancePath, ProjectName};
+use robo_model::spec::InstanceKey;
+use robo_wire::event::EventBody;
+use robo_wire::frame::MAX_CONTROL_FRAME;
+use robo_wire::problem::{ErrorCode, Problem};
+use robo_wire::stream::{
+    Command, DeviceTarget, ExecRequest, LogsOpen, MAX_TARGETS, MEDIA_TYPE, Open, Targets, Verdict,
+};
+use serde::Deserialize;
+use tokio::sync::mpsc;
+
+use super::ApiState;
+use super::extract::{Project, Query};
+use super::frames::{BodyFrames, FIRST_FRAME};
+use super::job::{Job, OUTPUT_QUEUE, Target};
+use super::problem::Refusal;
+use crate::bus::Ring;
+use crate::service::{Service, ServiceError, now};
+use crate::store::{DeviceRecord, NewEvent};
+
+/// Most bytes of a command's words that the history keeps; there is one such event for each target.
+const MAX_RECORDED: usize = 1024;
+
+/// Lines of output at first, where nothing says how many.
+const DEFAULT_LINES: u32 = 100;
+
+/// Most lines of output at first.
+const MAX_LINES: u32 = 100_000;
+
+/// Frames put into one piece of the answer at a time.
+const GATHER: usize = 64;
+
+/// Runs a command on devices. The request's body is frames: an `ExecRequest`, then input and signals. The answer's
+/// too: the targets, then output of each, and one verdict for each.
+#[utoipa::path(post, path = "/v1/projects/{project}/exec", tag = "devices", security(("token" = [])),
+    params(("project" = String, Path)),
+    request_body(content = ExecRequest, content_type = "application/vnd.robo.frames"),
+    responses((status = 200, body = Verdict, content_type = "application/vnd.robo.frames"),
+        (status = 400, body = Problem), (status = 413, body = Problem)))]
+pub(super) async fn exec(
+    State(state): State<ApiState>,
+    Project(project): Project,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let mut input = BodyFrames::new(request.into_body());
+    let request = first_frame(&mut input).await?;
+    if request.command.argv.is_empty() {
+        return Err(Refusal::bad_request("the command has no words"));
+    }
+    let targets = targets(&state.service, &project, &request.targets).await?;
+    let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
+    let command = request.command;
+    let job =
+        Job { links: state.links, open: Open::Exec(command.clone()), targets: targets.clone(), output: output.clone() };
+    tokio::spawn(async move {
+        let verdicts = job.run(Some(input)).await;
+        record(&state.service, &project, &command, &targets, verdicts).await;
+        // The answer ends when the history knows.
+        drop(output);
+    });
+    Ok(framed(answer))
+}
+
+/// Which output.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct LogsQuery {
+    /// The application.
+    #[param(value_type = String)]
+    application: ApplicationName,
+    /// The instance in it.
+    #[param(value_type = String)]
+    path: InstancePath,
+    /// How many of the last lines at first; 100 where it is left out.
+    lines: Option<u32>,
+    /// Go on with what comes.
+    #[serde(default)]
+    follow: bool,
+}
+
+/// Tells the output of an instance, framed as that of a command with one target.
+#[utoipa::path(get, path = "/v1/projects/{project}/logs", tag = "applications", security(("token" = [])),
+    params(("project" = String, Path), LogsQuery),
+    responses((status = 200, body = Verdict, content_type = "application/vnd.robo.frames"),
+        (status = 404, body = Problem)))]
+pub(super) async fn logs(
+    State(state): State<ApiState>,
+    Project(project): Project,
+    Query(query): Query<LogsQuery>,
+) -> Result<Response, Refusal> {
+    let device = state.service.device_of(&project, &query.application, &query.path).await?;
+    let lines = query.lines.unwrap_or(DEFAULT_LINES).min(MAX_LINES);
+    let key = InstanceKey { application: query.application, path: query.path };
+    let open = Open::Logs(LogsOpen { key, lines, follow: query.follow });
+    let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
+    let job = Job { links: state.links, open, targets: vec![target(&device)], output };
+    tokio::spawn(async move { job.run(None).await });
+    Ok(framed(answer))
+}
+
+async fn first_frame(input: &mut BodyFrames) -> Result<ExecRequest, Refusal> {
+    let frame = tokio::time::timeout(FIRST_FRAME, input.next(MAX_CONTROL_FRAME))
+        .await
+        .map_err(|_| Refusal::bad_request("the first frame did not come in time"))?
+        .map_err(|error| Refusal::bad_request(format!("the body: {error}")))?
+        .ok_or_else(|| Refusal::bad_request("the body is empty"))?;
+    ExecRequest::decode(&frame).map_err(|error| Refusal::bad_request(error.to_string()))
+}
+
+/// The devices that were named, each once; or those that match.
+async fn targets(service: &Service, project: &ProjectName, asked: &Targets) -> Result<Vec<Target>, Refusal> {
+    let devices = service.store().devices(project).await.map_err(ServiceError::from)?;
+    let found: Vec<Target> = match asked {
+        Targets::All => devices.iter().map(target).collect(),
+        Targets::Selector(text) => {
+            let selector: Selector = text.parse().map_err(ServiceError::Label)?;
+            devices.iter().filter(|device| selector.matches(&device.labels)).map(target).collect()
+        }
+        Targets::Names(names) => {
+            let by_name: BTreeMap<&str, &DeviceRecord> = devices.iter().map(|d| (d.name.as_str(), d)).collect();
+            let mut seen = HashSet::new();
+            names
+                .iter()
+                .filter(|name| seen.insert(name.as_str()))
+                .map(|name| match by_name.get(name.as_str()) {
+                    Some(device) => target(device),
+                    None => Target { shown: DeviceTarget { name: name.clone(), device: None }, device: None },
+                })
+                .collect()
+        }
+    };
+    if found.len() > MAX_TARGETS {
+        let title = format!("{} devices were named, at most {MAX_TARGETS} are allowed at once", found.len());
+        return Err(Refusal::new(ErrorCode::TooLarge, title));
+    }
+    Ok(found)
+}
+
+fn target(device: &DeviceRecord) -> Target {
+    let shown = DeviceTarget { name: device.name.to_string(), device: Some(device.name.clone()) };
+    let id: DeviceId = device.id.clone();
+    Target { shown, device: Some(id) }
+}
+
+/// The answer: frames as they come, those that are there together in one piece.
+fn framed(answer: mpsc::Receiver<Bytes>) -> Response {
+    let pieces = stream::unfold(answer, |mut answer| async move {
+        let mut frames = Vec::new();
+        if answer.recv_many(&mut frames, GATHER).await == 0 {
+            return None;
+        }
+        let piece = match <[Bytes; 1]>::try_from(frames) {
+            Ok([frame]) => frame,
+            Err(frames) => frames.concat().into(),
+        };
+        Some((Ok::<_, std::convert::Infallible>(piece), answer))
+    });
+    ([(header::CONTENT_TYPE, MEDIA_TYPE)], Body::from_stream(pieces)).into_response()
+}
+
+/// Writes down who was told to run what, and how it ended.
+async fn record(
+    service: &Service,
+    project: &ProjectName,
+    command: &Command,
+    targets: &[Target],
+    verdicts: Vec<Verdict>,
+) {
+    let words = recorded(&command.argv);
+    let at = now();
+    let event = |(target, verdict): (&Target, Verdict)| {
+        let device: Option<DeviceName> = target.shown.device.clone();
+        device.map(|device| NewEvent {
+            at,
+            device: Some(device),
+            application: None,
+            path: None,
+            body: EventBody::Executed { command: words.clone(), verdict },
+        })
+    };
+    let events: Vec<NewEvent> = targets.iter().zip(verdicts).filter_map(event).collect();
+    match service.store().add_events(project, &events).await {
+        Ok(_) => service.bus().ring(Ring::Events(project.clone())),
+        Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a command cannot be written down"),
+    }
+}
+
+/// The words as far as the history keeps them.
+fn recorded(argv: &[String]) -> Vec<String> {
+    let mut left = MAX_RECORDED;
+    let mut words = Vec::new();
+    for word in argv {
+        let fits = word.len() <= left;
+        let kept: String = if fits { word.clone() } else { word.chars().take(left / 4).chain(['…']).collect() };
+        left = left.saturating_sub(kept.len() + 1);
+        words.push(kept);
+        if !fits || left == 0 {
+            break;
+        }
+    }
+    words
+}

@@ -1,0 +1,26 @@
+//! What needs no credentials.
+
+use axum::Json;
+use axum::extract::{Request, State};
+use robo_wire::api::{EnrollRequest, EnrollResponse, Health, MAX_ENROLL_BODY};
+use robo_wire::problem::Problem;
+
+use super::ApiState;
+use super::extract::read_json;
+use super::problem::Refusal;
+
+/// Says that the manager is there.
+#[utoipa::path(get, path = "/v1/health", tag = "manager", responses((status = 200, body = Health)))]
+pub(super) async fn health(State(state): State<ApiState>) -> Json<Health> {
+    Json(Health { version: env!("CARGO_PKG_VERSION").to_owned(), links: state.links.count() })
+}
+
+/// Enrols a device with a single-use token.
+#[utoipa::path(post, path = "/v1/enroll", tag = "manager", request_body = EnrollRequest,
+    responses((status = 200, body = EnrollResponse),
+        (status = 403, body = Problem, description = "the token is foreign, unknown, expired or used"),
+        (status = 409, body = Problem, description = "the name is taken")))]
+pub(super) async fn enroll(State(state): State<ApiState>, request: Request) -> Result<Json<EnrollResponse>, Refusal> {
+    let request: EnrollRequest = read_json(request.into_body(), MAX_ENROLL_BODY).await?;
+    Ok(Json(state.service.enroll(request, &*state.sign).await?))
+}

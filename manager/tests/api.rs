@@ -1,0 +1,691 @@
+//! The API as clients see it: real store, files and planner, no network, and agents that only pretend.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::wildcard_enum_match_arm,
+    reason = "a test that panics has failed, and that is what it is for"
+)]
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, Bytes};
+use futures_util::future::BoxFuture;
+use futures_util::{StreamExt as _, stream};
+use http::{Method, Request, Response, StatusCode, header};
+use http_body_util::BodyExt as _;
+use robo_manager::api::{ApiState, PeerDevice, router};
+use robo_manager::bus::{Bus, Heard, Ring};
+use robo_manager::ca::{CaError, Peer, Signed};
+use robo_manager::links::{LinkStream, Links, OpenError};
+use robo_manager::service::{ADMIN_TOKEN, Service};
+use robo_manager::store::{EnrollTokenRecord, Store};
+use robo_manager::token;
+use robo_model::name::{DeviceId, ProjectName};
+use robo_model::quantity::UnixMillis;
+use robo_wire::event::{Event, EventBody};
+use robo_wire::frame::{self, MAX_CONTROL_FRAME, MAX_STREAM_FRAME};
+use robo_wire::problem::{ErrorCode, PROBLEM_JSON, Problem};
+use robo_wire::stream::{Answer, Command, ExecRequest, Open, StreamFrame, Targets, Verdict};
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tower::ServiceExt as _;
+
+const GRAPH: &str = "\
+VM {
+	installer: target;
+	children: Db;
+	exports: ip;
+}
+Db {
+	installer: script;
+	exports: ip, port = 3306;
+}
+instance of VM {
+	name: vm;
+	device: one;
+	instance of Db {
+		name: db;
+	}
+}
+";
+
+/// Nothing in these tests takes longer, unless it hangs.
+const BOUND: Duration = Duration::from_secs(20);
+
+struct Manager {
+    data: tempfile::TempDir,
+    service: Service,
+    router: Router,
+    token: String,
+}
+
+impl Manager {
+    async fn start() -> Self {
+        let data = tempfile::tempdir().unwrap();
+        let store = Store::open(data.path()).await.unwrap();
+        let service = Service::open(store, Bus::default(), data.path(), "ab".repeat(32)).await.unwrap();
+        let token = std::fs::read_to_string(data.path().join(ADMIN_TOKEN)).unwrap().trim().to_owned();
+        let sign = |id: &DeviceId, request: &str| match request {
+            "bad" => Err(CaError::Request(rcgen::Error::CouldNotParseCertificationRequest)),
+            key => Ok(Signed { certificate_pem: format!("certificate of {id}"), key_fingerprint: key.to_owned() }),
+        };
+        let (router, _) = router(ApiState::new(service.clone(), Arc::new(Pretenders), Arc::new(sign)));
+        Self { data, service, router, token }
+    }
+
+    fn request(&self, method: Method, path: &str) -> http::request::Builder {
+        let path = if path.starts_with("/v1") { path.to_owned() } else { format!("/v1/projects/default/{path}") };
+        Request::builder().method(method).uri(path).header(header::AUTHORIZATION, format!("Bearer {}", self.token))
+    }
+
+    async fn send(&self, request: Request<Body>) -> Response<Body> {
+        self.router.clone().oneshot(request).await.unwrap()
+    }
+
+    async fn call(&self, method: Method, path: &str, body: Value) -> Result<Value, Problem> {
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        answer(self.send(self.request(method, path).body(body).unwrap()).await).await
+    }
+
+    async fn get(&self, path: &str) -> Result<Value, Problem> {
+        self.call(Method::GET, path, Value::Null).await
+    }
+
+    async fn post(&self, path: &str, body: Value) -> Result<Value, Problem> {
+        self.call(Method::POST, path, body).await
+    }
+
+    async fn upload(&self, bytes: &str) -> String {
+        let hash = hash_of(bytes);
+        self.put(&hash, bytes).await.unwrap();
+        hash
+    }
+
+    async fn put(&self, hash: &str, bytes: &str) -> Result<Value, Problem> {
+        let request = self.request(Method::PUT, &format!("files/{hash}")).body(Body::from(bytes.to_owned())).unwrap();
+        answer(self.send(request).await).await
+    }
+
+    /// Enrols a device of this name; its key is called like its name.
+    async fn enrol(&self, name: &str) -> DeviceId {
+        let token = self.post("tokens", json!({"name": name})).await.unwrap();
+        let body = json!({"token": token["token"], "certificate_request": name});
+        let enrolled = self.post("/v1/enroll", body).await.unwrap();
+        enrolled["device"].as_str().unwrap().parse().unwrap()
+    }
+
+    /// Uploads the graph and gives the bundle that names it.
+    async fn bundle(&self, graph: &str) -> Value {
+        let script = self.upload("#!/bin/sh\n").await;
+        let source = self.upload(graph).await;
+        json!({
+            "entry": {"kind": "file", "path": "shop.graph"},
+            "sources": {"shop.graph": {"hash": source, "size": graph.len()}},
+            "recipes": {"Db": {"scripts/start.sh": {"hash": script, "size": 10, "executable": true}}},
+        })
+    }
+
+    async fn plan(&self, bundle: &Value) -> Result<Value, Problem> {
+        self.post("plan", json!({"bundle": bundle})).await
+    }
+
+    async fn apply(&self, bundle: &Value, plan: &Value) -> Result<Value, Problem> {
+        self.post("apply", json!({"bundle": bundle, "plan_id": plan["id"]})).await
+    }
+
+    async fn deploy(&self, graph: &str) -> Value {
+        let bundle = self.bundle(graph).await;
+        let plan = self.plan(&bundle).await.unwrap();
+        self.apply(&bundle, &plan).await.unwrap()
+    }
+
+    async fn events(&self) -> Vec<Event> {
+        let request = self.request(Method::GET, "events").body(Body::empty()).unwrap();
+        let bytes = self.send(request).await.into_body().collect().await.unwrap().to_bytes();
+        bytes.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect()
+    }
+}
+
+fn hash_of(bytes: &str) -> String {
+    hex::encode(Sha256::digest(bytes))
+}
+
+async fn answer(response: Response<Body>) -> Result<Value, Problem> {
+    let (parts, body) = response.into_parts();
+    let bytes = body.collect().await.unwrap().to_bytes();
+    if parts.status.is_success() {
+        return Ok(serde_json::from_slice(&bytes).unwrap_or(Value::Null));
+    }
+    assert_eq!(parts.headers[header::CONTENT_TYPE], PROBLEM_JSON, "{}", String::from_utf8_lossy(&bytes));
+    let problem: Problem = serde_json::from_slice(&bytes).unwrap();
+    assert_eq!(problem.status, parts.status.as_u16());
+    Err(problem)
+}
+
+#[track_caller]
+fn refused(got: Result<Value, Problem>, code: ErrorCode, says: &str) {
+    let problem = got.unwrap_err();
+    let text = format!("{problem} ({})", problem.help.as_deref().unwrap_or_default());
+    assert_eq!(problem.code, code, "{text}");
+    assert!(text.contains(says), "{text}");
+}
+
+/// Agents that do what the first word says.
+struct Pretenders;
+
+impl Links for Pretenders {
+    fn open(&self, _: &DeviceId, open: Open) -> BoxFuture<'_, Result<Box<dyn LinkStream>, OpenError>> {
+        Box::pin(async move {
+            let words = match open {
+                Open::Exec(command) => command.argv,
+                Open::Logs(logs) => vec!["say".to_owned(), format!("{} {} {}", logs.key, logs.lines, logs.follow)],
+            };
+            if words[0] == "offline" {
+                return Err(OpenError::Offline);
+            }
+            let (ours, theirs) = tokio::io::duplex(1024);
+            tokio::spawn(pretend(words, theirs));
+            Ok(Box::new(ours) as Box<dyn LinkStream>)
+        })
+    }
+
+    fn count(&self) -> u64 {
+        7
+    }
+}
+
+async fn pretend(words: Vec<String>, mut stream: tokio::io::DuplexStream) {
+    let out = |frame: StreamFrame| frame.encode().unwrap();
+    let frames = match words[0].as_str() {
+        "say" => vec![
+            out(StreamFrame::Stdout(words[1].clone().into_bytes())),
+            out(StreamFrame::Stderr(b"err".to_vec())),
+            out(StreamFrame::Unknown(77)),
+            out(StreamFrame::Verdict(Verdict::Failed { code: 7 })),
+        ],
+        "flood" => {
+            vec![out(StreamFrame::Stdout(vec![b'x'; MAX_STREAM_FRAME - 1])), out(StreamFrame::Verdict(Verdict::Ok))]
+        }
+        "garbage" => vec![vec![0xff; 64]],
+        "torn" => vec![out(StreamFrame::Stdout(b"half".to_vec())), vec![0, 0, 0, 9, 5]],
+        "hang" => {
+            let mut sink = Vec::new();
+            drop(stream.read_to_end(&mut sink).await);
+            return;
+        }
+        "cat" => return cat(stream).await,
+        other => panic!("nobody pretends to {other}"),
+    };
+    for frame in frames {
+        stream.write_all(&frame).await.unwrap();
+    }
+}
+
+async fn cat(mut stream: tokio::io::DuplexStream) {
+    let mut buffer = Vec::new();
+    loop {
+        while let Some(frame) = frame::take(&mut buffer, MAX_STREAM_FRAME).unwrap() {
+            let answer = match StreamFrame::decode(frame).unwrap() {
+                StreamFrame::Stdin(data) => StreamFrame::Stdout(data),
+                StreamFrame::Signal(number) => StreamFrame::Stderr(number.to_string().into_bytes()),
+                StreamFrame::StdinEnd => {
+                    stream.write_all(&StreamFrame::Verdict(Verdict::Ok).encode().unwrap()).await.unwrap();
+                    return;
+                }
+                other => panic!("{other:?}"),
+            };
+            stream.write_all(&answer.encode().unwrap()).await.unwrap();
+        }
+        if stream.read_buf(&mut buffer).await.unwrap() == 0 {
+            return;
+        }
+    }
+}
+
+fn exec_request(names: &[&str], argv: &[&str]) -> Vec<u8> {
+    let command = Command {
+        argv: argv.iter().map(|w| (*w).to_owned()).collect(),
+        env: BTreeMap::new(),
+        cwd: None,
+        timeout: None,
+        stdin: argv[0] == "cat",
+    };
+    let targets = Targets::Names(names.iter().map(|n| (*n).to_owned()).collect());
+    ExecRequest { targets, command }.encode().unwrap()
+}
+
+fn answers(bytes: &[u8]) -> Vec<Answer> {
+    let mut buffer = bytes.to_vec();
+    let mut answers = Vec::new();
+    while let Some(frame) = frame::take(&mut buffer, MAX_CONTROL_FRAME).unwrap() {
+        answers.push(Answer::decode(frame).unwrap());
+    }
+    assert!(buffer.is_empty());
+    answers
+}
+
+/// Output and verdicts of each target; each has exactly one verdict, and it comes last.
+fn outcomes(bytes: &[u8]) -> Vec<(String, String, Verdict)> {
+    let mut answers = answers(bytes).into_iter();
+    let Some(Answer::Targets(targets)) = answers.next() else { panic!("targets come first") };
+    let mut all: Vec<(Vec<u8>, Vec<u8>, Option<Verdict>)> = vec![Default::default(); targets.len()];
+    for answer in answers {
+        let Answer::From(number, frame) = answer else { panic!("targets come once") };
+        let (out, err, verdict) = &mut all[number as usize];
+        assert_eq!(*verdict, None, "nothing follows a verdict");
+        match frame {
+            StreamFrame::Stdout(data) => out.extend(data),
+            StreamFrame::Stderr(data) => err.extend(data),
+            StreamFrame::Verdict(v) => *verdict = Some(v),
+            other => panic!("{other:?}"),
+        }
+    }
+    let text = |bytes| String::from_utf8(bytes).unwrap();
+    all.into_iter().map(|(out, err, verdict)| (text(out), text(err), verdict.unwrap())).collect()
+}
+
+impl Manager {
+    async fn exec(&self, body: impl Into<Body>) -> Bytes {
+        let response = self.send(self.request(Method::POST, "exec").body(body.into()).unwrap()).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        tokio::time::timeout(BOUND, response.into_body().collect()).await.unwrap().unwrap().to_bytes()
+    }
+}
+
+#[tokio::test]
+async fn who_may_ask_and_what_there_is() {
+    let manager = Manager::start().await;
+    assert_eq!(manager.get("/v1/health").await.unwrap()["links"], 7);
+    let anonymous = |path: &str| Request::get(path).body(Body::empty()).unwrap();
+    refused(
+        answer(manager.send(anonymous("/v1/projects/default/status")).await).await,
+        ErrorCode::Unauthorized,
+        "token",
+    );
+    let mut wrong = anonymous("/v1/projects/default/status");
+    wrong.headers_mut().insert(header::AUTHORIZATION, "Bearer rbt1.00".parse().unwrap());
+    refused(answer(manager.send(wrong).await).await, ErrorCode::Unauthorized, "not known here");
+    refused(manager.get("/v1/nope").await, ErrorCode::NotFound, "/v1/nope");
+    refused(manager.get("plan").await, ErrorCode::BadRequest, "GET");
+    refused(manager.get("/v1/projects/other/status").await, ErrorCode::NotFound, "`other`");
+    refused(manager.get("/v1/projects/Not%20One/status").await, ErrorCode::BadRequest, "project name");
+    refused(manager.get("status?aplication=x").await, ErrorCode::BadRequest, "aplication");
+    refused(manager.post("plan", json!({"bundle": 1})).await, ErrorCode::BadRequest, "body");
+    refused(manager.post("/v1/enroll", json!({"token": "x".repeat(70_000)})).await, ErrorCode::TooLarge, "65536");
+
+    let document = manager.get("/v1/openapi.json").await.unwrap();
+    let paths: BTreeSet<&str> = document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+    assert_eq!(paths.len(), 17, "{paths:?}");
+    assert!(document["components"]["schemas"].get("Plan").is_some());
+    let mode = std::os::unix::fs::PermissionsExt::mode(
+        &std::fs::metadata(manager.data.path().join(ADMIN_TOKEN)).unwrap().permissions(),
+    );
+    assert_eq!(mode & 0o777, 0o600);
+}
+
+#[tokio::test]
+async fn what_fails_inside_stays_inside() {
+    let manager = Manager::start().await;
+    manager.service.store().close().await;
+    let problem = manager.get("status").await.unwrap_err();
+    assert_eq!((problem.code, problem.detail), (ErrorCode::Internal, None));
+    assert!(!problem.title.contains("pool"), "{}", problem.title);
+}
+
+#[tokio::test]
+async fn files_are_taken_once_and_given_to_who_needs_them() {
+    let manager = Manager::start().await;
+    let hash = hash_of("#!/bin/sh\n");
+    let ask = json!({"hashes": [hash]});
+    assert_eq!(manager.post("files/missing", ask.clone()).await.unwrap(), ask);
+    refused(manager.put(&hash, "something else").await, ErrorCode::HashMismatch, &hash);
+    refused(manager.put("not-a-hash", "x").await, ErrorCode::BadRequest, "SHA-256");
+    assert_eq!(manager.post("files/missing", ask.clone()).await.unwrap(), ask);
+    manager.put(&hash, "#!/bin/sh\n").await.unwrap();
+    assert_eq!(manager.post("files/missing", ask).await.unwrap(), json!({"hashes": []}));
+
+    let device = manager.enrol("one").await;
+    let other = manager.enrol("two").await;
+    manager.deploy(GRAPH).await;
+    let get = async |device: &DeviceId, key: &str, range: Option<&str>| {
+        let mut request = Request::get(format!("/v1/agent/files/{hash}")).body(Body::empty()).unwrap();
+        let peer = Peer { device: device.clone(), key_fingerprint: key.to_owned() };
+        request.extensions_mut().insert(PeerDevice(peer));
+        if let Some(range) = range {
+            request.headers_mut().insert(header::RANGE, range.parse().unwrap());
+        }
+        manager.send(request).await
+    };
+    let text = async |response: Response<Body>| response.into_body().collect().await.unwrap().to_bytes();
+    let whole = get(&device, "one", None).await;
+    assert_eq!((whole.status(), text(whole).await.as_ref()), (StatusCode::OK, &b"#!/bin/sh\n"[..]));
+    let rest = get(&device, "one", Some("bytes=7-")).await;
+    assert_eq!(rest.headers()[header::CONTENT_RANGE], "bytes 7-9/10");
+    assert_eq!((rest.status(), text(rest).await.as_ref()), (StatusCode::PARTIAL_CONTENT, &b"sh\n"[..]));
+    assert_eq!(get(&device, "one", Some("bytes=10-")).await.status(), StatusCode::RANGE_NOT_SATISFIABLE);
+    refused(answer(get(&device, "one", Some("bytes=-3")).await).await, ErrorCode::BadRequest, "bytes=N-");
+    refused(answer(get(&other, "two", None).await).await, ErrorCode::Forbidden, "no instance");
+    refused(answer(get(&device, "stolen", None).await).await, ErrorCode::Unauthorized, "key");
+    // A person's token is no device's certificate.
+    refused(manager.get(&format!("/v1/agent/files/{hash}")).await, ErrorCode::Unauthorized, "certificate");
+}
+
+#[tokio::test]
+async fn uploads_at_a_time_are_bounded() {
+    let manager = Manager::start().await;
+    let hash = hash_of("small");
+    let mut slow = tokio::task::JoinSet::new();
+    // More than fit: whichever come first hold every place.
+    for _ in 0..100 {
+        let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
+        let request = manager.request(Method::PUT, &format!("files/{hash}")).body(body).unwrap();
+        slow.spawn(manager.router.clone().oneshot(request));
+    }
+    let busy = async {
+        loop {
+            if let Err(problem) = manager.put(&hash, "small").await {
+                return problem;
+            }
+        }
+    };
+    let problem = tokio::time::timeout(BOUND, busy).await.unwrap();
+    assert_eq!((problem.code, problem.status), (ErrorCode::Busy, 503));
+    slow.shutdown().await;
+    manager.put(&hash, "small").await.unwrap();
+}
+
+#[tokio::test]
+async fn a_graph_that_cannot_be_is_refused_with_its_place() {
+    let manager = Manager::start().await;
+    manager.enrol("one").await;
+    let mut bundle = manager.bundle(GRAPH).await;
+    let good = bundle.clone();
+    bundle["recipes"]["Db"]["scripts/start.sh"]["hash"] = json!("00".repeat(32));
+    refused(manager.plan(&bundle).await, ErrorCode::FilesMissing, &"00".repeat(32));
+    bundle = good.clone();
+    bundle["sources"]["shop.graph"]["size"] = json!(1);
+    refused(manager.plan(&bundle).await, ErrorCode::BadRequest, "the bundle says 1");
+    bundle = good.clone();
+    bundle["entry"]["path"] = json!("other.graph");
+    refused(manager.plan(&bundle).await, ErrorCode::GraphInvalid, "not part of the upload");
+
+    let check = async |from: &str, to: &str, code, says: &str| {
+        let bundle = manager.bundle(&GRAPH.replace(from, to)).await;
+        refused(manager.plan(&bundle).await, code, says);
+    };
+    check("children: Db;", "children: Dbb;", ErrorCode::GraphInvalid, "shop.graph:3:").await;
+    check("device: one;", "device: onne;", ErrorCode::UnknownDevice, "did you mean `one`").await;
+    check("device: one;", "devices: site=tokyo;", ErrorCode::Unsupported, "devices:").await;
+    assert!(manager.get("applications").await.unwrap().as_array().unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_apply_does_what_the_plan_said_and_nothing_else() {
+    let manager = Manager::start().await;
+    let device = manager.enrol("one").await;
+    let mut bell = manager.service.bus().listen();
+    let bundle = manager.bundle(GRAPH).await;
+    let plan = manager.plan(&bundle).await.unwrap();
+    assert_eq!(plan["changes"].as_array().unwrap().len(), 2);
+    let applied = manager.apply(&bundle, &plan).await.unwrap();
+    assert_eq!((&applied["revision"], &applied["application"]), (&json!(1), &json!("shop")));
+    assert_eq!(bell.next().await, Heard::Ring(Ring::Assignment(device.clone())));
+    let assignment = manager.service.store().assignment(&device).await.unwrap().unwrap();
+    assert_eq!((assignment.generation.0, assignment.instances.len()), (1, 2));
+
+    // The old plan is void now, and says so; the new one is empty and changes nothing.
+    refused(manager.apply(&bundle, &plan).await, ErrorCode::PlanMoved, "at revision 1 now");
+    let again = manager.plan(&bundle).await.unwrap();
+    assert!(again["changes"].as_array().unwrap().is_empty());
+    assert_eq!(manager.apply(&bundle, &again).await.unwrap()["revision"], 1);
+
+    // Other files than those of the plan.
+    let other = manager.bundle(&GRAPH.replace("3306", "3307")).await;
+    refused(manager.apply(&other, &again).await, ErrorCode::PlanMoved, "files or settings differ");
+    assert_eq!(manager.deploy(&GRAPH.replace("3306", "3307")).await["revision"], 2);
+    assert_eq!(manager.get("applications").await.unwrap()[0]["revision"], 2);
+    assert_eq!(manager.get("devices/one").await.unwrap()["applications"], json!(["shop"]));
+    refused(manager.get("devices/onne").await, ErrorCode::NotFound, "did you mean `one`");
+}
+
+#[tokio::test]
+async fn of_two_applies_at_once_one_is_told_that_the_ground_moved() {
+    let manager = Manager::start().await;
+    manager.enrol("one").await;
+    manager.deploy(GRAPH).await;
+    let (left, right) =
+        (manager.bundle(&GRAPH.replace("3306", "3307")).await, manager.bundle(&GRAPH.replace("3306", "3308")).await);
+    let (left_plan, right_plan) = (manager.plan(&left).await.unwrap(), manager.plan(&right).await.unwrap());
+    let (one, two) = tokio::join!(manager.apply(&left, &left_plan), manager.apply(&right, &right_plan));
+    let (done, moved) = if one.is_ok() { (one, two) } else { (two, one) };
+    assert_eq!(done.unwrap()["revision"], 2);
+    refused(moved, ErrorCode::PlanMoved, "the revision was 1 when planned, is 2 now");
+}
+
+#[tokio::test]
+async fn what_was_asked_for_is_shown_until_the_next_apply() {
+    let manager = Manager::start().await;
+    let device = manager.enrol("one").await;
+    manager.deploy(GRAPH).await;
+    let asked = manager.post("applications/shop/wanted", json!({"path": "/vm/db", "wanted": "stopped"})).await.unwrap();
+    assert_eq!(asked["instances"], json!(["/vm/db"]));
+    let status = manager.get("status?application=shop").await.unwrap();
+    let db = &status["instances"][1];
+    assert_eq!(
+        (&db["wanted"], &db["overridden"], &db["state"]),
+        (&json!("stopped"), &json!(true), &json!("NOT_DEPLOYED"))
+    );
+    assert_eq!(manager.service.store().assignment(&device).await.unwrap().unwrap().generation.0, 2);
+
+    refused(
+        manager.post("applications/shop/wanted", json!({"path": "/vm/bd", "wanted": "stopped"})).await,
+        ErrorCode::NotFound,
+        "did you mean `/vm/db`",
+    );
+    refused(
+        manager.post("applications/shp/wanted", json!({"wanted": "started"})).await,
+        ErrorCode::NotFound,
+        "did you mean `shop`",
+    );
+    let all = manager.post("applications/shop/wanted", json!({"wanted": "started"})).await.unwrap();
+    assert_eq!(all["instances"].as_array().unwrap().len(), 2);
+    assert_eq!(manager.get("status").await.unwrap()["instances"][1]["overridden"], false);
+
+    manager.post("applications/shop/wanted", json!({"path": "/vm", "wanted": "stopped"})).await.unwrap();
+    let bundle = manager.bundle(GRAPH).await;
+    let plan = manager.plan(&bundle).await.unwrap();
+    assert_eq!(plan["changes"][0]["action"], "start");
+    manager.apply(&bundle, &plan).await.unwrap();
+    assert_eq!(manager.get("status").await.unwrap()["instances"][0]["wanted"], "started");
+}
+
+#[tokio::test]
+async fn a_deleted_application_is_shown_until_it_is_gone() {
+    let manager = Manager::start().await;
+    let device = manager.enrol("one").await;
+    manager.deploy(GRAPH).await;
+    let report = json!({"seq": 1, "full": true, "reports": [{"application": "shop", "path": "/vm/db",
+        "component": "Db", "state": "DEPLOYED_STARTED", "since": 1}]});
+    let update = serde_json::from_value(report).unwrap();
+    manager.service.store().record_update(&device, &update, UnixMillis(1)).await.unwrap();
+    let deleted = manager.call(Method::DELETE, "applications/shop", Value::Null).await.unwrap();
+    assert_eq!(deleted["instances"], json!(["/vm", "/vm/db"]));
+    let status = manager.get("status?application=shop").await.unwrap();
+    let left = &status["instances"][0];
+    assert_eq!(
+        (&left["wanted"], &left["installer"], &left["path"]),
+        (&Value::Null, &json!("script"), &json!("/vm/db"))
+    );
+    assert!(manager.service.store().assignment(&device).await.unwrap().unwrap().instances.is_empty());
+
+    let gone = serde_json::from_value(json!({"seq": 2, "full": true})).unwrap();
+    manager.service.store().record_update(&device, &gone, UnixMillis(2)).await.unwrap();
+    refused(manager.get("status?application=shop").await, ErrorCode::NotFound, "shop");
+    refused(manager.call(Method::DELETE, "applications/shop", Value::Null).await, ErrorCode::NotFound, "shop");
+    assert_eq!(manager.deploy(GRAPH).await["revision"], 1);
+}
+
+#[tokio::test]
+async fn enrolment_tokens_are_refused_each_for_its_reason() {
+    let manager = Manager::start().await;
+    let enrol = async |token: &str, name: Option<&str>, request: &str| {
+        let facts = json!({"hostname": "not a name!"});
+        let body = json!({"token": token, "certificate_request": request, "name": name, "facts": facts});
+        manager.post("/v1/enroll", body).await
+    };
+    let new = async |body: Value| manager.post("tokens", body).await.unwrap()["token"].as_str().unwrap().to_owned();
+    refused(enrol("rbe1.x", None, "k").await, ErrorCode::TokenUnknown, "new token");
+    let ours = "ab".repeat(32);
+    refused(enrol(&format!("rbe1.{ours}.guess"), None, "k").await, ErrorCode::TokenUnknown, "unknown");
+    refused(enrol(&format!("rbe1.{}.x", "cd".repeat(32)), None, "k").await, ErrorCode::TokenForeign, "this manager");
+
+    let token = new(json!({"labels": {"site": "tokyo"}})).await;
+    refused(enrol(&token, None, "k").await, ErrorCode::BadRequest, "not a name!");
+    refused(enrol(&token, Some("one"), "bad").await, ErrorCode::BadRequest, "certificate request");
+    let enrolled = enrol(&token, Some("one"), "k1").await.unwrap();
+    assert_eq!(enrolled["project"], "default");
+    refused(enrol(&token, Some("two"), "k2").await, ErrorCode::TokenUsed, "by device `one`");
+
+    let second = new(json!({"name": "one"})).await;
+    refused(enrol(&second, Some("ignored"), "k2").await, ErrorCode::NameTaken, "`one`");
+    let replacing = new(json!({"name": "one", "replace": true})).await;
+    let replaced = enrol(&replacing, None, "k2").await.unwrap();
+    assert_eq!(replaced["device"], enrolled["device"]);
+    let shown = manager.get("devices/one").await.unwrap();
+    assert_eq!((&shown["key_fingerprint"], &shown["labels"]["site"]), (&json!("k2"), &json!("tokyo")));
+
+    let late = token::new_enroll_token(&ours).unwrap();
+    let record = EnrollTokenRecord {
+        project: ProjectName::default_project(),
+        name: None,
+        labels: BTreeMap::new(),
+        replace: false,
+        expires_at: UnixMillis(1_000),
+        used_at: None,
+        used_by: None,
+    };
+    manager.service.store().add_enroll_token(&token::hash(&late), &record, UnixMillis(0)).await.unwrap();
+    refused(enrol(&late, Some("two"), "k").await, ErrorCode::TokenExpired, "new token");
+    refused(manager.post("tokens", json!({"labels": {"a b": "c"}})).await, ErrorCode::BadRequest, "`a b`");
+    refused(manager.post("tokens", json!({"lifetime": 9_000_000_000_u64})).await, ErrorCode::BadRequest, "longest");
+}
+
+#[tokio::test]
+async fn followed_events_come_once_and_in_order() {
+    let manager = Manager::start().await;
+    manager.enrol("one").await;
+    let request = manager.request(Method::GET, "events?follow=true&after=0").body(Body::empty()).unwrap();
+    let response = manager.send(request).await;
+    assert_eq!(response.headers()[header::CONTENT_TYPE], "application/x-ndjson");
+    let mut body = response.into_body().into_data_stream();
+    let mut text = Vec::new();
+    let mut read_until = async |count: usize| {
+        while text.iter().filter(|b| **b == b'\n').count() < count {
+            let chunk = tokio::time::timeout(BOUND, body.next()).await.expect("an event in time").unwrap().unwrap();
+            text.extend_from_slice(&chunk);
+        }
+        text.clone()
+    };
+    read_until(1).await;
+    manager.deploy(GRAPH).await;
+    read_until(2).await;
+    manager.post("applications/shop/wanted", json!({"wanted": "stopped"})).await.unwrap();
+    manager.enrol("two").await;
+    let text = read_until(4).await;
+    let events: Vec<Event> =
+        text.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
+    assert_eq!(events.iter().map(|e| e.id).collect::<Vec<_>>(), [1, 2, 3, 4]);
+    assert_eq!(events[1].body, EventBody::Applied { revision: 1 });
+    assert_eq!(events, manager.events().await);
+    let request = manager.request(Method::GET, "events?application=shop&limit=1").body(Body::empty()).unwrap();
+    let last = manager.send(request).await.into_body().collect().await.unwrap().to_bytes();
+    assert!(String::from_utf8(last.to_vec()).unwrap().starts_with("{\"id\":3,"));
+}
+
+#[tokio::test]
+async fn every_target_has_its_verdict() {
+    let manager = Manager::start().await;
+    for name in ["one", "two"] {
+        manager.enrol(name).await;
+    }
+    let run = async |argv: &[&str]| outcomes(&manager.exec(exec_request(&["one", "nobody", "two", "one"], argv)).await);
+    let said = ("hello".to_owned(), "err".to_owned(), Verdict::Failed { code: 7 });
+    let all = run(&["say", "hello"]).await;
+    assert_eq!((all.len(), &all[0], &all[2]), (3, &said, &said));
+    assert!(matches!(&all[1].2, Verdict::Refused { reason } if reason.contains("no such device")));
+    assert_eq!(run(&["offline"]).await[0].2, Verdict::Offline);
+    let flood = run(&["flood"]).await;
+    assert_eq!((flood[2].0.len(), &flood[2].2), (MAX_STREAM_FRAME - 1, &Verdict::Ok));
+    for broken in ["garbage", "torn"] {
+        assert!(matches!(run(&[broken]).await[0].2, Verdict::Lost { .. }), "{broken}");
+    }
+    let executed: Vec<_> =
+        manager.events().await.into_iter().filter(|e| matches!(e.body, EventBody::Executed { .. })).collect();
+    assert_eq!(executed.len(), 10, "one for each device and job");
+    let everybody = ExecRequest {
+        targets: Targets::Selector("site=tokyo".to_owned()),
+        command: Command { argv: vec!["say".into()], env: BTreeMap::new(), cwd: None, timeout: None, stdin: false },
+    };
+    assert!(outcomes(&manager.exec(everybody.encode().unwrap()).await).is_empty());
+}
+
+#[tokio::test]
+async fn input_reaches_everybody_and_its_loss_ends_the_job() {
+    let manager = Manager::start().await;
+    for name in ["one", "two"] {
+        manager.enrol(name).await;
+    }
+    let mut body = exec_request(&["one", "two"], &["cat"]);
+    for frame in [StreamFrame::Stdin(b"in".to_vec()), StreamFrame::Signal(2), StreamFrame::Stdin(b"put".to_vec())] {
+        body.extend(frame.encode().unwrap());
+    }
+    let expect = ("input".to_owned(), "2".to_owned(), Verdict::Ok);
+    // The end of the request is the end of the input, said or not.
+    assert_eq!(outcomes(&manager.exec(body.clone()).await), [expect.clone(), expect.clone()]);
+    body.extend(StreamFrame::StdinEnd.encode().unwrap());
+    assert_eq!(outcomes(&manager.exec(body.clone()).await), [expect.clone(), expect]);
+
+    let mut torn = exec_request(&["one"], &["hang"]);
+    torn.extend([0, 0, 0, 50, 2]);
+    let lost = outcomes(&manager.exec(torn).await);
+    assert!(matches!(&lost[0].2, Verdict::Lost { reason } if reason.contains("input")), "{lost:?}");
+    for bad in [Vec::new(), vec![0; 9], exec_request(&["one"], &["hang"])[..9].to_vec()] {
+        let response = manager.send(manager.request(Method::POST, "exec").body(bad.into()).unwrap()).await;
+        refused(answer(response).await, ErrorCode::BadRequest, "");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_goes_away_is_written_down() {
+    let manager = Manager::start().await;
+    manager.enrol("one").await;
+    let mut bell = manager.service.bus().listen();
+    let mut request = exec_request(&["one"], &["hang"]);
+    request.extend(StreamFrame::Stdin(b"x".to_vec()).encode().unwrap());
+    let body =
+        Body::from_stream(stream::iter([Ok::<_, std::io::Error>(Bytes::from(request))]).chain(stream::pending()));
+    let response = manager.send(manager.request(Method::POST, "exec").body(body).unwrap()).await;
+    drop(response);
+    let rang = tokio::time::timeout(BOUND, bell.next()).await.unwrap();
+    assert_eq!(rang, Heard::Ring(Ring::Events(ProjectName::default_project())));
+    let last = manager.events().await.pop().unwrap();
+    assert!(matches!(last.body, EventBody::Executed { verdict: Verdict::Lost { .. }, .. }), "{last:?}");
+}
+
+#[tokio::test]
+async fn logs_are_read_where_the_instance_lives() {
+    let manager = Manager::start().await;
+    manager.enrol("one").await;
+    manager.deploy(GRAPH).await;
+    let request =
+        manager.request(Method::GET, "logs?application=shop&path=/vm/db&lines=5").body(Body::empty()).unwrap();
+    let bytes = manager.send(request).await.into_body().collect().await.unwrap().to_bytes();
+    assert_eq!(outcomes(&bytes)[0].0, "shop/vm/db 5 false");
+    refused(manager.get("logs?application=shop&path=/vm/bd").await, ErrorCode::NotFound, "did you mean `/vm/db`");
+    refused(manager.get("logs?application=shop").await, ErrorCode::BadRequest, "path");
+}
