@@ -1,0 +1,415 @@
+//! Golden bytes of every message of the link and of its streams.
+//!
+//! `golden.txt` has one line for each: its name, then the whole frame in hexadecimal. Lines are only ever added:
+//! a changed line means that an older agent or manager no longer understands us. A message that has no line yet
+//! fails, and says the line to add.
+
+#![cfg(test)]
+
+use std::collections::BTreeMap;
+use std::fmt::Debug;
+
+use robo_model::graph::{Check, ExportValue, Import, Installer, Probe, Process, RestartPolicy, Settings};
+use robo_model::quantity::{Millis, UnixMillis};
+use robo_model::resolve::Provider;
+use robo_model::spec::{Assignment, FileHash, FileRef, Generation, InstanceKey, InstanceSpec, RelativePath};
+use robo_model::state::{Failure, InstanceReport, InstanceState, Step, Wanted};
+use robo_wire::api::Facts;
+use robo_wire::event::{AgentEvent, EventBody};
+use robo_wire::frame::{self, Frame, FrameError, MAX_CONTROL_FRAME};
+use robo_wire::link::{
+    AcceptedGeneration, Ack, FromAgent, FromManager, Goodbye, Hello, ImportsChange, RefusedGeneration, Update, Welcome,
+};
+use robo_wire::stream::{Answer, Command, DeviceTarget, ExecRequest, LogsOpen, Open, StreamFrame, Targets, Verdict};
+
+const GOLDEN: &str = include_str!("golden.txt");
+
+/// A field of a newer version at the end of a CBOR map: `"new": [1, {"x": null}]`.
+const NEW_FIELD: [u8; 10] = [0x63, b'n', b'e', b'w', 0x82, 0x01, 0xa1, 0x61, b'x', 0xf6];
+
+/// A frame kind that no version has given a meaning yet.
+const NEW_KIND: u8 = 200;
+
+#[test]
+fn what_an_agent_says() {
+    let golden = Golden::read();
+    for (name, message) in from_agent() {
+        golden.check(name, &message, FromAgent::encode, |frame| FromAgent::decode(&frame));
+    }
+}
+
+#[test]
+fn what_a_manager_says() {
+    let golden = Golden::read();
+    for (name, message) in from_manager() {
+        golden.check(name, &message, FromManager::encode, |frame| FromManager::decode(&frame));
+    }
+}
+
+#[test]
+fn what_streams_carry() {
+    let golden = Golden::read();
+    for (name, open) in [("open-exec", Open::Exec(command())), ("open-logs", Open::Logs(logs()))] {
+        golden.check(name, &open, Open::encode, |frame| Open::decode(&frame));
+    }
+    for (name, targets) in [
+        ("exec-names", Targets::Names(vec!["robot-7".into(), "nobody".into()])),
+        ("exec-selector", Targets::Selector("site=tokyo".into())),
+        ("exec-all", Targets::All),
+    ] {
+        let request = ExecRequest { targets, command: command() };
+        golden.check(name, &request, ExecRequest::encode, |frame| ExecRequest::decode(&frame));
+    }
+    for (name, frame) in stream_frames() {
+        golden.check(name, &frame, StreamFrame::encode, StreamFrame::decode);
+        let answer = Answer::From(0x0102_0304, frame);
+        golden.check(&format!("answer-{name}"), &answer, Answer::encode, Answer::decode);
+    }
+    let targets = Answer::Targets(vec![
+        DeviceTarget { name: "robot-7".into(), device: Some("robot-7".parse().unwrap()) },
+        DeviceTarget { name: "nobody".into(), device: None },
+    ]);
+    golden.check("answer-targets", &targets, Answer::encode, Answer::decode);
+}
+
+#[test]
+fn the_golden_file_has_no_line_too_many() {
+    let mut names: Vec<String> = from_agent().into_iter().map(|(name, _)| name.to_owned()).collect();
+    names.extend(from_manager().into_iter().map(|(name, _)| name.to_owned()));
+    names.extend(stream_frames().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("answer-{name}")]));
+    names.extend(
+        ["open-exec", "open-logs", "exec-names", "exec-selector", "exec-all", "answer-targets"].map(str::to_owned),
+    );
+    names.sort();
+    assert_eq!(Golden::read().0.into_keys().collect::<Vec<_>>(), names);
+}
+
+#[test]
+fn a_field_of_a_newer_version_is_skipped() {
+    for (name, message) in from_agent().into_iter().filter(|(_, m)| *m != FromAgent::Heartbeat) {
+        let frame = with_new_field(&message.encode().unwrap());
+        assert_eq!(FromAgent::decode(&frame).as_ref(), Ok(&message), "{name}");
+    }
+    for (name, message) in from_manager().into_iter().filter(|(_, m)| *m != FromManager::Heartbeat) {
+        let frame = with_new_field(&message.encode().unwrap());
+        assert_eq!(FromManager::decode(&frame).as_ref(), Ok(&message), "{name}");
+    }
+    for (name, message) in stream_frames().into_iter().filter(|(_, m)| matches!(m, StreamFrame::Verdict(_))) {
+        let frame = with_new_field(&message.encode().unwrap());
+        assert_eq!(StreamFrame::decode(frame).as_ref(), Ok(&message), "{name}");
+    }
+}
+
+#[test]
+fn a_field_that_an_older_version_does_not_send_has_a_default() {
+    #[derive(serde::Serialize)]
+    struct OldHello {
+        protocol: u16,
+        facts: BTreeMap<String, String>,
+    }
+    #[derive(serde::Serialize)]
+    struct OldAck {
+        seq: u64,
+    }
+    let hello = frame::to_body(1, &OldHello { protocol: 1, facts: BTreeMap::new() }).unwrap();
+    let expect = FromAgent::Hello(Hello { protocol: 1, facts: Facts::default(), generation: Generation(0) });
+    assert_eq!(FromAgent::decode(&Frame { kind: 1, body: hello }), Ok(expect));
+    let ack = frame::to_body(68, &OldAck { seq: 9 }).unwrap();
+    let expect = FromManager::Ack(Ack { seq: 9, events_stored: 0 });
+    assert_eq!(FromManager::decode(&Frame { kind: 68, body: ack }), Ok(expect));
+}
+
+#[test]
+fn a_kind_of_a_newer_version_is_told_as_unknown() {
+    let frame = Frame { kind: NEW_KIND, body: vec![0xff; 30] };
+    assert_eq!(FromAgent::decode(&frame), Ok(FromAgent::Unknown(NEW_KIND)));
+    assert_eq!(FromManager::decode(&frame), Ok(FromManager::Unknown(NEW_KIND)));
+    assert_eq!(Answer::decode(frame.clone()), Ok(Answer::From(u32::MAX, StreamFrame::Unknown(NEW_KIND))));
+    assert_eq!(StreamFrame::decode(frame), Ok(StreamFrame::Unknown(NEW_KIND)));
+}
+
+#[test]
+fn an_event_of_a_newer_version_does_not_spoil_its_update() {
+    #[derive(serde::Serialize)]
+    struct NewUpdate {
+        seq: u64,
+        events: Vec<NewEvent>,
+    }
+    #[derive(serde::Serialize)]
+    struct NewEvent {
+        seq: u64,
+        at: u64,
+        body: BTreeMap<&'static str, &'static str>,
+    }
+    let events = vec![NewEvent { seq: 1, at: 2, body: [("kind", "on-fire"), ("where", "kitchen")].into() }];
+    let body = frame::to_body(2, &NewUpdate { seq: 1, events }).unwrap();
+    let Ok(FromAgent::Update(update)) = FromAgent::decode(&Frame { kind: 2, body }) else { panic!("no update") };
+    assert_eq!(update.events[0].body, EventBody::Unknown);
+}
+
+#[test]
+fn half_a_message_is_none() {
+    for (name, message) in from_manager().into_iter().filter(|(_, m)| *m != FromManager::Heartbeat) {
+        let whole = frame_of(&message.encode().unwrap());
+        let half = Frame { kind: whole.kind, body: whole.body[..whole.body.len() / 2].to_vec() };
+        assert!(matches!(FromManager::decode(&half), Err(FrameError::Body { .. })), "{name}");
+    }
+}
+
+/// The lines of the golden file by name.
+struct Golden(BTreeMap<String, Vec<u8>>);
+
+impl Golden {
+    fn read() -> Self {
+        let line = |line: &str| {
+            let (name, hex) = line.split_once(' ').expect("a name, a blank, the bytes");
+            (name.to_owned(), hex::decode(hex).expect("hexadecimal"))
+        };
+        Self(GOLDEN.lines().map(line).collect())
+    }
+
+    fn check<T: Debug + PartialEq>(
+        &self,
+        name: &str,
+        value: &T,
+        encode: impl Fn(&T) -> Result<Vec<u8>, FrameError>,
+        decode: impl Fn(Frame) -> Result<T, FrameError>,
+    ) {
+        let bytes = encode(value).unwrap();
+        let golden = self.0.get(name);
+        let golden = golden.unwrap_or_else(|| panic!("golden.txt lacks this line:\n{name} {}", hex::encode(&bytes)));
+        assert_eq!(hex::encode(&bytes), hex::encode(golden), "{name} is written in another way than before");
+        assert_eq!(decode(frame_of(golden)).as_ref(), Ok(value), "{name} is read in another way than before");
+    }
+}
+
+fn frame_of(bytes: &[u8]) -> Frame {
+    let mut bytes = bytes.to_vec();
+    let frame = frame::take(&mut bytes, MAX_CONTROL_FRAME).unwrap().expect("a whole frame");
+    assert!(bytes.is_empty(), "bytes after the frame");
+    frame
+}
+
+/// The frame with one more field in its map.
+fn with_new_field(bytes: &[u8]) -> Frame {
+    let mut frame = frame_of(bytes);
+    assert!((0xa0..0xb7).contains(&frame.body[0]), "a map of few fields, its length in the first byte");
+    frame.body[0] += 1;
+    frame.body.extend_from_slice(&NEW_FIELD);
+    frame
+}
+
+fn from_agent() -> Vec<(&'static str, FromAgent)> {
+    let hello = Hello { protocol: 1, facts: facts(), generation: Generation(41) };
+    vec![
+        ("hello", FromAgent::Hello(hello)),
+        ("update", FromAgent::Update(update())),
+        ("update-empty", FromAgent::Update(Update { seq: 1, ..Update::default() })),
+        ("accepted", FromAgent::Accepted(AcceptedGeneration { generation: Generation(42) })),
+        ("refused", FromAgent::Refused(RefusedGeneration { generation: Generation(43), reason: "disk full".into() })),
+        ("agent-heartbeat", FromAgent::Heartbeat),
+    ]
+}
+
+fn from_manager() -> Vec<(&'static str, FromManager)> {
+    let welcome = Welcome {
+        protocol: 1,
+        manager_version: "0.1.0".into(),
+        name: "robot-7".parse().unwrap(),
+        project: "default".parse().unwrap(),
+        heartbeat: Millis::from_secs(30),
+        events_stored: 70_000,
+    };
+    let imports = ImportsChange {
+        full: true,
+        providers: vec![Provider {
+            key: key("/vm/db"),
+            component: "Database".parse().unwrap(),
+            exports: [("Database.ip".parse().unwrap(), "10.0.0.7".into())].into(),
+        }],
+        removed: vec![key("/vm/old")],
+    };
+    vec![
+        ("welcome", FromManager::Welcome(welcome)),
+        ("assign", FromManager::Assign(assignment())),
+        ("assign-nothing", FromManager::Assign(Assignment { generation: Generation(2), instances: vec![] })),
+        ("imports", FromManager::Imports(imports)),
+        ("ack", FromManager::Ack(Ack { seq: 3, events_stored: 500 })),
+        ("manager-heartbeat", FromManager::Heartbeat),
+        ("goodbye", FromManager::Goodbye(Goodbye { reason: "removed".into(), final_: true })),
+    ]
+}
+
+fn stream_frames() -> Vec<(&'static str, StreamFrame)> {
+    vec![
+        ("stdin", StreamFrame::Stdin(b"in\n".to_vec())),
+        ("stdin-end", StreamFrame::StdinEnd),
+        ("signal", StreamFrame::Signal(15)),
+        ("stdout", StreamFrame::Stdout(vec![0, 0xff, b'\n'])),
+        ("stderr", StreamFrame::Stderr(b"err\n".to_vec())),
+        ("verdict-ok", StreamFrame::Verdict(Verdict::Ok)),
+        ("verdict-failed", StreamFrame::Verdict(Verdict::Failed { code: 137 })),
+        ("verdict-timeout", StreamFrame::Verdict(Verdict::Timeout)),
+        ("verdict-offline", StreamFrame::Verdict(Verdict::Offline)),
+        ("verdict-refused", StreamFrame::Verdict(Verdict::Refused { reason: "no such program".into() })),
+        ("verdict-lost", StreamFrame::Verdict(Verdict::Lost { reason: "link down".into() })),
+    ]
+}
+
+fn key(path: &str) -> InstanceKey {
+    InstanceKey { application: "shop".parse().unwrap(), path: path.parse().unwrap() }
+}
+
+fn facts() -> Facts {
+    Facts {
+        hostname: "robot-7".into(),
+        os: "Debian GNU/Linux 12 (bookworm)".into(),
+        kernel: "Linux 6.1.0".into(),
+        arch: "aarch64".into(),
+        agent_version: "0.1.0".into(),
+        address: "192.0.2.7".into(),
+        installers: vec!["target".into(), "script".into()],
+    }
+}
+
+fn command() -> Command {
+    Command {
+        argv: vec!["sh".into(), "-c".into(), "echo ü".into()],
+        env: [("LANG".into(), "C".into())].into(),
+        cwd: Some("/srv".into()),
+        timeout: Some(Millis::from_secs(90)),
+        stdin: true,
+    }
+}
+
+fn logs() -> LogsOpen {
+    LogsOpen { key: key("/vm/web"), lines: 100, follow: true }
+}
+
+fn failure() -> Failure {
+    Failure {
+        step: Step::Start,
+        reason: "start.sh exited with 3".into(),
+        exit_code: Some(3),
+        output: vec!["no space".into()],
+        at: UnixMillis(1_700_000_000_123),
+        attempts: 2,
+        retry_at: Some(UnixMillis(1_700_000_060_123)),
+    }
+}
+
+fn update() -> Update {
+    let report = InstanceReport {
+        application: "shop".parse().unwrap(),
+        path: "/vm/web".parse().unwrap(),
+        component: "Web".parse().unwrap(),
+        state: InstanceState::DeployedStarted,
+        since: UnixMillis(1_700_000_000_000),
+        waits_for: vec!["Database.ip".into()],
+        failure: Some(failure()),
+        exports: [("Web.port".parse().unwrap(), "8080".into())].into(),
+        pid: Some(4242),
+        restarts: 1,
+        healthy: false,
+    };
+    let event = |(seq, body)| AgentEvent { seq, at: UnixMillis(1_700_000_000_000), key: Some(key("/vm/web")), body };
+    Update {
+        seq: 7,
+        full: true,
+        reports: vec![report],
+        removed: vec![key("/vm/old")],
+        events: (1..).zip(event_bodies()).map(event).collect(),
+    }
+}
+
+fn event_bodies() -> Vec<EventBody> {
+    vec![
+        EventBody::State {
+            from: InstanceState::DeployedStopped,
+            to: InstanceState::Unresolved,
+            waits_for: vec!["Database.ip".into()],
+        },
+        EventBody::Failed { failure: failure() },
+        EventBody::Updated { changes: vec!["Database.ip of /vm/db came".into()] },
+        EventBody::Health { healthy: false, reason: "503".into() },
+        EventBody::Adopted { pid: 4242 },
+        EventBody::Forgotten,
+        EventBody::Assigned { generation: Generation(42) },
+        EventBody::Gap { lost: 10 },
+        EventBody::Enrolled,
+        EventBody::Online,
+        EventBody::Offline { reason: "silent".into() },
+        EventBody::Applied { revision: 3 },
+        EventBody::Asked { subtree: Some("/vm".parse().unwrap()), wanted: Wanted::Stopped },
+        EventBody::Deleted,
+        EventBody::Executed { command: vec!["true".into()], verdict: Verdict::Failed { code: 1 } },
+    ]
+}
+
+/// Every installer, probe and field of an instance's specification.
+fn assignment() -> Assignment {
+    let plain = |path, installer| InstanceSpec {
+        key: key(path),
+        component: "Thing".parse().unwrap(),
+        installer,
+        exports: BTreeMap::new(),
+        imports: vec![],
+        files: BTreeMap::new(),
+        settings: Settings::default(),
+        wanted: Wanted::Started,
+    };
+    let probe = |path, probe| InstanceSpec {
+        settings: Settings { check: Some(check(probe)), ..Settings::default() },
+        ..plain(path, Installer::Script)
+    };
+    Assignment {
+        generation: Generation(42),
+        instances: vec![
+            plain("/vm", Installer::Target),
+            plain("/vm/log", Installer::Logger),
+            plain("/vm/new", Installer::Other { name: "quantum".into() }),
+            probe("/vm/run", Probe::Run { command: "true".into() }),
+            probe("/vm/tcp", Probe::Tcp { port: "5984".into() }),
+            full_spec(),
+        ],
+    }
+}
+
+fn check(probe: Probe) -> Check {
+    Check { probe, every: Check::EVERY, timeout: Check::TIMEOUT }
+}
+
+fn full_spec() -> InstanceSpec {
+    let import = |optional, variable: Option<&str>| Import {
+        prefix: "Database".parse().unwrap(),
+        variable: variable.map(|name| name.parse().unwrap()),
+        optional,
+        external: optional,
+    };
+    let process = Process {
+        run: "web --port $(port)".into(),
+        restart: RestartPolicy::OnFailure,
+        env: [("A".into(), "b".into())].into(),
+    };
+    let file = FileRef { hash: FileHash::new("ab".repeat(32)).unwrap(), size: 12, executable: true };
+    InstanceSpec {
+        key: key("/vm/web"),
+        component: "Web".parse().unwrap(),
+        installer: Installer::Process(process),
+        exports: [
+            ("Web.ip".parse().unwrap(), ExportValue::Address),
+            ("Web.port".parse().unwrap(), ExportValue::Text("8080".into())),
+        ]
+        .into(),
+        imports: vec![import(false, Some("ip")), import(true, None)],
+        files: [(RelativePath::new("scripts/start.sh").unwrap(), file)].into(),
+        settings: Settings {
+            user: Some("web".into()),
+            deploy_timeout: Some(Settings::DEPLOY_TIMEOUT),
+            start_timeout: Some(Settings::START_TIMEOUT),
+            stop_timeout: Some(Settings::STOP_TIMEOUT),
+            check: Some(check(Probe::Http { port: "$(port)".into(), path: "/healthz".into() })),
+        },
+        wanted: Wanted::Stopped,
+    }
+}
