@@ -152,9 +152,12 @@ impl Session<'_> {
         } else {
             ui.note(output::plan::render(&plan, ui.err));
         }
+        // What failed before, and was reported, is old news. An application that is new has no status.
+        let before = client.status(Some(&self.name)).await.ok();
         let applied = client.apply(&packed.bundle, &plan.id).await?;
         let mut options = FollowOptions::new(Goal::AsWished, applied.cursor).after_plan(&plan);
         options.timeout = Some(self.args.timeout.duration());
+        options.before = before;
         options.interruptible = false;
         let end = Box::pin(progress::follow(ui, client, &self.name, options)).await?;
         let exit = progress::conclude(ui, &self.name, &end)?;

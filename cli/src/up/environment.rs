@@ -179,12 +179,8 @@ impl Environment {
 
     fn spawn_manager(&mut self, children: &mut Children) -> Result<(), CliError> {
         let ready = self.folder.ready();
-        match std::fs::remove_file(&ready) {
-            Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(CliError::new(format!("cannot remove {}: {error}", ready.display())));
-            }
-            Ok(()) | Err(_) => {}
-        }
+        super::stop::there(std::fs::remove_file(&ready))
+            .map_err(|error| CliError::new(format!("cannot remove {}: {error}", ready.display())))?;
         // The port it had, so that agents and contexts find it again; another one when that is taken by now.
         let listen = self.record.address.filter(|address| TcpListener::bind(address).is_ok());
         let listen = listen.unwrap_or_else(|| SocketAddr::from((Ipv4Addr::LOCALHOST, 0)));

@@ -1,6 +1,8 @@
 //! Ends everything: first the instances, by their own stop steps, then the agents, then the manager, then whatever
 //! is left. Each part has its time; who loses patience gets the last part at once.
 
+use std::io;
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use robo_agent::folders::Folders;
@@ -62,15 +64,13 @@ impl Environment {
     /// # Errors
     /// When a folder cannot be removed.
     pub(crate) fn purge(&mut self) -> Result<(), CliError> {
-        let folders = [self.folder.agents(), self.folder.manager(), self.folder.logs()];
-        for path in folders {
-            match std::fs::remove_dir_all(&path) {
-                Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
-                    return Err(CliError::new(format!("cannot remove {}: {error}", path.display())));
-                }
-                Ok(()) | Err(_) => {}
-            }
+        let failed =
+            |path: &Path, error: io::Error| CliError::new(format!("cannot remove {}: {error}", path.display()));
+        for path in [self.folder.agents(), self.folder.manager(), self.folder.logs()] {
+            there(std::fs::remove_dir_all(&path)).map_err(|error| failed(&path, error))?;
         }
+        let ready = self.folder.ready();
+        there(std::fs::remove_file(&ready)).map_err(|error| failed(&ready, error))?;
         self.record = super::record::Record::default();
         self.save()
     }
@@ -103,6 +103,14 @@ impl Environment {
                 Err(error) => ui.note(format!("What {device} ran may be left: {error}")),
             }
         }
+    }
+}
+
+/// To remove what is not there is no failure.
+pub(super) fn there(removed: io::Result<()>) -> io::Result<()> {
+    match removed {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        other => other,
     }
 }
 
