@@ -170,3 +170,34 @@ async fn wait_for_end(processes: &[&ProcessId], patience: Duration) {
         tokio::time::sleep(LOOK).await;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::table::tests::view;
+
+    #[test]
+    fn only_what_runs_on_a_connected_machine_is_waited_for() {
+        let check = |state: InstanceState, online: bool, installer: &str, expect: bool| {
+            let mut instance = view("/web-1/web", "Web", "web-1", state);
+            instance.online = online;
+            instance.installer = installer.into();
+            let status = Status { cursor: 0, applications: vec![], instances: vec![instance] };
+            assert_eq!(!still_running(&status).is_empty(), expect, "{state} {online} {installer}");
+        };
+        check(InstanceState::DeployedStarted, true, "process", true);
+        check(InstanceState::Stopping, true, "script", true);
+        check(InstanceState::Unresolved, true, "process", true);
+        check(InstanceState::DeployedStarted, false, "process", false);
+        check(InstanceState::DeployedStarted, true, "target", false);
+        check(InstanceState::DeployedStopped, true, "process", false);
+        check(InstanceState::NotDeployed, true, "process", false);
+    }
+
+    #[test]
+    fn what_is_not_there_is_removed_already() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(there(std::fs::remove_file(folder.path().join("a"))).is_ok());
+        assert!(there(std::fs::remove_file(folder.path())).is_err());
+    }
+}

@@ -42,3 +42,60 @@ fn filled_in(text: &str, report: &InstanceReport) -> Option<String> {
         |variable: &robo_model::name::Variable| variable.local.as_str() == name || variable.to_string() == name;
     report.exports.iter().find(|(variable, _)| matches(variable)).map(|(_, value)| value.clone())
 }
+
+#[cfg(test)]
+mod tests {
+    use robo_model::graph::{Check, Component, Installer, Settings};
+    use robo_model::name::{ApplicationName, ComponentName, Variable};
+
+    use super::*;
+    use crate::output::table::tests::view;
+
+    fn application(probe: Probe) -> Application {
+        let name = ComponentName::new("Web").unwrap();
+        let check = Check { probe, every: Check::EVERY, timeout: Check::TIMEOUT };
+        let component = Component {
+            name: name.clone(),
+            annotation: None,
+            lineage: vec![name.clone()],
+            facets: [].into(),
+            installer: Installer::Script,
+            children: [].into(),
+            exports: [].into(),
+            imports: vec![],
+            settings: Settings { check: Some(check), ..Settings::default() },
+        };
+        Application {
+            name: ApplicationName::new("shop").unwrap(),
+            version: None,
+            description: None,
+            tags: vec![],
+            exports_prefix: None,
+            exports: [].into(),
+            components: [(name, component)].into(),
+            instances: [].into(),
+        }
+    }
+
+    fn check(state: InstanceState, exports: &[(&str, &str)], (port, path): (&str, &str), expect: &[&str]) {
+        let mut web = view("/web-1/web", "Web", "web-1", state);
+        let export = |(name, value): &(&str, &str)| (Variable::parse(name).unwrap(), (*value).to_owned());
+        web.report.as_mut().unwrap().exports = exports.iter().map(export).collect();
+        let status = Status { cursor: 0, applications: vec![], instances: vec![web] };
+        let application = application(Probe::Http { port: port.into(), path: path.into() });
+        let found = urls(&status, &application, |_| Some("127.0.0.9".into()));
+        assert_eq!(found.iter().map(|(_, url)| url.as_str()).collect::<Vec<_>>(), expect);
+    }
+
+    #[test]
+    fn an_export_called_url_goes_before_a_check() {
+        let started = InstanceState::DeployedStarted;
+        let url = ("Web.url", "http://a/");
+        check(started, &[url], ("80", "/ready"), &["http://a/"]);
+        check(started, &[("Web.port", "8080")], ("$(port)", "/ready"), &["http://127.0.0.9:8080/ready"]);
+        check(started, &[("Web.port", "8080")], ("$(Web.port)", "/"), &["http://127.0.0.9:8080/"]);
+        check(started, &[], ("80", "/"), &["http://127.0.0.9:80/"]);
+        check(started, &[], ("$(port)", "/"), &[]);
+        check(InstanceState::Starting, &[url], ("80", "/"), &[]);
+    }
+}
