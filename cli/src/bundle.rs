@@ -218,6 +218,7 @@ impl Loader for Reader {
     }
 }
 
+#[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the others speak for themselves")]
 fn plain(error: &std::io::Error) -> String {
     match error.kind() {
         std::io::ErrorKind::NotFound => "there is no such file".into(),

@@ -18,7 +18,7 @@ use futures_util::stream::{BoxStream, StreamExt as _};
 use robo_model::name::{ApplicationName, InstancePath};
 use robo_wire::api::{ApplicationView, InstanceView, Status};
 use robo_wire::event::Event;
-use robo_wire::plan::{Action, Plan};
+use robo_wire::plan::{Action, Consequence, Plan};
 use robo_wire::problem::ErrorCode;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -72,6 +72,8 @@ pub(crate) struct FollowOptions {
     pub(crate) cursor: u64,
     /// Instances that will go through other states first, although they may seem as wished already.
     pub(crate) will_move: BTreeSet<InstancePath>,
+    /// Instances that will lose what they cannot do without: to wait for it is all they can do.
+    pub(crate) will_wait: BTreeSet<InstancePath>,
     /// How it was before: failures in there are old.
     pub(crate) before: Option<Status>,
     /// Ctrl-C ends the waiting; false when the caller looks after signals.
@@ -87,12 +89,13 @@ impl FollowOptions {
             only: None,
             cursor,
             will_move: BTreeSet::new(),
+            will_wait: BTreeSet::new(),
             before: None,
             interruptible: true,
         }
     }
 
-    /// Also waits for what `plan` restarts.
+    /// Also waits for what `plan` restarts, and not for what has to wait because of it.
     #[must_use]
     pub(crate) fn after_plan(mut self, plan: &Plan) -> Self {
         use robo_model::effect::Effect;
@@ -101,7 +104,10 @@ impl FollowOptions {
             Action::Change(effect) => effect >= Effect::Restart,
             Action::Delete => false,
         };
-        self.will_move = plan.changes.iter().filter(|c| moves(c.action)).map(|c| c.path.clone()).collect();
+        let notices = |wanted| plan.ripple.iter().filter(move |r| r.consequence == wanted).map(|r| r.path.clone());
+        let changed = plan.changes.iter().filter(|c| moves(c.action)).map(|c| c.path.clone());
+        self.will_move = changed.chain(notices(Consequence::Restart)).collect();
+        self.will_wait = notices(Consequence::Wait).collect();
         self
     }
 }

@@ -1,5 +1,7 @@
 //! The program as a shell sees it: streams, exit codes, and the generated completions.
 
+#![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
+
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 

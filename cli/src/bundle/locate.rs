@@ -38,9 +38,12 @@ impl Located {
 /// # Errors
 /// When it means none, or more than one.
 pub(crate) fn locate(path: &Path) -> Result<Located, CliError> {
-    let kind = std::fs::metadata(path).map_err(|error| match error.kind() {
-        std::io::ErrorKind::NotFound => CliError::new(format!("there is no file or folder {}", path.display())),
-        _ => CliError::new(format!("cannot read {}: {error}", path.display())),
+    let kind = std::fs::metadata(path).map_err(|error| {
+        if error.kind() == std::io::ErrorKind::NotFound {
+            CliError::new(format!("there is no file or folder {}", path.display()))
+        } else {
+            CliError::new(format!("cannot read {}: {error}", path.display()))
+        }
     })?;
     if kind.is_file() {
         return file(path);

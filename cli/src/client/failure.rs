@@ -56,11 +56,11 @@ impl ClientError {
 pub(super) fn classify(error: &reqwest::Error, url: &str, context: &str, tries: u32) -> ClientError {
     let (url, context) = (url.to_owned(), context.to_owned());
     if let Some(rustls::Error::InvalidCertificate(reason)) = tls_error(error) {
-        let reason = match reason {
-            rustls::CertificateError::UnknownIssuer | rustls::CertificateError::BadSignature => {
-                "its certificate is not signed by the CA in the context".to_owned()
-            }
-            other => format!("its certificate is refused: {other}"),
+        let foreign = [rustls::CertificateError::UnknownIssuer, rustls::CertificateError::BadSignature];
+        let reason = if foreign.contains(reason) {
+            "its certificate is not signed by the CA in the context".to_owned()
+        } else {
+            format!("its certificate is refused: {reason}")
         };
         return ClientError::WrongCa { url, context, reason };
     }
@@ -140,7 +140,7 @@ fn told(problem: &Problem) -> CliError {
         error = error.note(line);
     }
     match (&problem.help, default_help(problem.code)) {
-        (Some(help), _) => error.help(help.clone()),
+        (Some(help), _) => help.lines().fold(error, CliError::help),
         (None, Some(help)) => error.help(help),
         (None, None) => error,
     }
@@ -188,10 +188,10 @@ mod tests {
 
     #[test]
     fn a_problem_keeps_the_managers_words() {
-        let error = problem(ErrorCode::Conflict, Some("do this"));
+        let error = problem(ErrorCode::Conflict, Some("do this\nor that"));
         assert_eq!(error.what(), "it cannot be");
         assert_eq!(error.notes(), ["one", "two"]);
-        assert_eq!(error.helps(), ["do this"]);
+        assert_eq!(error.helps(), ["do this", "or that"]);
         assert_eq!(error.exit(), Exit::Error);
         assert!(problem(ErrorCode::PlanMoved, None).helps()[0].contains("plan again"));
         assert!(problem(ErrorCode::NotFound, None).helps().is_empty());

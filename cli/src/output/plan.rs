@@ -50,12 +50,11 @@ pub(crate) fn render(plan: &Plan, palette: Palette) -> String {
 
 fn nothing(text: &mut String, plan: &Plan, palette: Palette) {
     warnings(text, plan, palette);
-    match plan.ground.revision {
-        Some(revision) => {
-            line(text, &format!("Nothing changes: revision {revision} of {} is what you have.", plan.application))
-        }
-        None => line(text, &format!("Nothing changes: {} has no instances.", plan.application)),
-    }
+    let what = match plan.ground.revision {
+        Some(revision) => format!("revision {revision} of {} is what you have.", plan.application),
+        None => format!("{} has no instances.", plan.application),
+    };
+    line(text, &format!("Nothing changes: {what}"));
 }
 
 fn warnings(text: &mut String, plan: &Plan, palette: Palette) {

@@ -123,15 +123,15 @@ fn state_cell(view: &InstanceView, look: Look) -> Cell {
         return cell.add_attribute(Attribute::Dim);
     }
     match view.state {
-        InstanceState::DeployedStarted if view.report.as_ref().is_none_or(|r| r.healthy) => cell.fg(Color::Green),
-        InstanceState::Problem | InstanceState::DeployedStarted => cell.fg(Color::Red),
+        InstanceState::DeployedStarted if view.report.as_ref().is_none_or(|r| r.healthy) => cell.fg(Color::DarkGreen),
+        InstanceState::Problem | InstanceState::DeployedStarted => cell.fg(Color::DarkRed),
         InstanceState::NotDeployed | InstanceState::DeployedStopped => cell.add_attribute(Attribute::Dim),
         InstanceState::Deploying
         | InstanceState::Starting
         | InstanceState::Stopping
         | InstanceState::Undeploying
         | InstanceState::WaitingForAncestor
-        | InstanceState::Unresolved => cell.fg(Color::Yellow),
+        | InstanceState::Unresolved => cell.fg(Color::DarkYellow),
     }
 }
 
@@ -198,8 +198,8 @@ fn device_row(device: &DeviceView, look: Look) -> Vec<Cell> {
     let state = Cell::new(if device.online { "online" } else { "offline" });
     let state = match (look.palette.is_on(), device.online) {
         (false, _) => state,
-        (true, true) => state.fg(Color::Green),
-        (true, false) => state.fg(Color::Red),
+        (true, true) => state.fg(Color::DarkGreen),
+        (true, false) => state.fg(Color::DarkRed),
     };
     let seen = device.last_seen.map_or_else(|| "never".into(), |at| when::ago(at, look.now));
     let applications: Vec<_> = device.applications.iter().map(|a| a.as_str()).collect();

@@ -128,12 +128,12 @@ impl<'a> Screen<'a> {
 
     /// Removes what was drawn.
     pub(super) fn clear(&mut self) {
-        for line in self.lines.drain(..) {
-            line.finish_and_clear();
-        }
         if let Err(error) = self.multi.clear() {
             tracing::debug!("the terminal cannot be cleared: {error}");
         }
+        // Hidden first: each line that ends would draw the others anew.
+        self.multi.set_draw_target(ProgressDrawTarget::hidden());
+        self.lines.clear();
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::name::{DeviceName, InstancePath};
 use robo_model::quantity::UnixMillis;
+use robo_model::state::InstanceState;
 use robo_wire::api::{InstanceView, Status};
 use robo_wire::event::{Event, EventBody};
 use tokio::time::Instant;
@@ -31,6 +32,8 @@ pub(super) struct Watch {
     only: Option<BTreeSet<InstancePath>>,
     /// Instances that have to move before what they report counts.
     will_move: BTreeSet<InstancePath>,
+    /// Instances that can only wait.
+    will_wait: BTreeSet<InstancePath>,
     /// When the failures happened that were there before.
     old_failures: BTreeMap<InstancePath, UnixMillis>,
     status: Status,
@@ -45,6 +48,7 @@ impl Watch {
             goal: options.goal,
             only: options.only,
             will_move: options.will_move,
+            will_wait: options.will_wait,
             old_failures: before.into_iter().filter_map(old).collect(),
             status: nothing(options.cursor),
             moved_at: Instant::now(),
@@ -103,7 +107,9 @@ impl Watch {
 
     /// True when nothing more is to come of this instance.
     pub(super) fn is_done(&self, view: &InstanceView) -> bool {
-        self.goal == Goal::AsWished && view.is_as_wished() && !self.will_move.contains(&view.path)
+        let waits = view.state == InstanceState::Unresolved && self.will_wait.contains(&view.path);
+        let as_wished = view.is_as_wished() && !self.will_move.contains(&view.path);
+        self.goal == Goal::AsWished && (as_wished || waits)
     }
 
     /// How it stands.
@@ -134,7 +140,7 @@ impl Watch {
 
 #[cfg(test)]
 mod tests {
-    use robo_model::state::{InstanceState, Wanted};
+    use robo_model::state::Wanted;
 
     use super::*;
     use crate::output::table::tests::{failure, view};
@@ -163,6 +169,9 @@ mod tests {
         assert_eq!(standing(wished(), vec![InstanceView { wanted: None, ..stopped }]), Standing::Under);
         let others = FollowOptions { only: Some(BTreeSet::new()), ..wished() };
         assert_eq!(standing(others, vec![db(InstanceState::Unresolved)]), Standing::Reached);
+        let will_wait = BTreeSet::from([InstancePath::new("/database/db").unwrap()]);
+        let waits = FollowOptions { will_wait, ..wished() };
+        assert_eq!(standing(waits, vec![db(InstanceState::Unresolved)]), Standing::Reached);
         assert_eq!(standing(FollowOptions::new(Goal::Gone, 0), vec![]), Standing::Reached);
         assert_eq!(standing(FollowOptions::new(Goal::Gone, 0), vec![db(InstanceState::NotDeployed)]), Standing::Under);
     }
