@@ -1,1 +1,7 @@
 //! The one test binary of the workspace: see `tests/src/lib.rs`.
+
+#[cfg(test)]
+mod conformance;
+#[cfg(test)]
+mod house;
+mod scenario;

@@ -1,0 +1,121 @@
+//! What the documents name is there: links, examples, commands; and no path of anybody's machine stands in a file.
+
+use std::fs;
+use std::path::Path;
+
+use super::sources;
+
+/// Folders that exist on the machine of whoever wrote the line, and nowhere else. In pieces, or this file would break
+/// its own rule.
+const MACHINE_PATHS: [&str; 2] = [concat!("/wo", "rk/"), concat!("/fa", "rm/")];
+
+#[test]
+fn no_path_of_a_machine() {
+    let found: Vec<String> = sources::texts().iter().flat_map(|(path, text)| machine_paths(path, text)).collect();
+    super::none("a file names a folder of somebody's machine", &found);
+}
+
+#[test]
+fn links_lead_somewhere() {
+    let root = super::root();
+    let mut found = Vec::new();
+    let texts = sources::texts();
+    for (path, text) in texts.iter().filter(|(path, _)| path.ends_with(".md")) {
+        let folder = root.join(Path::new(path).parent().unwrap_or_else(|| Path::new("")));
+        let dead = links(text).into_iter().filter(|link| !folder.join(link).exists());
+        found.extend(dead.map(|link| format!("{path}: {link}")));
+    }
+    super::none("a link leads nowhere", &found);
+}
+
+#[test]
+fn commands_in_the_readme_exist() {
+    let root = super::root();
+    let readme = fs::read_to_string(root.join("README.md")).expect("a README");
+    let named = commands(&readme);
+    assert!(named.len() >= 10, "the README's table names only {named:?}");
+    let lacking = named.into_iter().filter(|name| {
+        let file = format!("cli/src/commands/{name}.rs");
+        !root.join(file).is_file() && !has_variant(&root, name)
+    });
+    super::none("the README names a command that is none", &lacking.collect::<Vec<_>>());
+    for example in ["examples/shop/app.graph", "examples/fleet/app.graph"] {
+        assert!(root.join(example).is_file(), "{example} is gone");
+    }
+    assert!(readme.contains("\ncargo run --release -- up examples/shop/app.graph\n"));
+}
+
+#[test]
+fn every_example_is_whole() {
+    let root = super::root().join("examples");
+    let mut found = Vec::new();
+    for entry in fs::read_dir(&root).expect("examples") {
+        let folder = entry.expect("a readable folder").path();
+        let graph = fs::read_to_string(folder.join("app.graph")).unwrap_or_default();
+        found.extend(incomplete(&folder, &graph));
+    }
+    super::none("an example is not whole", &found);
+}
+
+fn machine_paths(path: &str, text: &str) -> Vec<String> {
+    let begins = |line: &str, at: usize| {
+        let before = line[..at].chars().next_back();
+        before.is_none_or(|c| !c.is_alphanumeric() && !"./_-})>$*~".contains(c))
+    };
+    let is_bad = |line: &str| MACHINE_PATHS.iter().any(|bad| line.match_indices(bad).any(|(at, _)| begins(line, at)));
+    let lines = text.lines().enumerate().filter(|(_, line)| is_bad(line));
+    lines.map(|(number, line)| format!("{path}:{}: {}", number + 1, line.trim())).collect()
+}
+
+/// Targets of `[text](target)` that are files.
+fn links(text: &str) -> Vec<String> {
+    let targets = text.match_indices("](").filter_map(|(at, _)| text[at + 2..].split_once(')'));
+    let files = targets.map(|(target, _)| target.split('#').next().unwrap_or_default());
+    files.filter(|target| !target.is_empty() && !target.contains("://")).map(str::to_owned).collect()
+}
+
+/// The words after `robo` in the first column of tables: `| `robo up FILE` | …`.
+fn commands(text: &str) -> Vec<String> {
+    let cells = text.lines().filter_map(|line| line.strip_prefix("| `robo ")?.split_once('`'));
+    cells.filter_map(|(words, _)| words.split_whitespace().next()).map(str::to_owned).collect()
+}
+
+/// Commands that share a file (`start`, `stop`, `undeploy`) are variants of the command enum.
+fn has_variant(root: &Path, name: &str) -> bool {
+    let mut letters = name.chars();
+    let variant: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    let text = fs::read_to_string(root.join("cli/src/commands.rs")).unwrap_or_default();
+    text.contains(&format!(" {variant}(")) || text.contains(&format!(" {variant},"))
+}
+
+/// What an example lacks: its graph, its README, a component for each recipe folder.
+fn incomplete(folder: &Path, graph: &str) -> Vec<String> {
+    let mut found = Vec::new();
+    let name = folder.display();
+    if graph.is_empty() {
+        found.push(format!("{name} has no app.graph"));
+    }
+    if !folder.join("README.md").is_file() {
+        found.push(format!("{name} has no README.md"));
+    }
+    for entry in fs::read_dir(folder).into_iter().flatten().flatten().filter(|entry| entry.path().is_dir()) {
+        let recipe = entry.file_name().into_string().unwrap_or_default();
+        if !graph.lines().any(|line| line.split_whitespace().next() == Some(recipe.as_str())) {
+            found.push(format!("{name}/{recipe} is the recipe of no component"));
+        }
+    }
+    found
+}
+
+#[test]
+fn what_is_wrong_in_a_document_is_seen() {
+    let bad = format!("cd {}main\nfine: target{}x", MACHINE_PATHS[0], MACHINE_PATHS[0]);
+    assert_eq!(machine_paths("a", &bad).len(), 1);
+    assert_eq!(links("[a](b.md#c) [d](https://e) [f](#g)"), ["b.md"]);
+    assert_eq!(commands("| `robo up FILE` | x |\n| `robo down` | y |\nno `robo x`"), ["up", "down"]);
+    let empty = tempfile::tempdir().unwrap();
+    fs::create_dir(empty.path().join("Web")).unwrap();
+    assert_eq!(incomplete(empty.path(), "").len(), 3);
+    assert_eq!(incomplete(empty.path(), "Webb {\n}").len(), 2);
+    assert_eq!(incomplete(empty.path(), "Web {\n}").len(), 1);
+}
