@@ -137,8 +137,8 @@ pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 pub struct Store {
     writer: SqlitePool,
     readers: SqlitePool,
-    /// Held locked as long as the store is open.
-    _lock: Arc<std::fs::File>,
+    /// Locked as long as the store is open.
+    lock: Arc<std::fs::File>,
 }
 
 type Tx = Transaction<'static, Sqlite>;
@@ -170,15 +170,18 @@ impl Store {
         let writer = pool(1).connect_with(options.clone()).await.map_err(opening)?;
         migrate(&writer, &path).await?;
         let readers = pool(READERS).connect_lazy_with(options);
-        let store = Self { writer, readers, _lock: Arc::new(lock) };
+        let store = Self { writer, readers, lock: Arc::new(lock) };
         store.all_offline().await?;
         Ok(store)
     }
 
-    /// Closes the store: what was written stays; clones of it answer with errors.
+    /// Closes the store and gives the folder free: what was written stays; clones answer with errors from here on.
     pub async fn close(&self) {
         self.readers.close().await;
         self.writer.close().await;
+        if let Err(error) = self.lock.unlock() {
+            tracing::warn!(%error, "the data folder stays locked until this process ends");
+        }
     }
 
     async fn begin(&self) -> Result<Tx, StoreError> {

@@ -380,20 +380,19 @@ async fn uploads_at_a_time_are_bounded() {
     let manager = Manager::start().await;
     let hash = hash_of("small");
     let mut slow = tokio::task::JoinSet::new();
-    // More than fit: whichever come first hold every place.
-    for _ in 0..100 {
+    for _ in 0..64 {
         let body = Body::from_stream(stream::pending::<Result<Bytes, std::io::Error>>());
         let request = manager.request(Method::PUT, &format!("files/{hash}")).body(body).unwrap();
         slow.spawn(manager.router.clone().oneshot(request));
     }
-    let busy = async {
-        loop {
-            if let Err(problem) = manager.put(&hash, "small").await {
-                return problem;
-            }
+    let incoming = manager.data.path().join("files/incoming");
+    let all_under_way = async {
+        while std::fs::read_dir(&incoming).unwrap().count() < 64 {
+            tokio::task::yield_now().await;
         }
     };
-    let problem = tokio::time::timeout(BOUND, busy).await.unwrap();
+    tokio::time::timeout(BOUND, all_under_way).await.unwrap();
+    let problem = manager.put(&hash, "small").await.unwrap_err();
     assert_eq!((problem.code, problem.status), (ErrorCode::Busy, 503));
     slow.shutdown().await;
     manager.put(&hash, "small").await.unwrap();

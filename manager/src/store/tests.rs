@@ -105,7 +105,6 @@ async fn what_was_written_is_there_after_the_next_start() {
     store.device_online(&device, &Facts { hostname: "h".into(), ..Facts::default() }, NOW).await.unwrap();
     assert!(matches!(Store::open(data.path()).await, Err(StoreError::Locked { .. })));
     store.close().await;
-    drop(store);
 
     let store = Store::open(data.path()).await.unwrap();
     let record = store.device(&device).await.unwrap().unwrap();
@@ -132,7 +131,6 @@ async fn a_newer_form_is_refused() {
     let store = Store::open(data.path()).await.unwrap();
     sqlx::query("UPDATE _sqlx_migrations SET version = 99").execute(&store.writer).await.unwrap();
     store.close().await;
-    drop(store);
     let error = Store::open(data.path()).await.unwrap_err();
     assert!(matches!(error, StoreError::NewerSchema { version: 99, .. }), "{error:?}");
 }
