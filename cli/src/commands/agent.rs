@@ -13,7 +13,7 @@ use crate::service::{self, LogArgs, StopSignals};
 
 /// Runs the agent of this machine.
 ///
-/// At the first start it enrols with a token from `robo device token`, given in a file, on standard input or in
+/// At the first start it enrols with a token from `robo device enroll`, given in a file, on standard input or in
 /// ROBO_TOKEN; later it needs none. ROBO_LOG chooses what is logged. SIGTERM and Ctrl-C end it; what it looks after
 /// goes on running, and it looks after it again when it is started again.
 #[derive(Debug, clap::Args)]
@@ -83,7 +83,7 @@ fn token(args: &AgentArgs) -> Result<Option<String>, CliError> {
     let text = text.trim();
     if text.is_empty() {
         return Err(CliError::new("the enrolment token is empty")
-            .help("make one with `robo device token`, or leave it out when this device is enrolled already"));
+            .help("make one with `robo device enroll`, or leave it out when this device is enrolled already"));
     }
     Ok(Some(text.to_owned()))
 }

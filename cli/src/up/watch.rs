@@ -19,7 +19,7 @@ use crate::error::CliError;
 const LOOK: Duration = Duration::from_millis(250);
 
 /// So many processes may die within [`RESTART_WINDOW`]; what dies more often does not get better by itself.
-const MAX_RESTARTS: usize = 10;
+const MAX_RESTARTS: usize = 30;
 
 /// See [`MAX_RESTARTS`].
 const RESTART_WINDOW: Duration = Duration::from_secs(60);
@@ -126,11 +126,22 @@ impl Watch<'_> {
             }
             self.env.ui.note(format!("Started again: {who}, which {how}"));
         }
+        match self.start_again(&mut environment, children).await {
+            // It may have died again meanwhile; the next look tells.
+            Err(error) if restarts.len() < MAX_RESTARTS => {
+                restarts.push(Instant::now());
+                self.env.ui.note(format!("Not everything could be started again yet: {}", error.what()));
+                Ok(true)
+            }
+            other => other.map(|()| true),
+        }
+    }
+
+    async fn start_again(&mut self, environment: &mut Environment, children: &mut Children) -> Result<(), CliError> {
         let context = environment.start_manager(children).await?;
         self.client = Environment::client(&context, self.project)?;
         use_context(&self.env.paths, context, &self.env.ui)?;
-        environment.start_agents(self.hosts, &self.client, children).await?;
-        Ok(true)
+        environment.start_agents(self.hosts, &self.client, children).await
     }
 }
 
