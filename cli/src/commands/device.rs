@@ -10,7 +10,6 @@ use crate::cli::{Env, Format};
 use crate::error::{CliError, Exit};
 use crate::output::detail;
 use crate::output::table::{self, Look};
-use crate::output::when;
 
 /// Lists devices, shows one, or lets a new one in.
 #[derive(Debug, clap::Args)]
@@ -103,6 +102,7 @@ async fn enroll(args: EnrollArgs, env: &Env) -> Result<(), CliError> {
         return Err(CliError::new(format!("a device has at most {MAX_LABELS} labels")));
     }
     let client = env.client()?;
+    let ttl = args.ttl;
     let request = TokenRequest { name: args.name, labels, lifetime: Some(args.ttl), replace: args.replace };
     let token = client.make_token(&request).await?;
     if ui.is_machine() {
@@ -110,9 +110,8 @@ async fn enroll(args: EnrollArgs, env: &Env) -> Result<(), CliError> {
     }
     ui.line(&token.token)?;
     let manager = client.url().trim_start_matches("https://").to_owned();
-    let left = when::short(token.expires_at.since(when::now()));
     ui.note(format!(
-        "This token lets one device in, within {left}. On that machine, with the token in the file `token`:"
+        "This token lets one device in, within {ttl}. On that machine, with the token in the file `token`:"
     ));
     ui.note(format!("  {}", ui.err.bold(&format!("robo agent --manager {manager} --token-file token"))));
     Ok(())
