@@ -1,0 +1,185 @@
+//! Where output goes: to a few files of bounded size, and its last lines to memory.
+//!
+//! Several keepers may write to one log at a time (a process, and the script that updates it). So whoever writes
+//! holds the log's lock, and looks whether another one has begun a new file meanwhile.
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write as _};
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
+use std::path::{Path, PathBuf};
+
+use robo_model::limits::{MAX_FAILURE_BYTES, MAX_FAILURE_LINES};
+use rustix::fs::OFlags;
+
+/// Largest file of a log; with [`LOG_FILES`] the price of any amount of output.
+pub(crate) const LOG_FILE_BYTES: u64 = 1024 * 1024;
+
+/// Files of a log: the one that is written to, and three before it.
+pub(crate) const LOG_FILES: usize = 4;
+
+/// A log that is written to.
+#[derive(Debug)]
+pub(crate) struct Log {
+    folder: PathBuf,
+    lock: File,
+    file: File,
+}
+
+/// The name of a log's file; 0 is the newest.
+pub(crate) fn file_path(folder: &Path, index: usize) -> PathBuf {
+    match index {
+        0 => folder.join("output.log"),
+        older => folder.join(format!("output.log.{older}")),
+    }
+}
+
+/// The file whose lock orders writers and readers of a log.
+pub(crate) fn open_lock(folder: &Path) -> io::Result<File> {
+    open(&folder.join("lock"))
+}
+
+impl Log {
+    /// Opens the log in `folder`.
+    pub(crate) fn open(folder: &Path) -> io::Result<Self> {
+        let lock = open_lock(folder)?;
+        let file = open(&file_path(folder, 0))?;
+        Ok(Self { folder: folder.to_owned(), lock, file })
+    }
+
+    /// Appends `bytes`, which are few against [`LOG_FILE_BYTES`].
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.lock.lock()?;
+        let written = self.write_locked(bytes);
+        self.lock.unlock()?;
+        written
+    }
+
+    fn write_locked(&mut self, bytes: &[u8]) -> io::Result<()> {
+        let newest = file_path(&self.folder, 0);
+        let ours = self.file.metadata()?;
+        if fs::symlink_metadata(&newest).map_or(true, |now| (now.ino(), now.dev()) != (ours.ino(), ours.dev())) {
+            self.file = open(&newest)?;
+        }
+        let size = self.file.metadata()?.len();
+        if size > 0 && size + bytes.len() as u64 > LOG_FILE_BYTES {
+            for index in (1..LOG_FILES).rev() {
+                crate::folders::absent_is_fine(fs::rename(
+                    file_path(&self.folder, index - 1),
+                    file_path(&self.folder, index),
+                ))?;
+            }
+            self.file = open(&newest)?;
+        }
+        self.file.write_all(bytes)
+    }
+}
+
+/// The folder may belong to the user that scripts run as: no link is followed, and no pipe is waited for.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
+    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags.cast_signed()).open(path)
+}
+
+/// The last of some output.
+#[derive(Debug, Default)]
+pub(crate) struct Tail {
+    bytes: Vec<u8>,
+    cut: bool,
+}
+
+impl Tail {
+    /// Adds output.
+    pub(crate) fn push(&mut self, bytes: &[u8]) {
+        self.bytes.extend_from_slice(bytes);
+        // Twice the bound, so that it is moved seldom.
+        if self.bytes.len() > 2 * MAX_FAILURE_BYTES {
+            self.trim();
+        }
+    }
+
+    /// The last whole lines within the bounds of `robo_model::limits`.
+    pub(crate) fn lines(&mut self) -> Vec<String> {
+        self.trim();
+        let text = String::from_utf8_lossy(&self.bytes);
+        let mut lines: Vec<&str> = text.lines().collect();
+        // The first one may have lost its beginning; a single line is better than nothing.
+        if self.cut && lines.len() > 1 {
+            lines.remove(0);
+        }
+        let mut room = MAX_FAILURE_BYTES;
+        let mut kept = Vec::new();
+        for line in lines.iter().rev().take(MAX_FAILURE_LINES) {
+            let start = line.ceil_char_boundary(line.len().saturating_sub(room));
+            kept.push(line.get(start..).unwrap_or_default().to_owned());
+            room = room.saturating_sub(line.len());
+            if room == 0 {
+                break;
+            }
+        }
+        kept.reverse();
+        kept
+    }
+
+    fn trim(&mut self) {
+        let excess = self.bytes.len().saturating_sub(MAX_FAILURE_BYTES);
+        if excess > 0 {
+            self.bytes.drain(..excess);
+            self.cut = true;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_stays_bounded_and_two_writers_share_it() {
+        let temporary = tempfile::tempdir().unwrap();
+        let mut logs = [Log::open(temporary.path()).unwrap(), Log::open(temporary.path()).unwrap()];
+        let chunk = vec![b'x'; 60_000];
+        for i in 0..200 {
+            logs[i % 2].write(&chunk).unwrap();
+        }
+        logs[0].write(b"last\n").unwrap();
+        let sizes: Vec<u64> =
+            (0..LOG_FILES).map(|i| fs::metadata(file_path(temporary.path(), i)).unwrap().len()).collect();
+        assert!(sizes.iter().all(|size| *size <= LOG_FILE_BYTES) && sizes[1] > LOG_FILE_BYTES - 60_000, "{sizes:?}");
+        assert!(!file_path(temporary.path(), LOG_FILES).exists());
+        assert!(fs::read(file_path(temporary.path(), 0)).unwrap().ends_with(b"last\n"));
+    }
+
+    #[test]
+    fn a_link_is_not_followed() {
+        let temporary = tempfile::tempdir().unwrap();
+        let target = temporary.path().join("target");
+        std::os::unix::fs::symlink(&target, file_path(temporary.path(), 0)).unwrap();
+        assert!(Log::open(temporary.path()).is_err() && !target.exists());
+    }
+
+    #[test]
+    fn the_last_lines_are_kept() {
+        let check = |output: &str, expect: &[&str]| {
+            let mut tail = Tail::default();
+            for piece in output.as_bytes().chunks(1000) {
+                tail.push(piece);
+            }
+            assert_eq!(tail.lines(), expect);
+        };
+        check("", &[]);
+        check("a\r\nb", &["a", "b"]);
+        let many: String = (0..50).map(|i| format!("{i}\n")).collect();
+        let last: Vec<String> = (30..50).map(|i| i.to_string()).collect();
+        check(&many, &last.iter().map(String::as_str).collect::<Vec<_>>());
+        let long = "é".repeat(100_000);
+        check(&long, &[&"é".repeat(MAX_FAILURE_BYTES / 2)]);
+        check(&format!("{long}\nend\n"), &["end"]);
+    }
+
+    #[test]
+    fn bad_text_stays_within_the_bound() {
+        let mut tail = Tail::default();
+        tail.push(&vec![0xff; 3 * MAX_FAILURE_BYTES]);
+        assert!(tail.lines().iter().map(String::len).sum::<usize>() <= MAX_FAILURE_BYTES);
+    }
+}

@@ -1,0 +1,87 @@
+//! Users of the operating system, from `/etc/passwd`.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// A user.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct User {
+    pub(crate) name: String,
+    pub(crate) uid: u32,
+    pub(crate) gid: u32,
+    pub(crate) home: PathBuf,
+}
+
+impl User {
+    /// The user that this process runs as.
+    pub(crate) fn own() -> Self {
+        let uid = rustix::process::geteuid().as_raw();
+        let known = read_all().into_iter().find(|user| user.uid == uid);
+        known.unwrap_or_else(|| Self {
+            name: uid.to_string(),
+            uid,
+            gid: rustix::process::getegid().as_raw(),
+            home: PathBuf::from("/"),
+        })
+    }
+
+    /// The user `name`, if this process may become it; nothing when it is that user already.
+    ///
+    /// # Errors
+    /// Says that there is no such user, or that this process must not become it.
+    pub(crate) fn to_become(name: &str) -> Result<Option<Self>, String> {
+        let Some(user) = read_all().into_iter().find(|user| user.name == name) else {
+            return Err(format!("this device has no user `{name}`; add it, or change `user:`"));
+        };
+        let own = Self::own();
+        if user.uid == own.uid {
+            return Ok(None);
+        }
+        if own.uid != 0 {
+            return Err(format!(
+                "the agent runs as `{}` and may not run anything as `{name}`; run the agent as root, or remove `user:`",
+                own.name
+            ));
+        }
+        Ok(Some(user))
+    }
+
+    /// Makes `path` this user's.
+    pub(crate) fn give(&self, path: &Path) -> io::Result<()> {
+        std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
+    }
+}
+
+fn read_all() -> Vec<User> {
+    let bytes = fs::read("/etc/passwd").unwrap_or_default();
+    String::from_utf8_lossy(&bytes).lines().filter_map(parse).collect()
+}
+
+fn parse(line: &str) -> Option<User> {
+    let mut fields = line.split(':');
+    let (name, _password) = (fields.next()?, fields.next()?);
+    let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
+    let (_comment, home) = (fields.next()?, fields.next()?);
+    Some(User { name: name.to_owned(), uid, gid, home: PathBuf::from(home) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lines_are_read_or_skipped() {
+        let web = parse("web:x:1001:1002:Web, Server:/home/web:/bin/sh").unwrap();
+        assert_eq!((web.uid, web.gid, web.home.as_path()), (1001, 1002, Path::new("/home/web")));
+        for bad in ["", "# comment", "web:x:a:1:c:/h:/s", "web:x:1"] {
+            assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn an_unknown_user_is_named() {
+        assert!(User::to_become("no such user").unwrap_err().contains("`no such user`"));
+        assert_eq!(User::to_become(&User::own().name), Ok(None));
+    }
+}
