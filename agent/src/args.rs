@@ -54,7 +54,9 @@ pub enum ArgsError {
         source: io::Error,
     },
     /// There is a token, and nothing in it.
-    #[error("the enrolment token is empty: make one with `robo device enroll`, or leave it out when this device is enrolled already")]
+    #[error(
+        "the enrolment token is empty: make one with `robo device enroll`, or leave it out when this device is enrolled already"
+    )]
     EmptyToken,
 }
 

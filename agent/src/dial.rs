@@ -134,8 +134,7 @@ pub async fn request(
 ) -> Result<Response<Incoming>, DialError> {
     let stream = dial(manager, tls).await?;
     let failed = |reason: String| DialError::Http { manager: manager.to_owned(), reason };
-    let (mut sender, connection) =
-        http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(e.to_string()))?;
+    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(e.to_string()))?;
     // Ends by itself when sender and body are dropped.
     drop(tokio::spawn(connection));
     match timeout(RESPONSE, sender.send_request(request)).await {

@@ -30,7 +30,9 @@ pub struct Enrolment {
 #[derive(Debug, thiserror::Error)]
 pub enum EnrollError {
     /// The text is no token.
-    #[error("this is not an enrolment token: it has the form `rbe1.<fingerprint>.<secret>`; make one with `robo device enroll`")]
+    #[error(
+        "this is not an enrolment token: it has the form `rbe1.<fingerprint>.<secret>`; make one with `robo device enroll`"
+    )]
     NotAToken,
     /// Token and authority do not belong together.
     #[error("the token is for another manager than the given CA: the token pins {token}, the CA is {ca}")]
@@ -41,7 +43,9 @@ pub enum EnrollError {
         ca: String,
     },
     /// The manager is another one than the token was made by.
-    #[error("the manager at {manager} is not the one that made this token: its certificate is not signed by the CA that the token pins; check the address, or get a token from this manager")]
+    #[error(
+        "the manager at {manager} is not the one that made this token: its certificate is not signed by the CA that the token pins; check the address, or get a token from this manager"
+    )]
     WrongManager {
         /// Where.
         manager: String,
@@ -92,7 +96,8 @@ pub async fn enroll(
 ) -> Result<Identity, EnrollError> {
     let pin = Pin::new(pinned_fingerprint(enrolment)?);
     let (key_pem, certificate_request) = key_and_request(folder)?;
-    let body = EnrollRequest { token: enrolment.token.clone(), certificate_request, name: enrolment.name.clone(), facts };
+    let body =
+        EnrollRequest { token: enrolment.token.clone(), certificate_request, name: enrolment.name.clone(), facts };
     let body = serde_json::to_vec(&body).map_err(|e| EnrollError::Answer(e.to_string()))?;
     let request = Request::builder()
         .method(Method::POST)
@@ -116,8 +121,7 @@ pub async fn enroll(
         let problem = serde_json::from_slice(&body).map_err(|_| EnrollError::Answer(status.to_string()))?;
         return Err(EnrollError::Refused(problem));
     }
-    let response: EnrollResponse =
-        serde_json::from_slice(&body).map_err(|e| EnrollError::Answer(e.to_string()))?;
+    let response: EnrollResponse = serde_json::from_slice(&body).map_err(|e| EnrollError::Answer(e.to_string()))?;
     let identity = Identity {
         enrolled: Enrolled { device: response.device, name: response.name, project: response.project },
         key_pem,
@@ -130,7 +134,8 @@ pub async fn enroll(
 
 fn pinned_fingerprint(enrolment: &Enrolment) -> Result<String, EnrollError> {
     let mut parts = enrolment.token.trim().split('.');
-    let (Some("rbe1"), Some(fingerprint), Some(secret), None) = (parts.next(), parts.next(), parts.next(), parts.next())
+    let (Some("rbe1"), Some(fingerprint), Some(secret), None) =
+        (parts.next(), parts.next(), parts.next(), parts.next())
     else {
         return Err(EnrollError::NotAToken);
     };
@@ -153,9 +158,8 @@ mod tests {
 
     #[test]
     fn only_a_token_is_a_token() {
-        let check = |token: &str| {
-            pinned_fingerprint(&Enrolment { token: token.into(), ca_pem: None, name: None }).is_ok()
-        };
+        let check =
+            |token: &str| pinned_fingerprint(&Enrolment { token: token.into(), ca_pem: None, name: None }).is_ok();
         let fingerprint = "ab".repeat(32);
         assert!(check(&format!("rbe1.{fingerprint}.secret")));
         assert!(check(&format!("rbe1.{fingerprint}.secret\n")));

@@ -99,15 +99,17 @@ impl Files {
             .header(header::RANGE, format!("bytes={have}-"))
             .body(Full::new(Bytes::new()))
             .map_err(|e| DownloadError::Final(e.to_string()))?;
-        let mut answer = dial::request(&self.manager, Arc::clone(&self.tls), request)
-            .await
-            .map_err(|e| passing(e.to_string()))?;
+        let mut answer =
+            dial::request(&self.manager, Arc::clone(&self.tls), request).await.map_err(|e| passing(e.to_string()))?;
         match answer.status() {
             StatusCode::PARTIAL_CONTENT => {}
             StatusCode::OK => out.set_len(0).map_err(|e| DownloadError::Final(e.to_string()))?,
             status if status.is_server_error() => return Err(passing(format!("the manager answers {status}"))),
             status => {
-                return Err(DownloadError::Final(format!("the manager does not give out file {}: {status}", file.hash)));
+                return Err(DownloadError::Final(format!(
+                    "the manager does not give out file {}: {status}",
+                    file.hash
+                )));
             }
         }
         let mut left = file.size.saturating_sub(out.metadata().map_or(0, |m| m.len()));

@@ -133,11 +133,11 @@ pub async fn run(
             }
         }
         let wait = backoff.next(fastrand::f64());
-        let hint = match &error {
-            LinkError::Dial(e) if e.is_wrong_authority() => {
-                "; the address leads to another manager than the one this device is enrolled at"
-            }
-            _ => "",
+        let is_other = matches!(&error, LinkError::Dial(e) if e.is_wrong_authority());
+        let hint = if is_other {
+            "; the address leads to another manager than the one this device is enrolled at"
+        } else {
+            ""
         };
         tracing::warn!("link down: {error}{hint}; dialling again in {:.1} s", wait.as_secs_f64());
         tokio::select! {
@@ -156,7 +156,12 @@ struct Connection<'a> {
 type Io = Compat<yamux::Stream>;
 
 impl Connection<'_> {
-    async fn serve(&self, generation: Generation, from_loop: &mut mpsc::Receiver<ToLink>, was_up: &mut bool) -> LinkError {
+    async fn serve(
+        &self,
+        generation: Generation,
+        from_loop: &mut mpsc::Receiver<ToLink>,
+        was_up: &mut bool,
+    ) -> LinkError {
         let socket = match dial(&self.config.manager, Arc::clone(&self.config.tls)).await {
             Ok(socket) => socket,
             Err(error) => return error.into(),
@@ -164,7 +169,8 @@ impl Connection<'_> {
         let local = socket.get_ref().0.local_addr().map(|a| a.ip().to_string()).unwrap_or_default();
         let address = self.config.address.clone().unwrap_or(local);
         let folders = self.config.folders.clone();
-        let (control, drive) = mux::multiplex(socket.compat(), move |stream| serve_stream(stream.compat(), folders.clone()));
+        let (control, drive) =
+            mux::multiplex(socket.compat(), move |stream| serve_stream(stream.compat(), folders.clone()));
         let mut drive = std::pin::pin!(drive);
         let talk = async {
             let stream = control.await.map_err(|_| LinkError::HungUp)?.compat();

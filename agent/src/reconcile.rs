@@ -174,7 +174,7 @@ impl Core {
     /// what changed since. Events are told once per connection and kept until [`Input::Stored`] names them.
     #[must_use]
     pub fn next_update(&mut self) -> Option<Update> {
-        self.teller.next_update(&self.ledger.state)
+        self.teller.next_update(&self.ledger, &self.nodes)
     }
 
     /// When the next [`Input::Tick`] is due; nothing when nothing waits for a time.
@@ -185,7 +185,7 @@ impl Core {
 
     /// Where each instance stands.
     pub fn reports(&self) -> impl Iterator<Item = InstanceReport> {
-        self.ledger.state.records.values().map(tell::report)
+        self.ledger.state.records.iter().map(|(key, record)| tell::report(record, self.nodes.get(key)))
     }
 
     /// What [`Effect::Persist`] writes.

@@ -23,6 +23,7 @@ CREATE TABLE devices (
     last_seen BIGINT,
     generation BIGINT NOT NULL,
     accepted BIGINT NOT NULL,
+    reported BIGINT NOT NULL DEFAULT 0,
     refused TEXT,
     events_stored BIGINT NOT NULL,
     online BIGINT NOT NULL,

@@ -44,7 +44,9 @@ pub enum CaError {
         source: std::io::Error,
     },
     /// One of the two files is there and the other is not.
-    #[error("{missing} is missing beside {there}: bring it back from a backup, or remove both to make a new authority (every device must then be enrolled again)")]
+    #[error(
+        "{missing} is missing beside {there}: bring it back from a backup, or remove both to make a new authority (every device must then be enrolled again)"
+    )]
     Half {
         /// What is there.
         there: PathBuf,
@@ -52,13 +54,12 @@ pub enum CaError {
         missing: PathBuf,
     },
     /// The files are no certificate and key, or do not belong together.
-    #[error("{path} is not a usable authority")]
+    #[error("{path} is not a usable authority: {reason}")]
     Unusable {
         /// Where.
         path: PathBuf,
         /// Why.
-        #[source]
-        source: rcgen::Error,
+        reason: String,
     },
     /// Certificate or key cannot be made.
     #[error("cannot make a certificate")]
@@ -117,17 +118,16 @@ impl Ca {
         let read = |path: &Path| {
             std::fs::read_to_string(path).map_err(|source| CaError::File { what: "read", path: path.into(), source })
         };
-        let unusable = |source| CaError::Unusable { path: certificate.into(), source };
+        let unusable = |reason: &str| CaError::Unusable { path: certificate.into(), reason: reason.to_owned() };
         let pem = read(certificate)?;
-        let pair = KeyPair::from_pem(&read(key)?).map_err(unusable)?;
-        let der = CertificateDer::from_pem_slice(pem.as_bytes())
-            .map_err(|_| unusable(rcgen::Error::CouldNotParseCertificate))?;
+        let pair = KeyPair::from_pem(&read(key)?).map_err(|e| unusable(&e.to_string()))?;
+        let der = CertificateDer::from_pem_slice(pem.as_bytes()).map_err(|e| unusable(&e.to_string()))?;
         let key_in_certificate = key_fingerprint_of(&der);
         if key_in_certificate != Some(hex::encode(Sha256::digest(pair.subject_public_key_info()))) {
-            return Err(unusable(rcgen::Error::CertificateKeyPairMismatch));
+            return Err(unusable("the key beside it is not its own"));
         }
         let fingerprint = hex::encode(Sha256::digest(&der));
-        let issuer = Issuer::from_ca_cert_der(&der, pair).map_err(unusable)?;
+        let issuer = Issuer::from_ca_cert_der(&der, pair).map_err(|e| unusable(&e.to_string()))?;
         Ok(Self { issuer, certificate: der, pem, fingerprint })
     }
 
@@ -154,9 +154,7 @@ impl Ca {
     ///
     /// # Errors
     /// When no key can be made.
-    pub fn server_certificate(
-        &self,
-    ) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), CaError> {
+    pub fn server_certificate(&self) -> Result<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>), CaError> {
         let pair = KeyPair::generate()?;
         let mut params = valid_for(SERVER_DAYS)?;
         params.subject_alt_names = CertificateParams::new(vec![robo_wire::SERVER_NAME.to_owned()])?.subject_alt_names;
@@ -279,7 +277,11 @@ mod tests {
         let ca = Ca::load_or_create(folder.path()).unwrap();
         let good = request(&KeyPair::generate().unwrap());
         let id = DeviceId::new("d-1").unwrap();
-        for bad in ["", "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n", &good[..60]] {
+        for bad in [
+            "",
+            "-----BEGIN CERTIFICATE REQUEST-----\nAAAA\n-----END CERTIFICATE REQUEST-----\n",
+            good.get(..60).unwrap(),
+        ] {
             assert!(matches!(ca.sign_device(&id, bad), Err(CaError::Request(_))), "{bad}");
         }
     }

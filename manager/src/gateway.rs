@@ -62,7 +62,10 @@ impl Gateway {
         match self.store.providers(&key.0, std::slice::from_ref(&key.1), None).await {
             Ok(providers) => self.registry.providers_moved(key, providers),
             Err(error) => {
-                tracing::error!(error = &error as &dyn std::error::Error, "cannot read exports; links look by themselves");
+                tracing::error!(
+                    error = &error as &dyn std::error::Error,
+                    "cannot read exports; links look by themselves"
+                );
                 self.registry.everything_moved();
             }
         }
@@ -77,7 +80,9 @@ impl Gateway {
             Ok(Some(record)) if record.key_fingerprint == peer.key_fingerprint => {
                 link::serve(self, socket, record, stop).await;
             }
-            Ok(_) => tracing::warn!(device = %peer.device, "link refused: the device is not enrolled here any more, or with another key"),
+            Ok(_) => {
+                tracing::warn!(device = %peer.device, "link refused: not enrolled here any more, or with another key");
+            }
             Err(error) => {
                 tracing::error!(device = %peer.device, error = &error as &dyn std::error::Error, "link refused: the store cannot be read");
             }

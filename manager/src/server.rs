@@ -12,10 +12,10 @@ use hyper_util::service::TowerToHyperService;
 use robo_model::quantity::Millis;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
+use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 use crate::api::{ApiState, PeerDevice};
 use crate::bus::Bus;
@@ -33,6 +33,9 @@ const MAX_HANDSHAKES: usize = 256;
 
 /// Connections at a time; one costs some kilobytes.
 const MAX_CONNECTIONS: usize = 65_536;
+
+/// Wait after a connection could not be accepted, so that a lasting cause does not spin.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long requests and links may take to end when the manager stops.
 const GRACE: Duration = Duration::from_secs(5);
@@ -135,11 +138,12 @@ impl Server {
         &self.ca_pem
     }
 
-    /// Serves until `shutdown` is there; then stops accepting, ends links and requests, and returns.
+    /// Serves until `shutdown` is there; then stops accepting, ends links and requests, and returns. Dropping the
+    /// future ends everything at once.
     pub async fn serve(self, shutdown: impl Future<Output = ()>) {
         let stop = CancellationToken::new();
-        let tasks = TaskTracker::new();
-        let bell = tokio::spawn(Arc::clone(&self.gateway).pass_on());
+        let mut bell = JoinSet::new();
+        bell.spawn(Arc::clone(&self.gateway).pass_on());
         let shared = Arc::new(Shared {
             tls: self.tls,
             gateway: self.gateway,
@@ -147,34 +151,37 @@ impl Server {
             handshakes: Semaphore::new(MAX_HANDSHAKES),
             stop: stop.clone(),
         });
-        let connections = Arc::new(Semaphore::new(MAX_CONNECTIONS));
-        let accept = async {
-            loop {
-                let Ok(permit) = Arc::clone(&connections).acquire_owned().await else { return };
-                match self.listener.accept().await {
-                    Ok((socket, from)) => {
-                        let shared = Arc::clone(&shared);
-                        tasks.spawn(async move {
-                            shared.connection(socket, from).await;
-                            drop(permit);
-                        });
-                    }
-                    Err(error) => {
-                        // Out of file descriptors, or the peer is gone already: neither ends the manager.
-                        tracing::warn!(%error, "cannot accept a connection");
-                        tokio::time::sleep(Duration::from_millis(50)).await;
-                    }
-                }
-            }
-        };
+        let mut tasks = JoinSet::new();
         tokio::select! {
-            () = accept => {}
+            () = accept(&self.listener, &shared, &mut tasks) => {}
             () = shutdown => {}
         }
         stop.cancel();
-        tasks.close();
-        drop(tokio::time::timeout(GRACE, tasks.wait()).await);
-        bell.abort();
+        let ended = async { while tasks.join_next().await.is_some() {} };
+        drop(tokio::time::timeout(GRACE, ended).await);
+    }
+}
+
+/// Accepts connections for ever; each gets a task of its own.
+async fn accept(listener: &TcpListener, shared: &Arc<Shared>, tasks: &mut JoinSet<()>) {
+    loop {
+        while tasks.try_join_next().is_some() {}
+        if tasks.len() >= MAX_CONNECTIONS {
+            // Full: the next one waits in the kernel's queue until one of these ends.
+            drop(tasks.join_next().await);
+            continue;
+        }
+        match listener.accept().await {
+            Ok((socket, from)) => {
+                let shared = Arc::clone(shared);
+                tasks.spawn(async move { shared.connection(socket, from).await });
+            }
+            Err(error) => {
+                // Out of file descriptors, or the peer is gone already: neither ends the manager.
+                tracing::warn!(%error, "cannot accept a connection");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 }
 

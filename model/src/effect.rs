@@ -95,7 +95,7 @@ mod tests {
         check(
             |s| {
                 s.installer =
-                    Installer::Process(Process { run: "x".into(), restart: Default::default(), env: [].into() })
+                    Installer::Process(Process { run: "x".into(), restart: Default::default(), env: [].into() });
             },
             Effect::Restart,
         );

@@ -280,7 +280,6 @@ impl From<InstancePath> for String {
 /// A variable with its full name, `Prefix.local`: the prefix is what precedes the first dot.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema), schema(value_type = String))]
 pub struct Variable {
     /// The component, facet or application prefix that offers the variable.
     pub prefix: ComponentName,
@@ -319,6 +318,16 @@ fn local_part(text: &str) -> Result<VariableName, NameError> {
     check("variable name", RULE, text, |t| t.bytes().all(is_id_byte))?;
     Ok(VariableName(text.into()))
 }
+
+#[cfg(feature = "openapi")]
+impl utoipa::PartialSchema for Variable {
+    fn schema() -> utoipa::openapi::RefOr<utoipa::openapi::Schema> {
+        String::schema()
+    }
+}
+
+#[cfg(feature = "openapi")]
+impl utoipa::ToSchema for Variable {}
 
 impl fmt::Display for Variable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -222,6 +222,9 @@ pub struct InstanceReport {
     /// False while its check fails; true where it has no check.
     #[serde(default = "yes")]
     pub healthy: bool,
+    /// False while the device still has to bring it in line with its assignment, or a step runs on it.
+    #[serde(default = "yes")]
+    pub settled: bool,
 }
 
 const fn yes() -> bool {

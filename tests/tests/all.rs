@@ -4,4 +4,5 @@
 mod conformance;
 #[cfg(test)]
 mod house;
+#[cfg(test)]
 mod scenario;

@@ -163,14 +163,18 @@ pub struct InstanceView {
     /// The report; nothing before the first one.
     #[serde(default)]
     pub report: Option<InstanceReport>,
+    /// False while the device does not know its newest assignment yet, or has still to bring the instance in line
+    /// with it: the state may be about to change.
+    #[serde(default)]
+    pub settled: bool,
 }
 
 impl InstanceView {
-    /// True when it is what it should be, reported by a connected device, and its check passes.
+    /// True when it is what it should be, for good, reported by a connected device, and its check passes.
     #[must_use]
     pub fn is_as_wished(&self) -> bool {
         let Some(wanted) = self.wanted else { return false };
-        self.state == wanted.state() && self.online && self.report.as_ref().is_none_or(|r| r.healthy)
+        self.state == wanted.state() && self.settled && self.online && self.report.as_ref().is_none_or(|r| r.healthy)
     }
 }
 

@@ -95,6 +95,9 @@ pub struct Update {
     /// True when `reports` are all instances of the device: what is not among them is gone.
     #[serde(default)]
     pub full: bool,
+    /// The assignment that the reports were made under: a change that a newer one asks for is not in them yet.
+    #[serde(default)]
+    pub generation: Generation,
     /// Instances whose report changed.
     #[serde(default)]
     pub reports: Vec<InstanceReport>,

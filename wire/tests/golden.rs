@@ -311,11 +311,13 @@ fn update() -> Update {
         pid: Some(4242),
         restarts: 1,
         healthy: false,
+        settled: false,
     };
     let event = |(seq, body)| AgentEvent { seq, at: UnixMillis(1_700_000_000_000), key: Some(key("/vm/web")), body };
     Update {
         seq: 7,
         full: true,
+        generation: Generation(42),
         reports: vec![report],
         removed: vec![key("/vm/old")],
         events: (1..).zip(event_bodies()).map(event).collect(),

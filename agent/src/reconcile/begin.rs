@@ -113,7 +113,7 @@ impl Core {
         let ancestors = above.filter_map(|key| self.record(key)).map(|record| Ancestor {
             path: record.spec.key.path.clone(),
             component: record.spec.component.clone(),
-            exports: super::tell::report(record).exports,
+            exports: super::tell::offered(record),
         });
         Ok(Told {
             address: self.address.clone(),

@@ -5,13 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use robo_model::effect::Effect;
+use robo_model::name::Variable;
 use robo_model::spec::InstanceKey;
 use robo_model::state::{InstanceReport, InstanceState};
 use robo_wire::event::{AgentEvent, EventBody};
 use robo_wire::link::{MAX_EVENTS_PER_UPDATE, Update};
 
 use super::Core;
-use crate::ledger::{Record, State};
+use super::tree::Node;
+use crate::ledger::{Ledger, Record, State};
 
 /// Most events that wait for the manager: weeks of a quiet device, about 2 MB on its disk. Then the oldest go.
 pub(super) const MAX_SPOOLED_EVENTS: usize = 10_000;
@@ -48,7 +51,8 @@ impl Teller {
         std::mem::take(&mut self.news)
     }
 
-    pub(super) fn next_update(&mut self, state: &State) -> Option<Update> {
+    pub(super) fn next_update(&mut self, ledger: &Ledger, nodes: &BTreeMap<InstanceKey, Node>) -> Option<Update> {
+        let state = &ledger.state;
         let events: Vec<AgentEvent> =
             state.spool.iter().filter(|event| event.seq > self.told).take(MAX_EVENTS_PER_UPDATE).cloned().collect();
         if !self.full && self.changed.is_empty() && self.removed.is_empty() && events.is_empty() {
@@ -60,20 +64,22 @@ impl Teller {
         let full = std::mem::take(&mut self.full);
         let changed = std::mem::take(&mut self.changed);
         let removed = std::mem::take(&mut self.removed);
+        let told = |key: &InstanceKey, record: &Record| report(record, nodes.get(key));
         let reports = if full {
-            state.records.values().map(report).collect()
+            state.records.iter().map(|(key, record)| told(key, record)).collect()
         } else {
-            changed.iter().filter_map(|key| state.records.get(key)).map(report).collect()
+            changed.iter().filter_map(|key| Some(told(key, state.records.get(key)?))).collect()
         };
         let removed = if full { Vec::new() } else { removed.into_iter().collect() };
         self.updates += 1;
-        Some(Update { seq: self.updates, full, reports, removed, events })
+        let generation = ledger.assignment.generation;
+        Some(Update { seq: self.updates, full, generation, reports, removed, events })
     }
 }
 
 /// What is told of an instance.
-pub(super) fn report(record: &Record) -> InstanceReport {
-    let started = record.state == InstanceState::DeployedStarted;
+pub(super) fn report(record: &Record, node: Option<&Node>) -> InstanceReport {
+    let fits = node.is_some_and(|node| node.effect == Effect::None);
     InstanceReport {
         application: record.spec.key.application.clone(),
         path: record.spec.key.path.clone(),
@@ -82,11 +88,18 @@ pub(super) fn report(record: &Record) -> InstanceReport {
         since: record.since,
         waits_for: record.waits_for.clone(),
         failure: record.failure.clone(),
-        exports: if started { record.told.exports.clone() } else { BTreeMap::new() },
+        exports: offered(record),
         pid: record.process.as_ref().and_then(|process| process.pid),
         restarts: record.restarts,
         healthy: record.healthy,
+        settled: fits && record.run.is_none(),
     }
+}
+
+/// What an instance offers right now: nothing unless it is started.
+pub(super) fn offered(record: &Record) -> BTreeMap<Variable, String> {
+    let started = record.state == InstanceState::DeployedStarted;
+    if started { record.told.exports.clone() } else { BTreeMap::new() }
 }
 
 impl Core {

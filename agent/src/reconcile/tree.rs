@@ -80,6 +80,7 @@ impl Core {
             self.nodes.iter().filter(|(key, node)| is_other(key, node)).map(|(key, _)| key.clone()).collect();
         // A record that is new here takes precedence over what the manager told of the same instance elsewhere.
         for key in &other {
+            self.teller.changed(key);
             if let Some(record) = self.ledger.state.records.get(key) {
                 self.supply.listen(key, &record.spec.imports);
             }

@@ -339,8 +339,10 @@ pub(crate) mod tests {
             pid: None,
             restarts: 0,
             healthy: true,
+            settled: true,
         };
         InstanceView {
+            settled: true,
             application,
             path,
             component,

@@ -125,9 +125,7 @@ impl<'a> Control<'a> {
     }
 
     async fn turn(&mut self, stop: &CancellationToken) -> Result<(), LinkError> {
-        while let Some(frame) =
-            frame::take(&mut self.buffer, self.session.max_frame()).map_err(SessionError::from)?
-        {
+        while let Some(frame) = frame::take(&mut self.buffer, self.session.max_frame()).map_err(SessionError::from)? {
             if let Some(effect) = self.session.frame(now(), &frame)? {
                 self.carry_out(effect).await?;
             }
@@ -238,9 +236,7 @@ impl<'a> Control<'a> {
             let key = (self.record.project.clone(), application.clone());
             let all = match self.gateway.registry.providers(&key) {
                 Some(kept) => kept,
-                None => Arc::new(
-                    self.gateway.store.providers(&key.0, std::slice::from_ref(application), None).await?,
-                ),
+                None => Arc::new(self.gateway.store.providers(&key.0, std::slice::from_ref(application), None).await?),
             };
             for provider in all.iter().filter_map(|provider| of_interest(provider, prefixes)) {
                 let hash = hash_of(&provider);
@@ -302,7 +298,11 @@ fn of_interest(provider: &Provider, prefixes: &BTreeSet<ComponentName>) -> Optio
         .filter(|(variable, _)| prefixes.contains(&variable.prefix))
         .map(|(variable, value)| (variable.clone(), value.clone()))
         .collect();
-    (!exports.is_empty()).then(|| Provider { key: provider.key.clone(), component: provider.component.clone(), exports })
+    (!exports.is_empty()).then(|| Provider {
+        key: provider.key.clone(),
+        component: provider.component.clone(),
+        exports,
+    })
 }
 
 fn hash_of(provider: &Provider) -> u64 {

@@ -127,7 +127,12 @@ impl Registry {
     }
 
     /// Says which applications a device has instances of, in place of what was said before.
-    pub(super) fn set_interest(&self, device: &DeviceId, project: &ProjectName, applications: &BTreeSet<ApplicationName>) {
+    pub(super) fn set_interest(
+        &self,
+        device: &DeviceId,
+        project: &ProjectName,
+        applications: &BTreeSet<ApplicationName>,
+    ) {
         let mut inner = self.lock();
         inner.interested.retain(|(p, application), devices| {
             if p == project && !applications.contains(application) {

@@ -1,10 +1,13 @@
 //! A number for each `random[port]`: kept once it was handed out, else the first that is free on the device.
+//!
+//! An instance offers one and the same port under each prefix that it is known by (its component's, those it extends,
+//! its facets'), so all variables of an instance that share their local name share their number.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::graph::ExportValue;
 use robo_model::limits::{FIRST_RANDOM_PORT, LAST_RANDOM_PORT};
-use robo_model::name::{DeviceId, InstancePath};
+use robo_model::name::{DeviceId, InstancePath, VariableName};
 use robo_model::spec::InstanceKey;
 use robo_wire::plan::Bound;
 
@@ -24,20 +27,21 @@ pub(super) fn assign(
     taken.add_written(tree, bindings);
     for node in &tree.nodes {
         let Some(bound) = bound_of(tree, node, bindings) else { continue };
-        for (variable, value) in &node.instance.exports {
-            if *value != ExportValue::RandomPort {
-                continue;
-            }
-            let key = InstanceKey { application: tree.application.name.clone(), path: node.instance.path.clone() };
-            let key = (bound.id.clone(), key, variable.clone());
-            if known.contains_key(&key) {
-                continue;
-            }
-            match taken.next_free(&bound.id) {
-                Some(port) => drop(new.insert(key, port)),
+        let instance = InstanceKey { application: tree.application.name.clone(), path: node.instance.path.clone() };
+        let random = node.instance.exports.iter().filter(|(_, value)| **value == ExportValue::RandomPort);
+        let keys: Vec<_> = random.map(|(variable, _)| (bound.id.clone(), instance.clone(), variable.clone())).collect();
+        let mut by_local: BTreeMap<VariableName, u16> =
+            keys.iter().filter_map(|key| Some((key.2.local.clone(), *known.get(key)?))).collect();
+        for key in keys.into_iter().filter(|key| !known.contains_key(key)) {
+            let shared = by_local.get(&key.2.local).copied();
+            match shared.or_else(|| taken.next_free(&bound.id)) {
+                Some(port) => {
+                    by_local.insert(key.2.local.clone(), port);
+                    new.insert(key, port);
+                }
                 None => problems.add(|| Problem::NoFreePort {
                     path: node.instance.path.clone(),
-                    variable: variable.clone(),
+                    variable: key.2.clone(),
                     device: bound.name.clone(),
                 }),
             }

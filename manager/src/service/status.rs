@@ -90,7 +90,9 @@ fn application_view(summary: ApplicationSummary) -> ApplicationView {
 fn view(instance: ReportedInstance, device: &DeviceRecord, overrides: &Overrides) -> InstanceView {
     let overridden = instance.wanted.is_some_and(|wanted| wanted != Wanted::default())
         || overrides.get(&instance.key.application).is_some_and(|of_it| of_it.contains_key(&instance.key.path));
+    let settled = device.reported >= device.generation && instance.report.as_ref().is_some_and(|r| r.settled);
     InstanceView {
+        settled,
         application: instance.key.application,
         path: instance.key.path,
         component: instance.component,

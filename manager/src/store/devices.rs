@@ -34,6 +34,8 @@ pub struct DeviceRecord {
     pub generation: Generation,
     /// The newest assignment it accepted.
     pub accepted: Generation,
+    /// The assignment that its newest reports were made under.
+    pub reported: Generation,
     /// Why it refused a newer one.
     pub refused: Option<String>,
     /// The highest number of its own events that is stored.
@@ -274,6 +276,7 @@ pub(super) fn record(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
         last_seen: columns.number_or_null("last_seen")?.map(UnixMillis),
         generation: Generation(columns.number("generation")?),
         accepted: Generation(columns.number("accepted")?),
+        reported: Generation(columns.number("reported")?),
         refused: columns.text_or_null("refused")?.map(str::to_owned),
         events_stored: columns.number("events_stored")?,
         online: columns.flag("online")?,

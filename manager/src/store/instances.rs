@@ -63,10 +63,11 @@ impl Store {
         if !events.is_empty() {
             events::append(&mut tx, &device.project, &events).await?;
         }
-        sqlx::query("UPDATE devices SET events_stored = $2, last_seen = $3 WHERE id = $1")
+        sqlx::query("UPDATE devices SET events_stored = $2, last_seen = $3, reported = $4 WHERE id = $1")
             .bind(id.as_str())
             .bind(big(events_stored))
             .bind(big(now.0))
+            .bind(big(update.generation.0))
             .execute(&mut *tx)
             .await
             .map_err(at("noting how far a device has told"))?;

@@ -70,6 +70,7 @@ fn report(path: &str, ip: Option<&str>) -> InstanceReport {
         pid: None,
         restarts: 0,
         healthy: true,
+        settled: true,
     }
 }
 
@@ -165,6 +166,7 @@ async fn an_update_told_twice_counts_once() {
     apply(&store, 1, "shop", &["/vm", "/vm/db"]).await;
     let update = Update {
         seq: 1,
+        generation: Generation(1),
         full: true,
         reports: vec![report("/vm", None), report("/vm/db", Some("10.0.0.1"))],
         removed: Vec::new(),

@@ -224,7 +224,7 @@ async fn replace(
     now: UnixMillis,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE devices SET key_fingerprint = $2, facts = $3, enrolled_at = $4, accepted = 0, refused = NULL, \
+        "UPDATE devices SET key_fingerprint = $2, facts = $3, enrolled_at = $4, accepted = 0, reported = 0, refused = NULL, \
          events_stored = 0 WHERE id = $1",
     )
     .bind(device.id.as_str())
