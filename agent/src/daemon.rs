@@ -249,9 +249,12 @@ impl Daemon {
     async fn link(&mut self, message: FromLink) {
         match message {
             FromLink::Up { session, address, welcome } => {
-                self.session = Some((session, true));
+                // Nothing may be told in this session before the core knows of it: what it made for an earlier one
+                // takes events for told that this manager never saw.
+                self.session = None;
                 self.take(Input::Address(address)).await;
                 self.take(Input::Connected { events_stored: welcome.events_stored }).await;
+                self.session = Some((session, true));
             }
             FromLink::Assign(assignment) => {
                 let generation = assignment.generation;

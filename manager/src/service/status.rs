@@ -23,6 +23,9 @@ impl Service {
         application: Option<&ApplicationName>,
     ) -> Result<Status, ServiceError> {
         let cursor = self.cursor(project).await?;
+        // Devices before instances: an older report must never be taken for one made under a newer assignment.
+        let devices: BTreeMap<DeviceId, DeviceRecord> =
+            self.store().devices(project).await?.into_iter().map(|device| (device.id.clone(), device)).collect();
         let mut applications = self.store().applications(project).await?;
         let instances = self.store().instances(project, application).await?;
         if let Some(name) = application {
@@ -31,8 +34,6 @@ impl Service {
                 return Err(self.no_application(project, name).await?);
             }
         }
-        let devices: BTreeMap<DeviceId, DeviceRecord> =
-            self.store().devices(project).await?.into_iter().map(|device| (device.id.clone(), device)).collect();
         let overrides = self.store().all_overrides(project).await?;
         let instances = instances
             .into_iter()
