@@ -440,6 +440,24 @@ fn everything_wrong_is_told_at_once() {
 }
 
 #[test]
+fn an_instance_has_one_port_under_all_its_prefixes() {
+    let mut store = Store::new(&["a"]);
+    let desired = app(&["/a Vm target", "/a/w Web script | Web.port=random, backend.port=random, Web.admin=random"]);
+    let ports = |planned: &Planned| -> BTreeMap<String, u16> {
+        planned.new_ports.iter().map(|((_, _, variable), port)| (variable.to_string(), *port)).collect()
+    };
+    let first = ports(&store.apply(&desired));
+    assert_eq!(first["Web.port"], first["backend.port"]);
+    assert_ne!(first["Web.port"], first["Web.admin"]);
+    // A prefix that comes later joins in.
+    let more = app(&[
+        "/a Vm target",
+        "/a/w Web script | Web.port=random, backend.port=random, Web.admin=random, http.port=random",
+    ]);
+    assert_eq!(ports(&store.apply(&more))["http.port"], first["Web.port"]);
+}
+
+#[test]
 fn bounds_hold() {
     let mut store = Store::new(&["a"]);
     let key = |n: u16| InstanceKey { application: "other".parse().unwrap(), path: format!("/p{n}").parse().unwrap() };

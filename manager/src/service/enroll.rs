@@ -73,6 +73,9 @@ impl Service {
         };
         let _enrolling = self.0.enrolling.lock().await;
         let token = self.good_token(&hash).await?;
+        if let Some(used_by) = &token.used_by {
+            return self.enroll_again(&token, used_by, &request, sign).await;
+        }
         let name = name_of(&token, &request)?;
         let id = match self.store().device_named(&token.project, &name).await? {
             None => new_id()?,
@@ -97,11 +100,31 @@ impl Service {
         Ok(EnrollResponse { device: id, name, project: token.project, certificate: signed.certificate_pem })
     }
 
+    /// For a device whose first answer was lost on its way: whoever shows that it has the key that this very token
+    /// enrolled gets its certificate once more. Nothing is stored.
+    async fn enroll_again(
+        &self,
+        token: &EnrollTokenRecord,
+        used_by: &DeviceName,
+        request: &EnrollRequest,
+        sign: &Sign,
+    ) -> Result<EnrollResponse, ServiceError> {
+        let used = || ServiceError::TokenUsed(Some(used_by.clone()));
+        let device = self.store().device_named(&token.project, used_by).await?.ok_or_else(used)?;
+        let signed = sign(&device.id, &request.certificate_request).map_err(ServiceError::CertificateRequest)?;
+        if signed.key_fingerprint != device.key_fingerprint {
+            return Err(used());
+        }
+        Ok(EnrollResponse {
+            device: device.id,
+            name: device.name,
+            project: token.project.clone(),
+            certificate: signed.certificate_pem,
+        })
+    }
+
     async fn good_token(&self, hash: &str) -> Result<EnrollTokenRecord, ServiceError> {
         let Some(token) = self.store().enroll_token(hash).await? else { return Err(ServiceError::TokenUnknown) };
-        if token.used_at.is_some() {
-            return Err(ServiceError::TokenUsed(token.used_by));
-        }
         if token.expires_at <= now() {
             return Err(ServiceError::TokenExpired(token.expires_at));
         }

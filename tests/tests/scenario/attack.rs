@@ -41,6 +41,10 @@ async fn a_token_is_good_once_here_and_now() {
     let identity = try_to_enroll(&manager, &one, &token).await.unwrap();
     assert_eq!(identity.enrolled.name.as_str(), "dev");
     assert_eq!(refusal(try_to_enroll(&manager, &two, &token).await), ErrorCode::TokenUsed);
+    // The same device may ask again: its first answer may have been lost on the way.
+    std::fs::remove_file(one.join("identity.json")).unwrap();
+    let again = try_to_enroll(&manager, &one, &token).await.unwrap();
+    assert_eq!(again.enrolled, identity.enrolled);
 
     let mut invented = token.clone();
     invented.truncate(token.len() - 4);
