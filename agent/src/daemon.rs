@@ -21,7 +21,7 @@ use crate::facts::{facts, outbound_address};
 use crate::files::{Files, keep_only};
 use crate::folders::Folders;
 use crate::identity::{Identity, IdentityError};
-use crate::ledger::{LedgerError, LedgerStore};
+use crate::ledger::{LedgerError, LedgerStore, What};
 use crate::link::{self, FromLink, Message, ToLink};
 use crate::now;
 use crate::order::Report;
@@ -240,9 +240,21 @@ impl Daemon {
         }
     }
 
+    /// Gives the core an input, and with it every report that waits already: one write of the ledger serves them all.
     async fn take(&mut self, input: Input) {
-        let effects = self.core.handle(now(), input);
-        self.pending.extend(effects);
+        let mut write: Option<What> = None;
+        let mut effects = VecDeque::new();
+        let waiting = std::iter::from_fn(|| self.reports.try_recv().ok()).take(MAX_REPORTS).map(Input::Report);
+        for input in std::iter::once(input).chain(waiting) {
+            for effect in self.core.handle(now(), input) {
+                match effect {
+                    Effect::Persist(what) => write = Some(write.map_or(what, |so_far| so_far.and(what))),
+                    other => effects.push_back(other),
+                }
+            }
+        }
+        self.pending.extend(write.map(Effect::Persist));
+        self.pending.append(&mut effects);
         self.carry_out().await;
     }
 
