@@ -113,7 +113,7 @@ impl Start {
             .args(&self.args)
             .arg("--log-file")
             .arg(&self.log)
-            .env_remove(crate::commands::agent::TOKEN_VARIABLE)
+            .env_remove(robo_agent::args::TOKEN_VARIABLE)
             .stdout(log.try_clone()?)
             .stderr(log)
             .stdin(if self.input.is_some() { Stdio::piped() } else { Stdio::null() })
