@@ -144,9 +144,17 @@ impl Ui {
     }
 
     /// Tells people something.
-    #[expect(clippy::print_stderr, clippy::unused_self, reason = "the place that prints")]
+    #[expect(clippy::unused_self, reason = "printing goes through the Ui, whatever it needs of it")]
     pub(crate) fn note(&self, text: impl Display) {
-        eprintln!("{text}");
+        // A terminal that was closed can be told nothing, and what we are doing must be brought to its end all the same.
+        let _told = writeln!(std::io::stderr().lock(), "{text}");
+    }
+
+    /// Begins the line anew after Ctrl-C, of which the terminal has written `^C`.
+    pub(crate) fn after_interrupt(&self) {
+        if self.can_animate {
+            let _cleared = write!(std::io::stderr().lock(), "\r\u{1b}[K");
+        }
     }
 
     /// Shows an error, unless it was told already.
@@ -160,10 +168,12 @@ impl Ui {
     ///
     /// # Errors
     /// When the terminal cannot be read.
-    #[expect(clippy::print_stderr, reason = "the place that prints")]
     pub(crate) fn confirm(&self, question: &str) -> Result<bool, CliError> {
         use std::io::Read as _;
-        eprint!("{} [y/N] ", self.err.bold(question));
+        let mut terminal = std::io::stderr().lock();
+        let asked = write!(terminal, "{} [y/N] ", self.err.bold(question)).and_then(|()| terminal.flush());
+        asked.map_err(|error| CliError::new(format!("the question cannot be asked: {error}")))?;
+        drop(terminal);
         let mut answer = String::new();
         std::io::stdin()
             .lock()
@@ -184,6 +194,16 @@ pub(crate) fn render_error(error: &CliError, palette: Palette) -> String {
         write_line(&mut text, &format!("  {} {help}", palette.hint("→")));
     }
     text
+}
+
+/// `text` as one word of a shell's command, for hints that can be copied.
+pub(crate) fn shell_word(text: &str) -> String {
+    let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | ':' | '=');
+    if !text.is_empty() && text.chars().all(plain) {
+        text.to_owned()
+    } else {
+        format!("'{}'", text.replace('\'', r"'\''"))
+    }
 }
 
 fn write_line(text: &mut String, line: &str) {
@@ -223,6 +243,13 @@ fn unprintable(error: &dyn Display) -> CliError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_word_is_quoted_where_a_shell_would_split_it() {
+        assert_eq!(shell_word("shop/web-1/web"), "shop/web-1/web");
+        assert_eq!(shell_word("lamp/Apache VM"), "'lamp/Apache VM'");
+        assert_eq!(shell_word("it's"), r"'it'\''s'");
+    }
 
     #[test]
     fn an_error_says_what_where_and_what_to_do() {

@@ -181,15 +181,19 @@ pub(crate) async fn follow(
         deadline,
         away: false,
     };
-    let end = tokio::select! {
-        end = follower.run() => end,
+    tokio::select! {
+        end = follower.run() => {
+            follower.screen.clear();
+            end
+        }
         signal = tokio::signal::ctrl_c(), if interruptible => match signal {
-            Ok(()) => Ok(FollowEnd::Interrupted(follower.watch.status().clone())),
+            Ok(()) => {
+                ui.after_interrupt();
+                Ok(FollowEnd::Interrupted(follower.watch.status().clone()))
+            }
             Err(error) => Err(CliError::new(format!("signals cannot be awaited: {error}"))),
         },
-    };
-    follower.screen.clear();
-    end
+    }
 }
 
 struct Follower<'a> {

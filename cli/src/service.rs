@@ -98,11 +98,14 @@ pub(crate) fn open_log(path: &Path) -> io::Result<File> {
     File::options().create(true).append(true).mode(0o600).open(path)
 }
 
-/// SIGTERM and SIGINT, caught from the moment this is made.
+/// SIGTERM, SIGINT and the end of the terminal, caught from the moment this is made.
 #[derive(Debug)]
 pub(crate) struct StopSignals {
     interrupt: Signal,
     terminate: Signal,
+    /// Nothing when it does not count: under `nohup`, and after the first one. A terminal that goes away often tells
+    /// twice, and the second time must not be taken for impatience.
+    hangup: Option<Signal>,
 }
 
 impl StopSignals {
@@ -112,7 +115,8 @@ impl StopSignals {
     /// When the system does not allow it.
     pub(crate) fn catch() -> Result<Self, CliError> {
         let catch = |kind| signal(kind).map_err(|error| CliError::new(format!("signals cannot be caught: {error}")));
-        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())? })
+        let hangup = (!ignores_hangup()).then(|| catch(SignalKind::hangup())).transpose()?;
+        Ok(Self { interrupt: catch(SignalKind::interrupt())?, terminate: catch(SignalKind::terminate())?, hangup })
     }
 
     /// Waits for the next one.
@@ -120,8 +124,27 @@ impl StopSignals {
         tokio::select! {
             _ = self.interrupt.recv() => {}
             _ = self.terminate.recv() => {}
+            () = heard(self.hangup.as_mut()) => self.hangup = None,
         }
     }
+}
+
+async fn heard(signal: Option<&mut Signal>) {
+    match signal {
+        Some(signal) => drop(signal.recv().await),
+        None => std::future::pending().await,
+    }
+}
+
+/// True when whoever started us wants us to outlive the terminal, as `nohup` does: SIGHUP is ignored.
+fn ignores_hangup() -> bool {
+    std::fs::read_to_string("/proc/self/status").is_ok_and(|status| is_hangup_ignored(&status))
+}
+
+/// Looks at the mask of ignored signals; the lowest bit is SIGHUP, signal 1.
+fn is_hangup_ignored(status: &str) -> bool {
+    let mask = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    mask.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok()).is_some_and(|mask| mask & 1 == 1)
 }
 
 /// An error and what caused it, in one line.
@@ -170,6 +193,14 @@ mod tests {
         let kept: u64 = std::fs::read_dir(folder.path()).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
         assert!(kept <= 2 * (MAX_LOG_BYTES + 64 * 1024), "{kept}");
         assert!(path.exists() && path.with_extension("log.old").exists());
+    }
+
+    #[test]
+    fn nohup_is_respected() {
+        assert!(is_hangup_ignored("Name:\trobo\nSigIgn:\t0000000000001001\nSigCgt:\t0000000000000000\n"));
+        assert!(!is_hangup_ignored("SigIgn:\t0000000000001000\nSigCgt:\t0000000000000001\n"));
+        assert!(!is_hangup_ignored("SigIgn:\tx\n"));
+        assert!(!is_hangup_ignored(""));
     }
 
     #[test]

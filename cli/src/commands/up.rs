@@ -1,17 +1,19 @@
 //! `robo up`: a manager and an agent for each host instance, on this machine.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::PathBuf;
 
 use robo_model::name::{ApplicationName, DeviceName};
 use robo_model::quantity::Millis;
 use robo_wire::api::Status;
+use robo_wire::plan::{Action, Plan};
 
+use super::plan::Properties;
 use crate::bundle::{self, Graph};
 use crate::cli::Env;
 use crate::client::Client;
 use crate::error::{CliError, Exit};
-use crate::output;
+use crate::output::{self, Ui};
 use crate::progress::{self, Element, FollowEnd, FollowOptions, Goal};
 use crate::service::StopSignals;
 use crate::up::{self, Children, Environment, Folder, Watch};
@@ -27,7 +29,7 @@ Examples:
   robo up app.graph                  run it, until Ctrl-C
   robo up app.graph --detach         run it and return when all is as wished; `robo down` ends it")]
 pub(crate) struct UpArgs {
-    /// The graph file, or the folder of an application.
+    /// A graph file, a folder with one graph in it, or a Roboconf project folder.
     #[arg(value_name = "PATH")]
     path: PathBuf,
     /// Return as soon as everything is as wished, and leave it running.
@@ -36,14 +38,12 @@ pub(crate) struct UpArgs {
     /// How long everything may take to be as wished.
     #[arg(long, default_value = "5m", value_name = "DURATION")]
     timeout: Millis,
-    /// A property of a project folder's descriptor. May be given again.
-    #[arg(long = "set", value_name = "KEY=VALUE", value_parser = property)]
-    properties: Vec<(String, String)>,
+    #[command(flatten)]
+    properties: Properties,
 }
 
 pub(crate) async fn run(args: UpArgs, env: &Env) -> Result<Exit, CliError> {
-    let properties: BTreeMap<String, String> = args.properties.iter().cloned().collect();
-    let graph = bundle::compile_checked(&args.path, &properties, &env.ui)?;
+    let graph = bundle::compile_checked(&args.path, &args.properties.map(), &env.ui)?;
     let Some(application) = graph.application() else { return Ok(Exit::Error) };
     let hosts = up::hosts(application).map_err(|error| {
         CliError::new(format!("a machine's name cannot be made of its instance's path: {error}"))
@@ -53,13 +53,6 @@ pub(crate) async fn run(args: UpArgs, env: &Env) -> Result<Exit, CliError> {
     let folder = Folder::new(&env.paths);
     let session = Session { env, args, graph, hosts, name, folder, children: Children::new() };
     Box::pin(session.run()).await
-}
-
-fn property(text: &str) -> Result<(String, String), String> {
-    match text.split_once('=') {
-        Some((key, value)) if !key.is_empty() => Ok((key.to_owned(), value.to_owned())),
-        Some(_) | None => Err(format!("`{text}` is not KEY=VALUE")),
-    }
 }
 
 /// One `robo up`.
@@ -106,7 +99,7 @@ impl Session<'_> {
         }
         let begun = tokio::select! {
             begun = self.begin(&mut environment) => begun,
-            () = signals.next() => Err(interrupted()),
+            () = signals.next() => Err(interrupted(&self.env.ui)),
         };
         let client = match begun {
             Ok(client) => client,
@@ -115,9 +108,9 @@ impl Session<'_> {
         drop(environment);
         let mut children = std::mem::take(&mut self.children);
         let applied = tokio::select! {
-            applied = self.apply(&client, keeper) => applied,
+            applied = self.apply(&client, start) => applied,
             error = up::until_one_dies(&self.folder, &mut children, self.env) => Err(error),
-            () = signals.next() => Err(interrupted()),
+            () = signals.next() => Err(interrupted(&self.env.ui)),
         };
         self.children = children;
         match (applied, keeper) {
@@ -142,7 +135,7 @@ impl Session<'_> {
     }
 
     /// Plans, shows the plan, applies it, and shows how it goes. Gives the exit code and the last event.
-    async fn apply(&self, client: &Client, keeper: Keeper) -> Result<(Exit, u64), CliError> {
+    async fn apply(&self, client: &Client, start: Start) -> Result<(Exit, u64), CliError> {
         let ui = &self.env.ui;
         let packed = self.graph.pack()?;
         packed.upload(client, ui).await?;
@@ -150,7 +143,7 @@ impl Session<'_> {
         if ui.is_machine() {
             ui.element(&Element::Plan(&plan))?;
         } else {
-            ui.note(output::plan::render(&plan, ui.err));
+            ui.note(told(&plan, start.was_down, ui));
         }
         // What failed before, and was reported, is old news. An application that is new has no status.
         let before = client.status(Some(&self.name)).await.ok();
@@ -165,7 +158,7 @@ impl Session<'_> {
             let mut environment = Environment::lock(&self.folder, ui).await?;
             environment.end_idle_agents(&self.hosts, client).await?;
         }
-        self.tell_what_next(client, end.status(), keeper).await?;
+        self.tell_what_next(client, end.status(), start.keeper).await?;
         Ok((exit, end.status().cursor))
     }
 
@@ -178,7 +171,8 @@ impl Session<'_> {
         for (path, url) in up::urls(status, application, address) {
             ui.note(format!("{path} is at {}", ui.err.bold(&url)));
         }
-        for hint in hints(status, keeper) {
+        let is_only = client.applications().await?.len() == 1;
+        for hint in hints(status, is_only, keeper) {
             ui.note(format!("  {hint}"));
         }
         Ok(())
@@ -210,9 +204,9 @@ impl Session<'_> {
                 self.give_up(environment, start, error, signals).await
             }
             None => {
+                self.env.ui.after_interrupt();
                 let environment = Environment::lock(&self.folder, &self.env.ui).await?;
                 self.stop(environment, signals).await?;
-                self.env.ui.note("Everything is stopped; data is kept, and the same command goes on with it.");
                 Ok(exit)
             }
         }
@@ -245,11 +239,34 @@ impl Session<'_> {
     async fn stop(&self, mut environment: Environment, signals: &mut StopSignals) -> Result<(), CliError> {
         // Without a usable context nobody can be asked to stop; then it goes without.
         let client = environment.current_client(self.env.options.project.as_ref()).ok().flatten();
-        environment.stop(client.as_ref(), signals.next(), &self.env.ui).await
+        environment.stop(client.as_ref(), signals.next(), &self.env.ui).await?;
+        self.env.ui.note("Everything is stopped; data is kept, and the same command goes on with it.");
+        Ok(())
     }
 }
 
-fn interrupted() -> CliError {
+/// How a plan calls what somebody stopped. Whoever ended the last `robo up` did just that with everything.
+const BY_HAND: &str = "by hand";
+
+/// The plan for people. After everything was down, that all of it starts again is no news: only the rest is told.
+fn told(plan: &Plan, was_down: bool, ui: &Ui) -> String {
+    if !was_down || plan.is_empty() {
+        return output::plan::render(plan, ui.err);
+    }
+    let mut rest = plan.clone();
+    rest.changes.retain(|change| change.action != Action::Start);
+    rest.changes.iter_mut().for_each(|change| change.reasons.retain(|reason| !reason.contains(BY_HAND)));
+    rest.warnings.retain(|warning| !warning.contains(BY_HAND));
+    match plan.ground.revision {
+        Some(_) if rest.is_empty() && rest.warnings.is_empty() => {
+            format!("{} starts again; nothing else changes.\n", ui.err.bold(plan.application.as_str()))
+        }
+        Some(_) | None => output::plan::render(&rest, ui.err),
+    }
+}
+
+fn interrupted(ui: &Ui) -> CliError {
+    ui.after_interrupt();
     CliError::told(Exit::Interrupted)
 }
 
@@ -258,17 +275,62 @@ fn agents(count: usize) -> String {
 }
 
 /// What can be done now.
-fn hints(status: &Status, keeper: Keeper) -> Vec<String> {
+fn hints(status: &Status, is_only: bool, keeper: Keeper) -> Vec<String> {
     let instance = status.instances.iter().find(|i| i.installer != "target").or(status.instances.first());
     let mut hints = vec!["robo status -o wide".to_owned()];
     if let Some(instance) = instance {
-        hints.push(format!("robo logs {} {} -f", instance.application, instance.path));
+        let path = format!("{}{}", if is_only { "" } else { instance.application.as_str() }, instance.path);
+        hints.push(format!("robo logs {} -f", output::shell_word(&path)));
         hints.push(format!("robo exec {} -- uptime", instance.device));
     }
     hints.push(match keeper {
         Keeper::Us => "Ctrl-C here, or `robo down`, stops everything".to_owned(),
         Keeper::Other(pid) => format!("`robo up` in another terminal (process {pid}) keeps it running"),
-        Keeper::Nobody => "robo down".to_owned(),
+        Keeper::Nobody => "`robo down` stops everything".to_owned(),
     });
     hints
+}
+
+#[cfg(test)]
+mod tests {
+    use robo_model::effect::Effect;
+    use robo_model::name::{ComponentName, InstancePath};
+    use robo_wire::plan::{Change, Ground};
+
+    use super::*;
+    use crate::cli::Format;
+    use crate::output::paint::Palette;
+
+    fn plan(actions: &[Action], warnings: &[&str]) -> Plan {
+        let change = |action: &Action| Change {
+            path: InstancePath::new("/web-1/web").unwrap(),
+            component: ComponentName::new("Web").unwrap(),
+            device: DeviceName::new("web-1").unwrap(),
+            action: *action,
+            reasons: vec!["env.A 1 → 2".into(), "was stopped by hand".into()],
+        };
+        Plan {
+            id: "0".into(),
+            application: ApplicationName::new("shop").unwrap(),
+            ground: Ground { revision: Some(3), ..Ground::default() },
+            changes: actions.iter().map(change).collect(),
+            ripple: vec![],
+            waves: vec![],
+            warnings: warnings.iter().map(|w| (*w).to_owned()).collect(),
+        }
+    }
+
+    #[test]
+    fn what_only_starts_again_is_not_listed() {
+        let ui = Ui { err: Palette::new(false), ..Ui::from_environment(Format::Table) };
+        let by_hand = "`/web-1` was stopped by hand: it starts again";
+        let again = plan(&[Action::Start; 2], &[by_hand]);
+        assert_eq!(told(&again, true, &ui), "shop starts again; nothing else changes.\n");
+        assert!(told(&again, false, &ui).contains("was stopped by hand"), "it was a person, and that is news");
+
+        let mixed = plan(&[Action::Start, Action::Change(Effect::Restart)], &[by_hand, "no such label"]);
+        let text = told(&mixed, true, &ui);
+        assert!(text.contains("env.A 1 → 2") && text.contains("no such label"), "{text}");
+        assert!(text.contains("0 to create, 1 to change, 0 to delete.") && !text.contains("by hand"), "{text}");
+    }
 }

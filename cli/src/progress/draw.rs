@@ -131,9 +131,22 @@ impl<'a> Screen<'a> {
         if let Err(error) = self.multi.clear() {
             tracing::debug!("the terminal cannot be cleared: {error}");
         }
+        self.leave();
+    }
+
+    /// Draws no more, and leaves what was drawn.
+    fn leave(&mut self) {
         // Hidden first: each line that ends would draw the others anew.
         self.multi.set_draw_target(ProgressDrawTarget::hidden());
         self.lines.clear();
+    }
+}
+
+/// Who gives up in the middle sees how far it came. To clear would go wrong then: the terminal's own `^C` has moved
+/// the cursor to another line.
+impl Drop for Screen<'_> {
+    fn drop(&mut self) {
+        self.leave();
     }
 }
 
