@@ -53,7 +53,7 @@ complete -c robo -n "__fish_robo_needs_command" -f -a "manager" -d 'Runs the man
 complete -c robo -n "__fish_robo_needs_command" -f -a "agent" -d 'Runs the agent of this machine'
 complete -c robo -n "__fish_robo_needs_command" -f -a "completions" -d 'Prints a completion script for a shell'
 complete -c robo -n "__fish_robo_using_subcommand up" -l timeout -d 'How long everything may take to be as wished' -r
-complete -c robo -n "__fish_robo_using_subcommand up" -l set -d 'A property of a project folder\'s descriptor. May be given again' -r
+complete -c robo -n "__fish_robo_using_subcommand up" -l set -d 'Put VALUE for `${KEY}` in a Roboconf project\'s descriptor; may be given again' -r
 complete -c robo -n "__fish_robo_using_subcommand up" -s o -l output -d 'How to print what was asked for' -r -f -a "table\t'For people'
 wide\t'For people with a wide terminal'
 json\t'For programs; a stream is one object per line'
@@ -322,7 +322,7 @@ complete -c robo -n "__fish_robo_using_subcommand manager" -s h -l help -d 'Prin
 complete -c robo -n "__fish_robo_using_subcommand agent" -l manager -d 'The manager to dial' -r
 complete -c robo -n "__fish_robo_using_subcommand agent" -l token-file -d 'The file with the enrolment token; `-` reads it from standard input' -r -F
 complete -c robo -n "__fish_robo_using_subcommand agent" -l ca -d 'The manager\'s CA certificate, in PEM; without it the one that the token names is trusted' -r -F
-complete -c robo -n "__fish_robo_using_subcommand agent" -l state -d 'The agent\'s folder: identity, ledger, instances; `agent` in robo\'s state folder where none is given' -r -F
+complete -c robo -n "__fish_robo_using_subcommand agent" -l state -d 'The agent\'s folder: identity, ledger, instances' -r -F
 complete -c robo -n "__fish_robo_using_subcommand agent" -l name -d 'The name to propose for this device, where the token does not give one' -r
 complete -c robo -n "__fish_robo_using_subcommand agent" -l address -d 'The address under which other devices reach this one; found out where none is given' -r
 complete -c robo -n "__fish_robo_using_subcommand agent" -l log-file -d 'Log to this file, which is kept small, instead of to standard error' -r -F

@@ -26,7 +26,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 pub(crate) use failure::ClientError;
-use tls::Address;
+pub(crate) use tls::Address;
 
 use crate::context::Context;
 use crate::error::CliError;

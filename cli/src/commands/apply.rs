@@ -106,7 +106,7 @@ fn tell(applied: &Applied, ui: &Ui) -> Result<(), CliError> {
     }
     let Applied { application, revision, plan, .. } = applied;
     ui.note(if plan.ground.revision == Some(*revision) {
-        format!("Nothing changes: revision {revision} is what you have.")
+        format!("{} revision {revision} of {application} is what you have.", ui.err.bold("Nothing changes:"))
     } else {
         format!("Revision {revision} of {application} is applied.")
     });

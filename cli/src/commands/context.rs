@@ -6,10 +6,13 @@ use robo_model::name::ProjectName;
 use serde::Serialize;
 
 use crate::cli::{Env, Format};
-use crate::client::Client;
+use crate::client::{Address, Client};
 use crate::context::{Context, Contexts, read_bounded};
 use crate::error::{CliError, Exit};
 use crate::output::table;
+
+/// Longest name of a context, in characters: a table has to have room for it.
+const MAX_NAME: usize = 64;
 
 /// Lists the managers you know, chooses one, adds or removes one.
 #[derive(Debug, clap::Args)]
@@ -141,7 +144,10 @@ fn show(contexts: &Contexts, name: Option<&str>, env: &Env) -> Result<(), CliErr
 
 fn add(mut contexts: Contexts, args: AddArgs, env: &Env) -> Result<(), CliError> {
     let AddArgs { name, url, ca, token_file, use_it } = args;
-    let ca = read_bounded(&ca).map_err(|error| CliError::new(format!("cannot read {}: {error}", ca.display())))?;
+    check_name(&name)?;
+    Address::parse(&url).map_err(|reason| CliError::new(format!("the address is wrong: {reason}")))?;
+    let ca = read_bounded(&ca)
+        .map_err(|error| CliError::new(format!("the CA cannot be read from {}: {error}", ca.display())))?;
     let token_file = std::path::absolute(&token_file)
         .map_err(|error| CliError::new(format!("cannot find {}: {error}", token_file.display())))?;
     let project = env.options.project.clone();
@@ -158,10 +164,35 @@ fn add(mut contexts: Contexts, args: AddArgs, env: &Env) -> Result<(), CliError>
     contexts.save(&env.paths)
 }
 
+/// A name has to fit on a command line and in a table.
+fn check_name(name: &str) -> Result<(), CliError> {
+    let good = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
+    if name.chars().all(good) && name.starts_with(char::is_alphanumeric) && name.chars().count() <= MAX_NAME {
+        return Ok(());
+    }
+    Err(CliError::new(format!("`{}` cannot be a context's name", name.escape_debug()))
+        .help(format!("take at most {MAX_NAME} letters, digits, `-`, `_` and `.`, and begin with a letter or digit")))
+}
+
 fn remove(mut contexts: Contexts, name: &str, env: &Env) -> Result<(), CliError> {
     contexts.select(Some(name))?;
     if contexts.remove(name) {
         env.ui.note(format!("{name} is forgotten."));
     }
     contexts.save(&env.paths)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_is_one_word() {
+        for good in ["lab", "lab-2", "eu.prod", "7", "büro"] {
+            assert!(check_name(good).is_ok(), "{good}");
+        }
+        for bad in ["", "l ab", "-x", "a/b", "a\nb", &"x".repeat(MAX_NAME + 1)] {
+            assert!(check_name(bad).is_err(), "{bad}");
+        }
+    }
 }

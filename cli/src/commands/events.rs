@@ -37,12 +37,16 @@ pub(crate) struct EventsArgs {
 
 pub(crate) async fn run(args: EventsArgs, env: &Env) -> Result<Exit, CliError> {
     let client = env.client()?;
+    let of = args.application.as_ref().map(|name| format!(" of {name}")).unwrap_or_default();
     let mut query =
         EventQuery { after: args.since, application: args.application, limit: Some(args.lines), follow: false };
-    if let Some(last) = show(&client, &query, env).await? {
-        query.after = Some(last);
-    }
+    let last = show(&client, &query, env).await?;
+    let nothing = last.is_none() && !env.ui.is_machine();
+    query.after = last.or(query.after);
     if !args.follow {
+        if nothing {
+            env.ui.note(format!("No events{of}."));
+        }
         return Ok(Exit::Done);
     }
     query.follow = true;

@@ -40,7 +40,7 @@ Examples:
   tar c data | robo exec device-42 --cwd /tmp -- tar x")]
 pub(crate) struct ExecArgs {
     /// The devices, by name.
-    #[arg(value_name = "DEVICE", conflicts_with_all = ["all", "selector"], required_unless_present_any = ["all", "selector"])]
+    #[arg(value_name = "DEVICE", conflicts_with_all = ["all", "selector"])]
     targets: Vec<String>,
     /// The devices whose labels match, as in `site=tokyo,gpu`.
     #[arg(short = 'l', long, conflicts_with = "all")]
@@ -76,6 +76,7 @@ const SIGNAL_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: ExecArgs, env: &Env) -> Result<Exit, CliError> {
     let is_json = is_json(env.options.output)?;
+    args.check_targets()?;
     let is_one = matches!(args.targets.as_slice(), [_]);
     let with_input = !args.no_stdin && !io::stdin().is_terminal();
     let request = args.into_request(with_input);
@@ -94,7 +95,10 @@ pub(crate) async fn run(args: ExecArgs, env: &Env) -> Result<Exit, CliError> {
     match (outcomes.all(), is_one) {
         ([outcome], true) => view::exit_of_one(outcome),
         (all, _) => {
-            env.ui.error_bytes(view::table(all).as_bytes())?;
+            // A program finds each verdict in its object.
+            if !is_json {
+                env.ui.error_bytes(view::table(all).as_bytes())?;
+            }
             Ok(view::exit_of_many(all))
         }
     }
@@ -111,6 +115,16 @@ fn is_json(format: Format) -> Result<bool, CliError> {
 }
 
 impl ExecArgs {
+    /// To run something on every device takes an explicit word.
+    fn check_targets(&self) -> Result<(), CliError> {
+        if self.all || self.selector.is_some() || !self.targets.is_empty() {
+            return Ok(());
+        }
+        Err(CliError::new("no device is given")
+            .help("name one or more before the `--`, as in `robo exec robot-7 -- uptime`")
+            .help("or take many: `--all`, or `-l SELECTOR`"))
+    }
+
     fn into_request(self, stdin: bool) -> ExecRequest {
         let targets = match self.selector {
             Some(selector) => Targets::Selector(selector.to_string()),
@@ -283,7 +297,8 @@ mod tests {
     fn what_is_missing_or_contradicts_is_refused() {
         use clap::error::ErrorKind::{ArgumentConflict, MissingRequiredArgument, ValueValidation};
         let check = |words, expect| assert_eq!(parse(words).unwrap_err(), expect, "{words}");
-        check("-- true", MissingRequiredArgument);
+        let line = Line::try_parse_from(["exec", "--", "true"]).unwrap();
+        assert_eq!(line.args.check_targets().unwrap_err().what(), "no device is given");
         check("a", MissingRequiredArgument);
         check("a --all -- true", ArgumentConflict);
         check("a -l b -- true", ArgumentConflict);

@@ -6,6 +6,7 @@ use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use super::exec::{Frames, FramesError};
+use super::target::Target;
 use crate::cli::Env;
 use crate::client::Client;
 use crate::error::{CliError, Exit};
@@ -15,10 +16,10 @@ use crate::error::{CliError, Exit};
 #[command(after_help = "\
 Examples:
   robo logs /web-1/web               the last lines
-  robo logs shop /web-1/web -f       and what follows, until Ctrl-C")]
+  robo logs shop/web-1/web -f        and what follows, until Ctrl-C")]
 pub(crate) struct LogsArgs {
     /// The application, where there are several, and the path of the instance in it.
-    #[arg(value_name = "[APPLICATION] PATH", required = true, num_args = 1..=2)]
+    #[arg(value_names = ["APPLICATION", "/PATH"], num_args = 0..=2, action = clap::ArgAction::Set)]
     instance: Vec<String>,
     /// Go on with what comes.
     #[arg(short, long)]
@@ -85,14 +86,9 @@ async fn show(mut frames: Frames, path: &InstancePath, env: &Env) -> Result<Exit
 
 /// Application, where one is given, and path.
 fn names(words: &[String]) -> Result<(Option<ApplicationName>, InstancePath), CliError> {
-    let (application, path) = match words {
-        [path] => (None, path),
-        [application, path] => (Some(application), path),
-        _ => return Err(CliError::new("give the path of one instance, as in `robo logs shop /web-1/web`")),
-    };
-    let wrong = |error| CliError::new(format!("{error}")).help("see which there are: `robo status`");
-    let application = application.map(ApplicationName::new).transpose().map_err(wrong)?;
-    Ok((application, InstancePath::new(path).map_err(wrong)?))
+    let Target { application, path } = Target::parse(words)?;
+    let missing = || CliError::new("no instance is given").help("give its path, as in `robo logs /web-1/web`");
+    Ok((application, path.ok_or_else(missing)?))
 }
 
 /// The only application that has an instance at `path`.
@@ -106,7 +102,7 @@ async fn application_of(client: &Client, path: &InstancePath) -> Result<Applicat
             Err(CliError::new(format!("there is no instance {path}")).help("see which there are: `robo status`"))
         }
         (Some(a), Some(b)) => Err(CliError::new(format!("{path} is in more than one application"))
-            .help(format!("say in which: `robo logs {b} {path}` or `robo logs {a} {path}`"))),
+            .help(format!("say in which: `robo logs {b}{path}` or `robo logs {a}{path}`"))),
     }
 }
 
@@ -124,8 +120,10 @@ mod tests {
         };
         check(&["/a/b"], Some((None, "/a/b")));
         check(&["shop", "/a/b"], Some((Some("shop"), "/a/b")));
-        check(&["a/b"], None);
-        check(&["/a/b", "shop"], None);
+        check(&["shop/a/b"], Some((Some("shop"), "/a/b")));
+        check(&["shop"], None);
+        check(&[], None);
+        check(&["/a", "/b"], None);
         check(&["1shop", "/a"], None);
     }
 }

@@ -19,7 +19,7 @@ Examples:
   robo status --check || alert       for scripts: exit code 3 when something is not as wished")]
 pub(crate) struct StatusArgs {
     /// An application, and an instance's path for all that is known of it.
-    #[arg(value_name = "[APPLICATION] [/PATH]", num_args = 0..=2)]
+    #[arg(value_names = ["APPLICATION", "/PATH"], num_args = 0..=2, action = clap::ArgAction::Set)]
     target: Vec<String>,
     /// End with 3 when not everything is as wished.
     #[arg(long)]

@@ -40,7 +40,7 @@ pub(crate) struct UndeployArgs {
 #[derive(Debug, clap::Args)]
 struct WantedArgs {
     /// The application, where there are several, and an instance's path for less than all of it.
-    #[arg(value_name = "[APPLICATION] [/PATH]", num_args = 0..=2)]
+    #[arg(value_names = ["APPLICATION", "/PATH"], num_args = 0..=2, action = clap::ArgAction::Set)]
     target: Vec<String>,
     #[command(flatten)]
     waiting: Waiting,

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
-use robo_dsl::{Compiled, Diagnostic, Severity};
+use robo_dsl::{Compiled, Diagnostic, Severity, SourceFile};
 use serde::Serialize;
 
 use super::paint::Palette;
@@ -16,8 +16,9 @@ pub(crate) fn render(compiled: &Compiled, palette: Palette, width: usize) -> Str
     let theme = if palette.is_on() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
     let handler = GraphicalReportHandler::new_themed(theme).with_width(width.max(MIN_WIDTH)).with_links(false);
     let mut text = String::new();
+    let sources: Vec<SourceFile> = compiled.sources.iter().map(printable).collect();
     for diagnostic in &compiled.diagnostics {
-        let report = robo_dsl::report(diagnostic, &compiled.sources);
+        let report = robo_dsl::report(&printable_words(diagnostic), &sources);
         if handler.render_report(&mut text, &report).is_err() {
             // A drawing that fails must not hide the mistake.
             text.push_str(&diagnostic.message);
@@ -25,6 +26,32 @@ pub(crate) fn render(compiled: &Compiled, palette: Palette, width: usize) -> Str
         text.push('\n');
     }
     text.trim_end().to_owned()
+}
+
+/// A file as a terminal may get it: what would move the cursor or change colours is replaced. Offsets stay right.
+fn printable(source: &SourceFile) -> SourceFile {
+    SourceFile { name: without_controls(&source.name), text: without_controls(&source.text) }
+}
+
+/// Messages quote the file.
+fn printable_words(diagnostic: &Diagnostic) -> Diagnostic {
+    let mut diagnostic = diagnostic.clone();
+    diagnostic.message = without_controls(&diagnostic.message);
+    diagnostic.label = without_controls(&diagnostic.label);
+    diagnostic.related.iter_mut().for_each(|related| related.label = without_controls(&related.label));
+    diagnostic.help = diagnostic.help.as_deref().map(without_controls);
+    diagnostic
+}
+
+/// Each control character becomes one that takes as many bytes. Ends of lines and tabs stay.
+fn without_controls(text: &str) -> String {
+    let shown = |c: char| match c {
+        '\n' | '\r' | '\t' => c,
+        _ if c.is_control() && c.len_utf8() == 1 => '?',
+        _ if c.is_control() => '¿',
+        _ => c,
+    };
+    text.chars().map(shown).collect()
 }
 
 /// How many there are of each weight.
@@ -132,6 +159,15 @@ mod tests {
         assert!(!text.contains('\u{1b}'), "no colours");
         assert!(render(&compiled, Palette::new(true), 80).contains('\u{1b}'));
         assert_eq!(Counts::of(&compiled).to_string(), "1 error");
+    }
+
+    #[test]
+    fn a_graph_cannot_command_the_terminal() {
+        let text = "VM {\n\tinstaller: tar\u{1b}[31mget\u{9b}0m\u{7};\n}\n";
+        let mut files = BTreeMap::from([("a.graph".to_owned(), text.as_bytes().to_vec())]);
+        let drawn = render(&robo_dsl::compile_file("a.graph", &mut files), Palette::new(false), 80);
+        assert!(drawn.contains("tar?[31mget¿0m?"), "{drawn}");
+        assert!(!drawn.contains(|c: char| c.is_control() && c != '\n'), "{drawn:?}");
     }
 
     #[test]

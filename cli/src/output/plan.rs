@@ -54,7 +54,7 @@ fn nothing(text: &mut String, plan: &Plan, palette: Palette) {
         Some(revision) => format!("revision {revision} of {} is what you have.", plan.application),
         None => format!("{} has no instances.", plan.application),
     };
-    line(text, &format!("Nothing changes: {what}"));
+    line(text, &format!("{} {what}", palette.bold("Nothing changes:")));
 }
 
 fn warnings(text: &mut String, plan: &Plan, palette: Palette) {
@@ -63,11 +63,15 @@ fn warnings(text: &mut String, plan: &Plan, palette: Palette) {
     }
 }
 
-/// `Plan: 3 to create, 1 to change, 0 to delete; 2 notice.`
+/// `Plan: 3 to create, 1 to change, 0 to delete; 2 others notice it.`
 pub(crate) fn summary(plan: &Plan) -> String {
     let s = plan.summary();
-    let notice = if s.ripple == 1 { "notices" } else { "notice" };
-    format!("Plan: {} to create, {} to change, {} to delete; {} {notice}.", s.create, s.change, s.delete, s.ripple)
+    let notice = match s.ripple {
+        0 => String::new(),
+        1 => "; 1 other notices it".into(),
+        more => format!("; {more} others notice it"),
+    };
+    format!("Plan: {} to create, {} to change, {} to delete{notice}.", s.create, s.change, s.delete)
 }
 
 fn change(text: &mut String, change: &Change, (path, component): (usize, usize), palette: Palette) {
@@ -186,7 +190,7 @@ mod tests {
 
         warning: /web-2 is offline
 
-        Plan: 1 to create, 1 to change, 1 to delete; 1 notices.
+        Plan: 1 to create, 1 to change, 1 to delete; 1 other notices it.
         ");
     }
 

@@ -82,8 +82,11 @@ pub(crate) fn failure(view: &InstanceView, palette: Palette) -> Option<String> {
     for line in &failure.output {
         text.push_str(&format!("\n  {} {}", palette.dim("│"), line.replace(char::is_control, " ")));
     }
-    let help = format!("\n  {} its output: `robo logs {} {}`", palette.hint("→"), view.application, view.path);
-    text.push_str(&help);
+    // A step that printed nothing, or never came to run, has no output to look at.
+    if !failure.output.is_empty() {
+        let instance = crate::output::shell_word(&format!("{}{}", view.application, view.path));
+        text.push_str(&format!("\n  {} more of it: `robo logs {instance}`", palette.hint("→")));
+    }
     Some(text)
 }
 
@@ -98,7 +101,7 @@ mod tests {
         error: /worker/worker on worker: start failed: exit code 7 (3 times)
           │ cannot bind
           │ bye
-          → its output: `robo logs shop /worker/worker`
+          → more of it: `robo logs shop/worker/worker`
         ");
     }
 
