@@ -28,9 +28,9 @@ const FAREWELL: Duration = Duration::from_millis(500);
 enum LinkError {
     #[error(transparent)]
     Session(#[from] SessionError),
-    #[error("the connection broke: {0}")]
+    #[error("{}", broken(.0))]
     Io(#[from] std::io::Error),
-    #[error("the connection broke: {0}")]
+    #[error("{}", broken(.0))]
     Mux(#[from] yamux::ConnectionError),
     #[error("the device hung up")]
     HungUp,
@@ -42,6 +42,18 @@ enum LinkError {
     Replaced,
     #[error("the manager stops")]
     Stopping,
+}
+
+/// What people read of a link that broke. TLS has a whole paragraph for an end without a goodbye.
+fn broken(error: &(dyn std::error::Error + 'static)) -> String {
+    let ended = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof)
+    };
+    if std::iter::successors(Some(error), |cause| cause.source()).any(ended) {
+        "the connection broke off".into()
+    } else {
+        format!("the connection broke: {error}")
+    }
 }
 
 /// Serves one link until it ends.
