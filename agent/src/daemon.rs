@@ -35,6 +35,9 @@ const MAX_REPORTS: usize = 256;
 /// How often a write that the disk refuses is tried again.
 const DISK_RETRY: Duration = Duration::from_secs(1);
 
+/// Longest time without a look at what is due: as long as the longest back-off.
+const LONGEST_SLEEP: Duration = Duration::from_secs(60);
+
 /// Wait between attempts to enrol while the manager does not answer.
 const ENROL_RETRY: Duration = Duration::from_secs(2);
 
@@ -200,7 +203,7 @@ impl Daemon {
         effects.extend(core.handle(now(), Input::Boot(boot_id())));
         let generation = Arc::new(AtomicU64::new(core.ledger().assignment.generation.0));
         let (give_link, from_link) = mpsc::channel(link::QUEUE);
-        let (to_link, take_link) = mpsc::channel(link::QUEUE);
+        let (to_link, take_link) = mpsc::channel(link::TELL_QUEUE);
         let link_config = link::Config {
             manager: config.manager,
             tls: tls::enrolled(identity, robo_wire::ALPN_LINK)?,
@@ -232,7 +235,8 @@ impl Daemon {
             tokio::time::sleep(DISK_RETRY).await;
             return Event::Disk;
         }
-        let wake = self.core.wake_at().map(|at| Duration::from_millis(at.since(now()).0));
+        // A clock that is set back must not make a retry wait for a day.
+        let wake = self.core.wake_at().map(|at| Duration::from_millis(at.since(now()).0).min(LONGEST_SLEEP));
         tokio::select! {
             report = self.reports.recv() => report.map_or(Event::Gone, |r| Event::Input(Input::Report(r))),
             message = self.from_link.recv() => message.map_or(Event::Gone, Event::Link),
@@ -247,9 +251,10 @@ impl Daemon {
         let waiting = std::iter::from_fn(|| self.reports.try_recv().ok()).take(MAX_REPORTS).map(Input::Report);
         for input in std::iter::once(input).chain(waiting) {
             for effect in self.core.handle(now(), input) {
-                match effect {
-                    Effect::Persist(what) => write = Some(write.map_or(what, |so_far| so_far.and(what))),
-                    other => effects.push_back(other),
+                if let Effect::Persist(what) = effect {
+                    write = Some(write.map_or(what, |so_far| so_far.and(what)));
+                } else {
+                    effects.push_back(effect);
                 }
             }
         }
@@ -273,7 +278,7 @@ impl Daemon {
                 self.take(Input::Assigned(assignment)).await;
                 if !self.pending.is_empty() {
                     let reason = "the device's disk does not take the ledger; it is tried again".to_owned();
-                    self.tell(Message::Refused(generation, reason)).await;
+                    self.tell(Message::Refused(generation, reason));
                 }
                 self.drop_old_files();
             }
@@ -286,7 +291,7 @@ impl Daemon {
             }
             FromLink::Down => self.session = None,
         }
-        self.tell_update().await;
+        self.tell_update();
     }
 
     /// Carries out what is ordered, in order, until nothing is left or the disk refuses.
@@ -310,16 +315,16 @@ impl Daemon {
                         tracing::warn!(instance = %key, reason, "cannot remove the folder of an instance that is gone");
                     }
                 }
-                Effect::Accepted(generation) => self.tell(Message::Accepted(generation)).await,
-                Effect::Refused { generation, reason } => self.tell(Message::Refused(generation, reason)).await,
+                Effect::Accepted(generation) => self.tell(Message::Accepted(generation)),
+                Effect::Refused { generation, reason } => self.tell(Message::Refused(generation, reason)),
                 Effect::Tell => {}
             }
         }
-        self.tell_update().await;
+        self.tell_update();
     }
 
     /// Tells what is to be told, one update at a time.
-    async fn tell_update(&mut self) {
+    fn tell_update(&mut self) {
         if !matches!(self.session, Some((_, true))) {
             return;
         }
@@ -327,13 +332,15 @@ impl Daemon {
             if let Some((_, ready)) = &mut self.session {
                 *ready = false;
             }
-            self.tell(Message::Update(update)).await;
+            self.tell(Message::Update(update));
         }
     }
 
-    async fn tell(&mut self, message: Message) {
+    /// Never waits: the link may be busy dialling for hours, and what runs here must be looked after meanwhile. What a
+    /// full queue does not take belongs to a session that is over; the next one tells everything again.
+    fn tell(&mut self, message: Message) {
         if let Some((session, _)) = self.session
-            && self.to_link.send(ToLink { session, message }).await.is_err()
+            && self.to_link.try_send(ToLink { session, message }).is_err()
         {
             self.session = None;
         }

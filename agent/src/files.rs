@@ -3,9 +3,10 @@
 //! A download goes to `<hash>.part` and is resumed from there (`Range`) after a cut; only when its bytes hash to
 //! what was announced it gets its name. A file of that name is therefore whole.
 
+use std::collections::HashMap;
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -14,7 +15,7 @@ use http_body_util::{BodyExt as _, Full};
 use robo_model::spec::{FileHash, FileRef};
 use rustls::ClientConfig;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::Semaphore;
+use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use crate::dial;
 use crate::runtime::FileSource;
@@ -34,13 +35,15 @@ pub struct Files {
     manager: String,
     tls: Arc<ClientConfig>,
     slots: Semaphore,
+    /// One lock for each file that is being fetched: two steps that need the same file must not both write it.
+    under_way: Mutex<HashMap<FileHash, Weak<AsyncMutex<()>>>>,
 }
 
 impl Files {
     /// Keeps files in `folder`, which is there, and fetches those it lacks from `manager` (`host:port`).
     #[must_use]
     pub fn new(folder: PathBuf, manager: String, tls: Arc<ClientConfig>) -> Self {
-        Self { folder, manager, tls, slots: Semaphore::new(MAX_DOWNLOADS) }
+        Self { folder, manager, tls, slots: Semaphore::new(MAX_DOWNLOADS), under_way: Mutex::default() }
     }
 
     async fn get(&self, file: &FileRef) -> Result<PathBuf, String> {
@@ -48,6 +51,8 @@ impl Files {
         if path.exists() {
             return Ok(path);
         }
+        let lock = self.lock_of(&file.hash);
+        let _alone = lock.lock().await;
         let _slot = self.slots.acquire().await.map_err(|e| e.to_string())?;
         if path.exists() {
             return Ok(path);
@@ -72,6 +77,17 @@ impl Files {
         Ok(path)
     }
 
+    fn lock_of(&self, hash: &FileHash) -> Arc<AsyncMutex<()>> {
+        let mut under_way = self.under_way.lock().unwrap_or_else(PoisonError::into_inner);
+        under_way.retain(|_, lock| lock.strong_count() > 0);
+        let there = under_way.get(hash).and_then(Weak::upgrade);
+        there.unwrap_or_else(|| {
+            let lock = Arc::new(AsyncMutex::new(()));
+            under_way.insert(hash.clone(), Arc::downgrade(&lock));
+            lock
+        })
+    }
+
     async fn download(&self, file: &FileRef, part: &Path) -> Result<(), DownloadError> {
         let disk = |e: io::Error| DownloadError::Final(format!("cannot write {}: {e}", part.display()));
         let mut out = std::fs::OpenOptions::new().create(true).append(true).read(true).open(part).map_err(disk)?;
@@ -83,8 +99,11 @@ impl Files {
         if have < file.size || file.size == 0 {
             self.transfer(file, have, &mut out).await?;
         }
-        out.sync_all().map_err(disk)?;
-        if hash_of(part).map_err(disk)? == file.hash.as_str() {
+        // Syncing and hashing gigabytes takes a while, and the agent has but one thread.
+        let (synced, whole) = (out.try_clone().map_err(disk)?, part.to_owned());
+        let finish = move || synced.sync_all().and_then(|()| hash_of(&whole));
+        let hash = tokio::task::spawn_blocking(finish).await.map_err(|e| DownloadError::Final(e.to_string()))?;
+        if hash.map_err(disk)? == file.hash.as_str() {
             return Ok(());
         }
         out.set_len(0).map_err(disk)?;

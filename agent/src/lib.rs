@@ -34,3 +34,10 @@ pub(crate) fn now() -> robo_model::quantity::UnixMillis {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     robo_model::quantity::UnixMillis(u64::try_from(since.as_millis()).unwrap_or(u64::MAX))
 }
+
+/// Time that only goes forward, for what compares times and never shows or keeps them: a clock that is set must neither
+/// end a link nor keep a dead one.
+pub(crate) fn uptime() -> robo_model::quantity::UnixMillis {
+    static START: std::sync::LazyLock<std::time::Instant> = std::sync::LazyLock::new(std::time::Instant::now);
+    robo_model::quantity::UnixMillis(u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX))
+}

@@ -24,11 +24,14 @@ use crate::dial::{DialError, dial};
 use crate::facts::facts;
 use crate::folders::Folders;
 use crate::framing::read_frame;
-use crate::now;
 use crate::runtime::{exec, logs};
+use crate::uptime;
 
 /// Messages that may wait between link and loop. The loop is fast; the manager sends few.
 pub const QUEUE: usize = 16;
+
+/// Messages that may wait for the link: an update, and an answer to each assignment that came meanwhile.
+pub const TELL_QUEUE: usize = 64;
 
 /// A message that does not leave within this time means a dead connection.
 const STUCK: Duration = Duration::from_secs(60);
@@ -175,7 +178,7 @@ impl Connection<'_> {
         let talk = async {
             let stream = control.await.map_err(|_| LinkError::HungUp)?.compat();
             let hello = Hello { protocol: PROTOCOL, facts: facts(&address), generation };
-            let (machine, first) = AgentSession::start(now(), &hello)?;
+            let (machine, first) = AgentSession::start(uptime(), &hello)?;
             let mut talk = Talk { connection: self, machine, stream, address: &address, was_up };
             talk.carry_out(first).await?;
             talk.run(from_loop).await
@@ -205,17 +208,19 @@ impl Talk<'_> {
         let mut buffer = Vec::new();
         loop {
             while let Some(frame) = frame::take(&mut buffer, MAX_CONTROL_FRAME).map_err(SessionError::from)? {
-                if let Some(effect) = self.machine.frame(now(), &frame)? {
+                if let Some(effect) = self.machine.frame(uptime(), &frame)? {
                     self.carry_out(effect).await?;
                 }
             }
-            let wait = Duration::from_millis(self.machine.wake_at().since(now()).0);
+            let wait = Duration::from_millis(self.machine.wake_at().since(uptime()).0);
             tokio::select! {
+                // What was said while the loop kept us waiting counts before the clock does.
+                biased;
                 read = self.stream.read_buf(&mut buffer) => if read? == 0 {
                     return Err(LinkError::HungUp);
                 },
                 told = from_loop.recv() => self.tell(told.ok_or(LinkError::Stopping)?).await?,
-                () = tokio::time::sleep(wait) => if let Some(effect) = self.machine.tick(now())? {
+                () = tokio::time::sleep(wait) => if let Some(effect) = self.machine.tick(uptime())? {
                     self.carry_out(effect).await?;
                 },
             }
@@ -227,10 +232,10 @@ impl Talk<'_> {
             return Ok(());
         }
         let effect = match told.message {
-            Message::Update(update) => self.machine.update(now(), update)?,
-            Message::Accepted(generation) => self.machine.accepted(now(), generation).map_err(SessionError::from)?,
+            Message::Update(update) => self.machine.update(uptime(), update)?,
+            Message::Accepted(generation) => self.machine.accepted(uptime(), generation).map_err(SessionError::from)?,
             Message::Refused(generation, reason) => {
-                self.machine.refused(now(), generation, reason).map_err(SessionError::from)?
+                self.machine.refused(uptime(), generation, reason).map_err(SessionError::from)?
             }
         };
         self.carry_out(effect).await

@@ -8,15 +8,18 @@ mod link;
 mod mux;
 mod registry;
 
-use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::io;
+use std::pin::Pin;
+use std::sync::{Arc, LazyLock};
+use std::task::{Context, Poll};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
 use robo_model::name::DeviceId;
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_wire::stream::Open;
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::sync::oneshot;
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
+use tokio::sync::{OwnedSemaphorePermit, oneshot};
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use tokio_util::sync::CancellationToken;
 
@@ -59,7 +62,7 @@ impl Gateway {
         if !self.registry.is_interesting(&key) {
             return;
         }
-        match self.store.providers(&key.0, std::slice::from_ref(&key.1), None).await {
+        match self.store.providers(&key.0, std::slice::from_ref(&key.1)).await {
             Ok(providers) => self.registry.providers_moved(key, providers),
             Err(error) => {
                 tracing::error!(
@@ -95,18 +98,53 @@ impl Links for Gateway {
         let link = self.registry.get(device);
         Box::pin(async move {
             let link = link.ok_or(OpenError::Offline)?;
+            let permit = Arc::clone(&link.streams).try_acquire_owned();
+            let permit = permit.map_err(|_| OpenError::Failed("too much is open to this device already".to_owned()))?;
             let first = open.encode().map_err(|e| OpenError::Failed(e.to_string()))?;
             let (give, take) = oneshot::channel();
             link.open.send(give).await.map_err(|_| OpenError::Offline)?;
             let mut stream = take.await.map_err(|_| OpenError::Offline)?.compat();
             stream.write_all(&first).await.map_err(|e| OpenError::Failed(e.to_string()))?;
-            Ok(Box::new(stream) as Box<dyn LinkStream>)
+            Ok(Box::new(Held { stream, _permit: permit }) as Box<dyn LinkStream>)
         })
     }
 
     fn count(&self) -> u64 {
         self.registry.count() as u64
     }
+}
+
+/// A stream with its permit.
+struct Held<S> {
+    stream: S,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Held<S> {
+    fn poll_read(mut self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_read(cx, buffer)
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Held<S> {
+    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.stream).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_flush(cx)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.stream).poll_shutdown(cx)
+    }
+}
+
+/// Time that only goes forward, for what compares times and never shows them: a clock that is set must neither end a
+/// link nor keep a dead one.
+pub(crate) fn uptime() -> UnixMillis {
+    static START: LazyLock<Instant> = LazyLock::new(Instant::now);
+    UnixMillis(u64::try_from(START.elapsed().as_millis()).unwrap_or(u64::MAX))
 }
 
 /// The time now. The only clock of the gateway.

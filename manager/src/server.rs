@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use hyper_util::rt::{TokioExecutor, TokioIo};
+use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use robo_model::quantity::Millis;
@@ -27,6 +27,9 @@ use crate::tls::{TlsError, server_config};
 
 /// How long a peer may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(20);
+
+/// How often an API connection is asked whether its client is still there.
+const KEEP_ALIVE: Duration = Duration::from_secs(30);
 
 /// Handshakes at a time. Each costs about a millisecond of CPU; more at once only makes all of them late.
 const MAX_HANDSHAKES: usize = 256;
@@ -205,10 +208,14 @@ impl Shared {
     }
 
     async fn handshake(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let _permit = self.handshakes.acquire().await.map_err(io::Error::other)?;
-        tokio::time::timeout(HANDSHAKE, self.tls.accept(socket))
-            .await
-            .map_err(|_| io::Error::new(io::ErrorKind::TimedOut, "the peer took too long"))?
+        let too_long = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer took too long");
+        // Whoever says nothing takes no place from those who do.
+        tokio::time::timeout(HANDSHAKE, socket.peek(&mut [0])).await.map_err(too_long)??;
+        let accept = async {
+            let _permit = self.handshakes.acquire().await.map_err(io::Error::other)?;
+            self.tls.accept(socket).await
+        };
+        tokio::time::timeout(HANDSHAKE, accept).await.map_err(too_long)?
     }
 
     async fn speak(&self, stream: TlsStream<TcpStream>, from: SocketAddr) {
@@ -227,7 +234,9 @@ impl Shared {
             Some(peer) => self.router.clone().layer(axum::Extension(PeerDevice(peer))),
             None => self.router.clone(),
         };
-        let builder = auto::Builder::new(TokioExecutor::new());
+        let mut builder = auto::Builder::new(TokioExecutor::new());
+        builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE);
+        builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(HANDSHAKE);
         let serve = builder.serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         let mut serve = std::pin::pin!(serve);
         let ended = tokio::select! {

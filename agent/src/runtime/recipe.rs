@@ -41,37 +41,33 @@ pub(super) async fn place(recipe: PathBuf, sources: Sources, owner: Option<User>
 fn build(fresh: &Path, sources: &Sources, owner: Option<&User>) -> Result<(), String> {
     let begin = || {
         absent_is_fine(fs::remove_dir_all(fresh))?;
-        create_dir(fresh)?;
-        owner.map_or(Ok(()), |owner| owner.give(fresh))
+        create_dir(fresh)
     };
     begin().map_err(|e| explain("make the folder", fresh, &e))?;
     let mut folders = vec![fresh.to_owned()];
     for (path, (source, executable)) in sources {
         let to = fresh.join(path.as_str());
-        let copied = copy(source, &to, *executable, owner, &mut folders, fresh);
+        let copied = copy(source, &to, *executable, &mut folders, fresh);
         copied.map_err(|e| explain(&format!("write the recipe file `{path}` to"), &to, &e))?;
     }
-    folders.iter().try_for_each(|folder| sync_dir(folder).map_err(|e| explain("sync", folder, &e)))
+    folders.iter().try_for_each(|folder| sync_dir(folder).map_err(|e| explain("sync", folder, &e)))?;
+    let Some(owner) = owner else { return Ok(()) };
+    // Given away only when all is written, and from the inside out: until a folder is theirs, none of its user's
+    // processes gets into it, so none can put a link in our way.
+    let files = sources.keys().map(|path| fresh.join(path.as_str()));
+    let mut given = files.chain(folders.into_iter().rev());
+    given.try_for_each(|path| owner.give(&path).map_err(|e| explain("give away", &path, &e)))
 }
 
-fn copy(
-    source: &Path,
-    to: &Path,
-    executable: bool,
-    owner: Option<&User>,
-    folders: &mut Vec<PathBuf>,
-    fresh: &Path,
-) -> io::Result<()> {
+fn copy(source: &Path, to: &Path, executable: bool, folders: &mut Vec<PathBuf>, fresh: &Path) -> io::Result<()> {
     let parents: Vec<&Path> = to.ancestors().skip(1).take_while(|folder| *folder != fresh).collect();
     for folder in parents.into_iter().rev().filter(|folder| !folder.is_dir()) {
         create_dir(folder)?;
-        owner.map_or(Ok(()), |owner| owner.give(folder))?;
         folders.push(folder.to_owned());
     }
     let mut file = fs::File::options().write(true).create_new(true).open(to)?;
     io::copy(&mut fs::File::open(source)?, &mut file)?;
     file.set_permissions(fs::Permissions::from_mode(if executable { 0o700 } else { 0o600 }))?;
-    owner.map_or(Ok(()), |owner| owner.give(to))?;
     file.sync_all()
 }
 

@@ -10,13 +10,13 @@ use robo_model::resolve::Provider;
 use robo_model::spec::{Assignment, Generation, InstanceKey};
 use robo_wire::frame;
 use robo_wire::link::{Hello, ImportsChange, Update};
-use robo_wire::session::{ManagerEffect, ManagerSession, SessionError};
+use robo_wire::session::{HANDSHAKE, ManagerEffect, ManagerSession, SessionError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
 use tokio_util::sync::CancellationToken;
 
 use super::registry::{Link, Woken};
-use super::{Gateway, mux, now};
+use super::{Gateway, mux, now, uptime};
 use crate::bus::Ring;
 use crate::store::{DeviceRecord, StoreError};
 
@@ -63,11 +63,13 @@ where
 {
     let (mux, drive) = mux::multiplex(socket.compat());
     let mut drive = std::pin::pin!(drive);
-    let link = gateway.registry.add(record.id.clone(), mux.open);
-    let number = link.number;
     let device = record.id.clone();
+    let mut registered = None;
     let control = async {
-        let stream = mux.first.await.map_err(|_| LinkError::HungUp)?;
+        let first = tokio::time::timeout(HANDSHAKE.duration(), mux.first).await;
+        let stream = first.map_err(|_| LinkError::HungUp)?.map_err(|_| LinkError::HungUp)?;
+        let link = gateway.registry.add(record.id.clone(), mux.open);
+        registered = Some(link.number);
         let mut control = Control::new(gateway, record, link, stream);
         let error = control.run(stop).await;
         control.farewell(&error).await;
@@ -84,6 +86,9 @@ where
     let reason = match result {
         Ok(()) => String::from("closed"),
         Err(error) => error.to_string(),
+    };
+    let Some(number) = registered else {
+        return tracing::info!(%device, reason, "a link ended before it said anything");
     };
     if gateway.registry.remove(&device, number) {
         tracing::info!(%device, reason, "link down");
@@ -118,7 +123,7 @@ impl<'a> Control<'a> {
             gateway,
             record,
             link,
-            session: ManagerSession::new(now(), gateway.heartbeat),
+            session: ManagerSession::new(uptime(), gateway.heartbeat),
             stream: stream.compat(),
             buffer: Vec::new(),
             sent: Generation::default(),
@@ -138,7 +143,7 @@ impl<'a> Control<'a> {
 
     async fn turn(&mut self, stop: &CancellationToken) -> Result<(), LinkError> {
         while let Some(frame) = frame::take(&mut self.buffer, self.session.max_frame()).map_err(SessionError::from)? {
-            if let Some(effect) = self.session.frame(now(), &frame)? {
+            if let Some(effect) = self.session.frame(uptime(), &frame)? {
                 self.carry_out(effect).await?;
             }
         }
@@ -146,14 +151,16 @@ impl<'a> Control<'a> {
             // Ten thousand idle links must not hold ten thousand buffers.
             self.buffer = Vec::new();
         }
-        let wait = Duration::from_millis(self.session.wake_at().since(now()).0);
+        let wait = Duration::from_millis(self.session.wake_at().since(uptime()).0);
         tokio::select! {
+            // What was said while the store kept us waiting counts before the clock does.
+            biased;
             read = self.stream.read_buf(&mut self.buffer) => match read? {
                 0 => Err(LinkError::HungUp),
                 _ => Ok(()),
             },
             woken = self.link.woken() => self.look(woken).await,
-            () = tokio::time::sleep(wait) => Ok(self.session.tick(now())?),
+            () = tokio::time::sleep(wait) => Ok(self.session.tick(uptime())?),
             () = stop.cancelled() => Err(LinkError::Stopping),
         }
     }
@@ -189,22 +196,36 @@ impl<'a> Control<'a> {
             self.record.events_stored,
         )?;
         self.carry_out_send(welcome).await?;
+        if hello.generation > self.record.generation {
+            // The store was brought back from a backup: the device would take all we tell it for old.
+            tracing::warn!(device = %self.record.id, theirs = %hello.generation, ours = %self.record.generation, "the device has a newer assignment than the store; it is told ours anew");
+            self.gateway.store.raise_generation(&self.record.id, hello.generation.next()).await?;
+        } else if hello.generation > self.record.accepted {
+            // It accepted while the link was down, or we were killed before that was stored. It does not say so again.
+            self.gateway.store.accepted(&self.record.id, hello.generation, now()).await?;
+        }
         self.sent = hello.generation;
         self.look(Woken { assignment: true, imports: true, replaced: false }).await
     }
 
+    /// Stores an update and rings, as a task of its own: when the link breaks in between, what was stored is still
+    /// rung, for nobody would look otherwise.
     async fn update(&mut self, update: Update) -> Result<(), LinkError> {
-        let recorded = self.gateway.store.record_update(&self.record.id, &update, now()).await?;
-        let ack = self.session.ack(update.seq, recorded.events_stored)?;
-        self.carry_out_send(ack).await?;
-        let project = &self.record.project;
-        for application in recorded.exports_changed {
-            self.gateway.bus.ring(Ring::Exports(project.clone(), application));
-        }
-        if recorded.events_added {
-            self.gateway.bus.ring(Ring::Events(project.clone()));
-        }
-        Ok(())
+        let (store, bus) = (self.gateway.store.clone(), self.gateway.bus.clone());
+        let (id, project, seq) = (self.record.id.clone(), self.record.project.clone(), update.seq);
+        let recording = tokio::spawn(async move {
+            let recorded = store.record_update(&id, &update, now()).await?;
+            for application in &recorded.exports_changed {
+                bus.ring(Ring::Exports(project.clone(), application.clone()));
+            }
+            if recorded.events_added {
+                bus.ring(Ring::Events(project));
+            }
+            Ok::<_, StoreError>(recorded)
+        });
+        let recorded = recording.await.map_err(|_| LinkError::Stopping)??;
+        let ack = self.session.ack(seq, recorded.events_stored)?;
+        self.carry_out_send(ack).await
     }
 
     /// Tells the device what moved.
@@ -248,9 +269,11 @@ impl<'a> Control<'a> {
             let key = (self.record.project.clone(), application.clone());
             let all = match self.gateway.registry.providers(&key) {
                 Some(kept) => kept,
-                None => Arc::new(self.gateway.store.providers(&key.0, std::slice::from_ref(application), None).await?),
+                None => Arc::new(self.gateway.store.providers(&key.0, std::slice::from_ref(application)).await?),
             };
-            for provider in all.iter().filter_map(|provider| of_interest(provider, prefixes)) {
+            // A device knows its own instances better than anybody.
+            let others = all.iter().filter(|(device, _)| *device != self.record.id);
+            for provider in others.filter_map(|(_, provider)| of_interest(provider, prefixes)) {
                 let hash = hash_of(&provider);
                 if self.told.get(&provider.key) != Some(&hash) {
                     change.providers.push(provider.clone());

@@ -8,7 +8,7 @@ use tokio::sync::{mpsc, oneshot};
 use yamux::{Config, Connection, ConnectionError, Mode, Stream};
 
 /// Streams of one device at a time, the control stream included: bounds what one device can make us hold.
-const MAX_STREAMS: usize = 128;
+pub(super) const MAX_STREAMS: usize = 128;
 
 /// Receive windows of all streams of one device together, in bytes. Yamux gives each of its streams 256 KiB at once.
 const MAX_WINDOWS: usize = MAX_STREAMS * 256 * 1024;

@@ -9,9 +9,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use robo_model::name::{ApplicationName, DeviceId, ProjectName};
 use robo_model::resolve::Provider;
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 
-use super::mux::Opened;
+use super::mux::{MAX_STREAMS, Opened};
+
+/// Streams that we open to one device at a time. Below what the multiplexer allows, which counts those that are being
+/// closed too, and ends the whole connection when one is too many.
+const MAX_OPEN: usize = MAX_STREAMS * 3 / 4;
+
+/// What an application's instances offer, each with the device it is on.
+pub(super) type Providers = Arc<Vec<(DeviceId, Provider)>>;
 
 /// An application in a project.
 pub(super) type AppKey = (ProjectName, ApplicationName);
@@ -23,6 +30,8 @@ pub(super) struct Link {
     pub(super) number: u64,
     /// Asks for a stream to the agent.
     pub(super) open: mpsc::Sender<Opened>,
+    /// A permit for each stream that may be open at a time.
+    pub(super) streams: Arc<Semaphore>,
     wake: Notify,
     assignment_moved: AtomicBool,
     imports_moved: AtomicBool,
@@ -45,6 +54,7 @@ impl Link {
         Self {
             number,
             open,
+            streams: Arc::new(Semaphore::new(MAX_OPEN)),
             wake: Notify::new(),
             assignment_moved: AtomicBool::new(false),
             imports_moved: AtomicBool::new(false),
@@ -82,7 +92,7 @@ struct Inner {
     next: u64,
     links: HashMap<DeviceId, Arc<Link>>,
     interested: HashMap<AppKey, BTreeSet<DeviceId>>,
-    providers: HashMap<AppKey, Arc<Vec<Provider>>>,
+    providers: HashMap<AppKey, Providers>,
 }
 
 impl Registry {
@@ -140,6 +150,9 @@ impl Registry {
             }
             !devices.is_empty()
         });
+        let Inner { interested, providers, .. } = &mut *inner;
+        // What nobody is told of is not kept up to date, so it must not be kept at all.
+        providers.retain(|key, _| interested.contains_key(key));
         for application in applications {
             let key = (project.clone(), application.clone());
             inner.interested.entry(key).or_default().insert(device.clone());
@@ -159,9 +172,10 @@ impl Registry {
     }
 
     /// Keeps what an application's instances offer now, and marks every link that it concerns.
-    pub(super) fn providers_moved(&self, key: AppKey, providers: Vec<Provider>) {
+    pub(super) fn providers_moved(&self, key: AppKey, providers: Vec<(DeviceId, Provider)>) {
         let mut inner = self.lock();
-        for device in inner.interested.get(&key).into_iter().flatten() {
+        let Some(interested) = inner.interested.get(&key) else { return };
+        for device in interested {
             if let Some(link) = inner.links.get(device) {
                 link.mark(&link.imports_moved);
             }
@@ -170,7 +184,7 @@ impl Registry {
     }
 
     /// What an application's instances offer, as last kept.
-    pub(super) fn providers(&self, key: &AppKey) -> Option<Arc<Vec<Provider>>> {
+    pub(super) fn providers(&self, key: &AppKey) -> Option<Providers> {
         self.lock().providers.get(key).map(Arc::clone)
     }
 

@@ -188,6 +188,26 @@ impl Store {
         row.as_ref().map(assignment).transpose()
     }
 
+    /// Makes this the number of the device's newest assignment, whatever it was: its content stays.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn raise_generation(&self, id: &DeviceId, generation: Generation) -> Result<(), StoreError> {
+        let mut tx = self.begin().await?;
+        for sql in [
+            "UPDATE devices SET generation = $2 WHERE id = $1 AND generation < $2",
+            "UPDATE assignments SET generation = $2 WHERE device = $1 AND generation < $2",
+        ] {
+            sqlx::query(sql)
+                .bind(id.as_str())
+                .bind(big(generation.0))
+                .execute(&mut *tx)
+                .await
+                .map_err(at("numbering an assignment anew"))?;
+        }
+        commit(tx).await
+    }
+
     /// True when the device's assignment names this file.
     ///
     /// # Errors
@@ -252,6 +272,16 @@ pub(super) async fn locked(tx: &mut Tx, id: &DeviceId) -> Result<DeviceRecord, S
         .await
         .map_err(at("reading a device"))?;
     row.as_ref().map_or_else(|| Err(StoreError::NoDevice { id: id.clone() }), record)
+}
+
+/// Everything the device should run, as the transaction sees it.
+pub(super) async fn assignment_of(tx: &mut Tx, id: &DeviceId) -> Result<Option<Assignment>, StoreError> {
+    let row = sqlx::query("SELECT generation, instances FROM assignments WHERE device = $1")
+        .bind(id.as_str())
+        .fetch_optional(&mut **tx)
+        .await
+        .map_err(at("reading an assignment"))?;
+    row.as_ref().map(assignment).transpose()
 }
 
 pub(super) fn of_device(device: &DeviceRecord, body: EventBody, at: UnixMillis) -> NewEvent {

@@ -1,8 +1,10 @@
 //! What devices report of their instances.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use robo_model::name::{ApplicationName, ComponentName, DeviceId, InstancePath, ProjectName};
+use robo_model::limits::MAX_VALUE_BYTES;
+use robo_model::name::{ApplicationName, ComponentName, DeviceId, InstancePath, ProjectName, Variable};
 use robo_model::quantity::UnixMillis;
 use robo_model::resolve::Provider;
 use robo_model::spec::InstanceKey;
@@ -53,8 +55,10 @@ impl Store {
         let mut tx = self.begin().await?;
         let device = devices::locked(&mut tx, id).await?;
         let mut changed = BTreeSet::new();
+        let mut allowed = Allowed::default();
         for report in &update.reports {
-            record_report(&mut tx, &device, report, &mut changed).await?;
+            let report = allowed.cut(&mut tx, id, report).await?;
+            record_report(&mut tx, &device, &report, &mut changed).await?;
         }
         for key in gone(&mut tx, id, update).await? {
             forget(&mut tx, id, &key, &mut changed).await?;
@@ -75,8 +79,8 @@ impl Store {
         Ok(Recorded { events_stored, exports_changed: changed.into_iter().collect(), events_added: !events.is_empty() })
     }
 
-    /// The instances of these applications that offer something right now, without those on `except`. Only what is
-    /// assigned counts: no device can offer in the place of another.
+    /// The instances of these applications that offer something right now, each with its device. Only what is assigned
+    /// counts: no device can offer in the place of another.
     ///
     /// # Errors
     /// When the database fails.
@@ -84,26 +88,26 @@ impl Store {
         &self,
         project: &ProjectName,
         applications: &[ApplicationName],
-        except: Option<&DeviceId>,
-    ) -> Result<Vec<Provider>, StoreError> {
+    ) -> Result<Vec<(DeviceId, Provider)>, StoreError> {
         let mut tx = self.snapshot().await?;
         let mut providers = Vec::new();
         for application in applications {
             let rows = sqlx::query(
-                "SELECT i.report FROM instances i JOIN assigned a \
+                "SELECT i.device, i.report FROM instances i JOIN assigned a \
                  ON a.device = i.device AND a.application = i.application AND a.path = i.path \
-                 WHERE i.project = $1 AND i.application = $2 AND i.offers = 1 AND i.device <> $3",
+                 WHERE i.project = $1 AND i.application = $2 AND i.offers = 1",
             )
             .bind(project.as_str())
             .bind(application.as_str())
-            .bind(except.map_or("", DeviceId::as_str))
             .fetch_all(&mut *tx)
             .await
             .map_err(at("reading what instances offer"))?;
             for row in &rows {
-                let report: InstanceReport = Columns::of(REPORT, row).json("report")?;
+                let columns = Columns::of(REPORT, row);
+                let report: InstanceReport = columns.json("report")?;
                 let key = InstanceKey { application: report.application, path: report.path };
-                providers.push(Provider { key, component: report.component, exports: report.exports });
+                let provider = Provider { key, component: report.component, exports: report.exports };
+                providers.push((columns.name("device")?, provider));
             }
         }
         Ok(providers)
@@ -180,6 +184,44 @@ async fn assigned(
         found.insert((key, device), instance);
     }
     Ok(found)
+}
+
+/// What the instances of a device may offer: the variables that its assignment names, and no other. A device that was
+/// broken into must not speak for others.
+#[derive(Default)]
+struct Allowed(Option<BTreeMap<InstanceKey, BTreeSet<Variable>>>);
+
+impl Allowed {
+    /// The report without what its instance may not offer.
+    async fn cut<'a>(
+        &mut self,
+        tx: &mut Tx,
+        id: &DeviceId,
+        report: &'a InstanceReport,
+    ) -> Result<Cow<'a, InstanceReport>, StoreError> {
+        if report.exports.is_empty() {
+            return Ok(Cow::Borrowed(report));
+        }
+        if self.0.is_none() {
+            let assignment = devices::assignment_of(tx, id).await?.unwrap_or_default();
+            let named = assignment.instances.into_iter().map(|spec| (spec.key, spec.exports.into_keys().collect()));
+            self.0 = Some(named.collect());
+        }
+        let key = InstanceKey { application: report.application.clone(), path: report.path.clone() };
+        let named = self.0.as_ref().and_then(|all| all.get(&key));
+        let fits = |variable: &Variable, value: &String| {
+            named.is_some_and(|named| named.contains(variable))
+                && value.len() <= MAX_VALUE_BYTES
+                && !value.contains('\0')
+        };
+        if report.exports.iter().all(|(variable, value)| fits(variable, value)) {
+            return Ok(Cow::Borrowed(report));
+        }
+        tracing::warn!(device = %id, instance = %key, "exports that the assignment does not name, or too large ones, are dropped");
+        let mut report = report.clone();
+        report.exports.retain(|variable, value| fits(variable, value));
+        Ok(Cow::Owned(report))
+    }
 }
 
 async fn record_report(

@@ -52,7 +52,8 @@ async fn with_device(store: &Store) -> DeviceId {
 
 fn spec(application: &str, path: &str) -> InstanceSpec {
     serde_json::from_value(serde_json::json!({
-        "key": {"application": application, "path": path}, "component": "Db", "installer": {"kind": "script"}
+        "key": {"application": application, "path": path}, "component": "Db", "installer": {"kind": "script"},
+        "exports": {"Db.ip": {"kind": "address"}}
     }))
     .unwrap()
 }
@@ -182,11 +183,41 @@ async fn an_update_told_twice_counts_once() {
     // What only a manager can know is not believed.
     assert!(forgotten == 2 && all.events.iter().all(|e| e.body != EventBody::Deleted), "{all:?}");
 
-    let offers = |except: Option<DeviceId>| {
-        let (store, shop) = (store.clone(), shop.clone());
-        async move { store.providers(&project(), &[shop], except.as_ref()).await.unwrap().len() }
+    let offered = store.providers(&project(), &[shop]).await.unwrap();
+    assert_eq!(offered.iter().map(|(on, p)| (on, p.key.path.as_str())).collect::<Vec<_>>(), [(&device, "/vm/db")]);
+}
+
+#[tokio::test]
+async fn a_device_offers_what_it_was_assigned_and_nothing_else() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_device(&store).await;
+    apply(&store, 1, "shop", &["/vm"]).await;
+    let offer = async |variable: &str, value: &str| {
+        let mut forged = report("/vm", None);
+        forged.exports = [(variable.parse().unwrap(), value.to_owned())].into();
+        store.record_update(&device, &Update { reports: vec![forged], ..Update::default() }, NOW).await.unwrap();
+        let offered = store.providers(&project(), &["shop".parse().unwrap()]).await.unwrap();
+        offered.into_iter().flat_map(|(_, p)| p.exports.into_values()).collect::<Vec<_>>()
     };
-    assert_eq!((offers(None).await, offers(Some(device.clone())).await), (1, 0));
+    assert_eq!(offer("Db.ip", "10.0.0.1").await, ["10.0.0.1"]);
+    assert!(offer("Other.ip", "10.0.0.1").await.is_empty());
+    assert!(offer("Db.ip", "10.0.0.1\0").await.is_empty());
+    assert!(offer("Db.ip", &"x".repeat(robo_model::limits::MAX_VALUE_BYTES + 1)).await.is_empty());
+}
+
+#[tokio::test]
+async fn a_generation_can_be_raised_and_keeps_its_content() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_device(&store).await;
+    apply(&store, 1, "shop", &["/vm"]).await;
+    let before = store.assignment(&device).await.unwrap().unwrap();
+    store.raise_generation(&device, Generation(9)).await.unwrap();
+    store.raise_generation(&device, Generation(3)).await.unwrap();
+    let after = store.assignment(&device).await.unwrap().unwrap();
+    assert_eq!((after.generation, after.instances), (Generation(9), before.instances));
+    assert_eq!(store.device(&device).await.unwrap().unwrap().generation, Generation(9));
 }
 
 #[tokio::test]
@@ -202,7 +233,8 @@ async fn a_full_update_is_all_there_is() {
     store.record_update(&device, &update(false, vec![report("/vm", None)]), NOW).await.unwrap();
     assert_eq!(store.instances(&project(), None).await.unwrap().len(), 2);
     let recorded = store.record_update(&device, &update(true, vec![report("/vm", None)]), NOW).await.unwrap();
-    assert_eq!(recorded.exports_changed.len(), 1);
+    // What nobody assigned offers nothing to others, so nothing changed for them.
+    assert!(recorded.exports_changed.is_empty());
     let left = store.instances(&project(), None).await.unwrap();
     assert_eq!(left.iter().map(|i| i.key.path.as_str()).collect::<Vec<_>>(), ["/vm"]);
     // Nobody assigned it, so it has to go, and offers nothing to others.

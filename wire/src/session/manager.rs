@@ -7,7 +7,8 @@ use robo_model::spec::{Assignment, Generation};
 use super::{HANDSHAKE, SessionError};
 use crate::frame::{Frame, MAX_CONTROL_FRAME, MAX_FRAME_BEFORE_WELCOME};
 use crate::link::{
-    Ack, FromAgent, FromManager, Goodbye, Hello, ImportsChange, PROTOCOL, RefusedGeneration, Update, Welcome,
+    Ack, FromAgent, FromManager, Goodbye, Hello, ImportsChange, MAX_EVENTS_PER_UPDATE, PROTOCOL, RefusedGeneration,
+    Update, Welcome,
 };
 
 /// The manager's side: welcomes, takes updates, tells assignments and imports.
@@ -77,6 +78,9 @@ impl ManagerSession {
             (_, FromAgent::Unknown(_)) => Ok(None),
             (State::AwaitHello | State::Greeted(_), _) => {
                 Err(SessionError::OutOfTurn { what: "a message", when: "before its welcome" })
+            }
+            (State::Up, FromAgent::Update(update)) if update.events.len() > MAX_EVENTS_PER_UPDATE => {
+                Err(SessionError::OutOfTurn { what: "more events", when: "than one update may have" })
             }
             (State::Up, FromAgent::Update(update)) => Ok(Some(ManagerEffect::Update(update))),
             (State::Up, FromAgent::Accepted(m)) => Ok(Some(ManagerEffect::Accepted(m.generation))),
