@@ -116,7 +116,9 @@ pub(crate) fn run() -> ExitCode {
 /// Help and version are answers; all else is a mistake of the caller.
 fn usage(error: &clap::Error) -> ExitCode {
     let shown = error.print();
-    if error.use_stderr() || shown.is_err() { Exit::Error.into() } else { Exit::Done.into() }
+    // Who reads may stop reading: that is no error.
+    let failed = shown.is_err_and(|error| error.kind() != std::io::ErrorKind::BrokenPipe);
+    if error.use_stderr() || failed { Exit::Error.into() } else { Exit::Done.into() }
 }
 
 /// One thread is enough for a client and for an agent; a manager uses all cores.
