@@ -1,10 +1,14 @@
 //! The real programs: built once, run with folders of their own, ended with their owner.
 
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::OnceLock;
+use std::time::{Duration, Instant};
 
 use crate::eventually_blocking;
+
+/// How long a command may run: more than a wait inside of it ever takes, less than a test run may hang.
+const LONGEST_RUN: Duration = Duration::from_secs(180);
 
 /// The repository's root.
 #[must_use]
@@ -96,9 +100,18 @@ impl User {
     /// Runs `robo` with these arguments to its end.
     ///
     /// # Panics
-    /// When it cannot be started.
+    /// When it cannot be started, or does not end.
     pub fn run(&self, arguments: &[&str]) -> Run {
-        Run::of(self.command().args(arguments).output().expect("robo runs"), arguments)
+        self.start(arguments).wait()
+    }
+
+    /// Starts `robo` with these arguments; its output is kept until it is waited for.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(&self, arguments: &[&str]) -> Started {
+        Started::start(self.command().args(arguments))
     }
 }
 
@@ -120,25 +133,29 @@ pub struct Run {
     pub out: String,
     /// Its error output.
     pub err: String,
-    arguments: Vec<String>,
+    command: String,
 }
 
 impl Run {
-    fn of(output: Output, arguments: &[&str]) -> Self {
+    fn of(status: ExitStatus, out: &[u8], err: &[u8], command: String) -> Self {
         use std::os::unix::process::ExitStatusExt as _;
-        let code = output.status.code().unwrap_or_else(|| 128 + output.status.signal().unwrap_or(0));
+        let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let arguments = arguments.iter().map(|a| (*a).to_owned()).collect();
-        Self { code, out: text(&output.stdout), err: text(&output.stderr), arguments }
+        let run = Self { code, out: text(out), err: text(err), command };
+        let escapes = run.out.contains('\x1b') || run.err.contains('\x1b');
+        assert!(!escapes, "colours or cursor moves without a terminal: {run:#?}");
+        assert!(!run.err.contains("panicked"), "{run:#?}");
+        run
     }
 
     /// Itself, when it ended with this code.
     ///
     /// # Panics
     /// When it ended with another one; shows all it printed.
-    #[must_use]
+    #[expect(clippy::must_use_candidate, reason = "often nothing but the code is of interest")]
+    #[expect(clippy::return_self_not_must_use, reason = "as above")]
     pub fn expect(self, code: i32) -> Self {
-        assert_eq!(self.code, code, "robo {:?}\n--- stdout\n{}\n--- stderr\n{}", self.arguments, self.out, self.err);
+        assert_eq!(self.code, code, "{}\n--- stdout\n{}\n--- stderr\n{}", self.command, self.out, self.err);
         self
     }
 
@@ -148,7 +165,53 @@ impl Run {
     /// When it is none.
     #[must_use]
     pub fn json(&self) -> serde_json::Value {
-        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("robo {:?}: {e}\n{}", self.arguments, self.out))
+        serde_json::from_str(&self.out).unwrap_or_else(|e| panic!("{}: {e}\n{}", self.command, self.out))
+    }
+}
+
+/// A command that runs, and whose end is looked at later.
+pub struct Started {
+    /// The process.
+    pub process: Running,
+    command: String,
+    out: tempfile::NamedTempFile,
+    err: tempfile::NamedTempFile,
+}
+
+impl Started {
+    /// Starts `command`. Its output goes to files: a pipe that nobody reads would stop it.
+    ///
+    /// # Panics
+    /// When it cannot be started.
+    #[must_use]
+    pub fn start(command: &mut Command) -> Self {
+        let file = || tempfile::NamedTempFile::new().expect("a temporary file");
+        let (out, err) = (file(), file());
+        let stdio = |file: &tempfile::NamedTempFile| Stdio::from(file.reopen().expect("our own file"));
+        let process = Running::start(command.stdout(stdio(&out)).stderr(stdio(&err)));
+        Self { process, command: format!("{command:?}"), out, err }
+    }
+
+    /// Waits for its end.
+    ///
+    /// # Panics
+    /// When it does not end.
+    #[must_use]
+    pub fn wait(mut self) -> Run {
+        let begin = Instant::now();
+        let mut pause = Duration::from_millis(1);
+        let status = loop {
+            if let Some(status) = self.process.0.try_wait().expect("its state") {
+                break status;
+            }
+            let read = |file: &tempfile::NamedTempFile| std::fs::read_to_string(file.path()).unwrap_or_default();
+            let late = begin.elapsed() > LONGEST_RUN;
+            assert!(!late, "{} does not end\n{}\n{}", self.command, read(&self.out), read(&self.err));
+            std::thread::sleep(pause);
+            pause = (pause * 2).min(Duration::from_millis(20));
+        };
+        let read = |file: &tempfile::NamedTempFile| std::fs::read(file.path()).expect("its output");
+        Run::of(status, &read(&self.out), &read(&self.err), self.command.clone())
     }
 }
 
