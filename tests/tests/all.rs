@@ -5,4 +5,6 @@ mod conformance;
 #[cfg(test)]
 mod house;
 #[cfg(test)]
+mod program;
+#[cfg(test)]
 mod scenario;

@@ -1,0 +1,223 @@
+//! `kill -9` of the real manager and the real agents at random moments, from a seed.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fs;
+use std::os::unix::ffi::OsStringExt as _;
+use std::os::unix::process::CommandExt as _;
+use std::path::PathBuf;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use robo_tests::eventually_blocking;
+use robo_tests::programs::{Run, Running, User};
+use rustix::process::Signal;
+use serde_json::Value;
+
+use super::{application, events, find, is_as_wished, last_event, pid, signal};
+
+const ROUNDS: usize = 20;
+
+/// A kill comes at most this many milliseconds after an apply began: while it is planned and taken on, or at any time
+/// until all is done.
+const LONGEST_MOMENTS: [u64; 2] = [150, 1200];
+
+/// `Steady` is never changed; `Changing` is, by each apply.
+const GRAPH: &str = "
+application app {
+	version: 1.0.0;
+}
+Machine {
+	installer: target;
+	children: Steady, Changing;
+}
+Steady {
+	installer: process;
+	exports: ip;
+	run: sleep 1000;
+	restart: always;
+}
+Changing {
+	installer: process;
+	imports: Steady.ip;
+	run: sleep 1000;
+	restart: always;
+	env.ROUND: start;
+}
+instance of Machine {
+	name: a;
+	instance of Steady {
+		name: steady;
+	}
+	instance of Changing {
+		name: changing;
+	}
+}
+instance of Machine {
+	name: b;
+	instance of Steady {
+		name: steady;
+	}
+	instance of Changing {
+		name: changing;
+	}
+}
+";
+const STEADY: [&str; 2] = ["/a/steady", "/b/steady"];
+const CHANGING: [&str; 2] = ["/a/changing", "/b/changing"];
+
+#[test]
+fn the_manager_is_killed_again_and_again() {
+    kill_again_and_again(3, |_| "manager".into());
+}
+
+#[test]
+fn the_agents_are_killed_again_and_again() {
+    kill_again_and_again(5, |random| if random.bool() { "a".into() } else { "b".into() });
+}
+
+fn kill_again_and_again(seed: u64, victim: impl Fn(&mut fastrand::Rng) -> String) {
+    let mut random = fastrand::Rng::with_seed(seed);
+    // Dropped after the user, who asks the programs to end.
+    let mut programs: BTreeMap<String, Program> = BTreeMap::new();
+    let user = User::new();
+    let graph = application(&user, GRAPH, &[]);
+    user.run(&["up", "--detach", &graph]).expect(0);
+    programs.extend(Program::all(&user));
+    let mut now = "start".to_owned();
+    let mut before = pids(&user);
+    for round in 0..ROUNDS {
+        let victim = victim(&mut random);
+        let event = last_event(&user);
+        let applying = random.bool().then(|| {
+            now = format!("round-{round}");
+            application(&user, &GRAPH.replace("ROUND: start", &format!("ROUND: {now}")), &[]);
+            user.start(&["apply", "--yes", "--timeout", "60s", &graph])
+        });
+        let longest = LONGEST_MOMENTS[random.usize(0..LONGEST_MOMENTS.len())];
+        let moment = Duration::from_millis(random.u64(0..longest));
+        println!("round {round}: {victim} after {moment:?}, applying: {}", applying.is_some());
+        // Not a wait for anything: the random moment is what is tried.
+        std::thread::sleep(moment);
+        let program = programs.get_mut(&victim).unwrap();
+        program.kill();
+        program.start();
+        let devices: &[&str] = if victim == "manager" { &["a", "b"] } else { &[&victim] };
+        until_connected(&user, devices, event);
+        let applied = applying.is_some();
+        if let Some(apply) = applying {
+            acknowledged_is_kept(&user, &graph, &apply.wait());
+        }
+        eventually_blocking("everything as wished", || is_as_wished(&user).then_some(()));
+        let after = pids(&user);
+        for (path, process) in &after {
+            let may_change = applied && CHANGING.contains(&path.as_str());
+            assert!(may_change || before[path] == *process, "round {round}: {path} was restarted for nothing");
+        }
+        for path in CHANGING {
+            assert_eq!(variable(after[path], "ROUND").as_deref(), Some(&*now), "round {round}: {path}");
+        }
+        before = after;
+    }
+}
+
+/// What an apply told to be applied is there; the same apply again ends well in any case.
+fn acknowledged_is_kept(user: &User, graph: &str, apply: &Run) {
+    let told = apply.err.lines().find_map(|line| {
+        line.strip_prefix("Revision ")?.split_once(' ').and_then(|(number, _)| number.parse::<u64>().ok())
+    });
+    println!("  the apply ended with {}, told revision {told:?}", apply.code);
+    assert!([0, 4].contains(&apply.code), "{apply:?}");
+    if let Some(told) = told {
+        let status = user.run(&["status", "-o", "json"]).expect(0).json();
+        assert_eq!(status["applications"][0]["revision"].as_u64(), Some(told), "an acknowledged revision is lost");
+    }
+    let again = user.run(&["apply", "--yes", graph]).expect(0);
+    assert!(told.is_none() || again.err.contains("Nothing changes"), "{again:?}");
+}
+
+/// Waits until the manager answers and each device came online after that event.
+fn until_connected(user: &User, devices: &[&str], after: u64) {
+    eventually_blocking("the manager answers", || (user.run(&["status"]).code == 0).then_some(()));
+    eventually_blocking("the devices are back", || {
+        let events = events(user, after);
+        let back = |device: &&str| events.iter().any(|e| e["kind"] == "online" && e["device"] == **device);
+        devices.iter().all(back).then_some(())
+    });
+}
+
+fn pids(user: &User) -> BTreeMap<String, u32> {
+    let status = user.run(&["status", "-o", "json"]).expect(0).json();
+    STEADY.iter().chain(&CHANGING).map(|path| ((*path).to_owned(), pid(&find(&status, path)))).collect()
+}
+
+/// A variable in a process's environment.
+fn variable(pid: u32, name: &str) -> Option<String> {
+    let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
+    let text = String::from_utf8(environment).unwrap();
+    text.split('\0').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
+}
+
+/// A program that `robo up` started, which can be killed and started again as it was.
+struct Program {
+    pid: u32,
+    words: Vec<OsString>,
+    environment: Vec<(OsString, OsString)>,
+    folder: PathBuf,
+    /// When we started it again.
+    running: Option<Running>,
+}
+
+impl Program {
+    /// The manager by the name `manager`, the agents by those of their devices.
+    fn all(user: &User) -> impl Iterator<Item = (String, Self)> {
+        let record: Value = serde_json::from_slice(&fs::read(user.state().join("up/up.json")).unwrap()).unwrap();
+        let number = |process: &Value| u32::try_from(process["pid"].as_u64().unwrap()).unwrap();
+        let mut manager = Self::of(number(&record["manager"]));
+        // It got a port of its own; whoever knows it would not find it at another one.
+        let listen = manager.words.iter().position(|word| word == "--listen").unwrap();
+        manager.words[listen + 1] = record["address"].as_str().unwrap().into();
+        let agents = record["agents"].as_object().unwrap().clone();
+        let agents = agents.into_iter().map(move |(name, agent)| (name, Self::of(number(&agent["process"]))));
+        std::iter::once(("manager".to_owned(), manager)).chain(agents)
+    }
+
+    fn of(pid: u32) -> Self {
+        let list = |name: &str| {
+            let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap();
+            let parts = bytes.split(|b| *b == 0).filter(|part| !part.is_empty());
+            parts.map(<[u8]>::to_vec).collect::<Vec<_>>()
+        };
+        let mut words: Vec<OsString> = list("cmdline").into_iter().map(OsString::from_vec).collect();
+        // The token was given once, through a pipe; by now it has an identity.
+        if let Some(token) = words.iter().position(|word| word == "--token-file") {
+            words.drain(token..=token + 1);
+        }
+        let environment = list("environ").into_iter().map(|pair| {
+            let at = pair.iter().position(|b| *b == b'=').unwrap();
+            (OsString::from_vec(pair[..at].to_vec()), OsString::from_vec(pair[at + 1..].to_vec()))
+        });
+        let environment = environment.collect();
+        let folder = fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
+        Self { pid, words, environment, folder, running: None }
+    }
+
+    fn kill(&mut self) {
+        match &mut self.running {
+            Some(running) => running.kill(),
+            None => {
+                signal(self.pid, Signal::KILL);
+                let line = format!("/proc/{}/cmdline", self.pid);
+                eventually_blocking("it is gone", || fs::read(&line).unwrap_or_default().is_empty().then_some(()));
+            }
+        }
+    }
+
+    fn start(&mut self) {
+        let (program, arguments) = self.words.split_first().unwrap();
+        let mut command = Command::new(program);
+        command.args(arguments).env_clear().envs(self.environment.iter().cloned()).current_dir(&self.folder);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        self.running = Some(Running::start(&mut command));
+    }
+}
