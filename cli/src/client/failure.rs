@@ -91,10 +91,14 @@ fn tls_error<'a>(error: &'a (dyn StdError + 'static)) -> Option<&'a rustls::Erro
 }
 
 /// The innermost sentence: the layers above it only repeat that a request failed.
-fn root_cause(error: &reqwest::Error) -> String {
-    let mut last: &dyn StdError = error;
+fn root_cause(error: &(dyn StdError + 'static)) -> String {
+    let mut last = error;
     while let Some(source) = last.source() {
         last = source;
+    }
+    if last.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof) {
+        // TLS has a paragraph with an address for this.
+        return "it broke off".into();
     }
     let text = last.to_string();
     // `Connection refused (os error 111)`: the number helps nobody.
@@ -195,6 +199,15 @@ mod tests {
         assert_eq!(error.exit(), Exit::Error);
         assert!(problem(ErrorCode::PlanMoved, None).helps()[0].contains("plan again"));
         assert!(problem(ErrorCode::NotFound, None).helps().is_empty());
+    }
+
+    #[test]
+    fn a_cause_is_short() {
+        use std::io::{Error, ErrorKind};
+        let check = |error: Error, expect: &str| assert_eq!(root_cause(&error), expect);
+        check(Error::new(ErrorKind::UnexpectedEof, "no goodbye: https://example.org/manual"), "it broke off");
+        check(Error::from_raw_os_error(111), "connection refused");
+        check(Error::other("it is full"), "it is full");
     }
 
     #[test]
