@@ -92,7 +92,10 @@ fn a_full_disk_stops_nothing_that_runs() {
     assert_eq!(pids(), before, "a full disk restarted something");
 
     fs::remove_file(filling).unwrap();
-    eventually_blocking("the change arrives", || (pids()[1] != before[1]).then_some(()));
+    eventually_blocking("the change arrives", || {
+        let pid = instance(&user, "/m/changing")["report"]["pid"].as_u64()?;
+        (pid != u64::from(before[1])).then_some(())
+    });
     until_as_wished(&user);
     assert_eq!(pids()[0], before[0]);
     let told = user.run(&["device", "inspect", "m"]).expect(0).out;
