@@ -96,7 +96,7 @@ impl Files {
             out.set_len(0).map_err(disk)?;
             have = 0;
         }
-        if have < file.size || file.size == 0 {
+        if have < file.size {
             self.transfer(file, have, &mut out).await?;
         }
         // Syncing and hashing gigabytes takes a while, and the agent has but one thread.

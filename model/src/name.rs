@@ -15,13 +15,13 @@ use crate::limits::{MAX_INSTANCE_DEPTH, MAX_NAME_BYTES};
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum NameError {
     /// The text is empty.
-    #[error("a {kind} must not be empty")]
+    #[error("the {kind} is empty")]
     Empty {
         /// What the text was meant to name.
         kind: &'static str,
     },
     /// The text is longer than [`MAX_NAME_BYTES`].
-    #[error("a {kind} has at most {MAX_NAME_BYTES} bytes, this one has {len}")]
+    #[error("the {kind} has {len} bytes; at most {MAX_NAME_BYTES} are allowed")]
     TooLong {
         /// What the text was meant to name.
         kind: &'static str,
@@ -29,7 +29,7 @@ pub enum NameError {
         len: usize,
     },
     /// The text breaks the rule of its kind.
-    #[error("`{text}` is not a {kind}: {rule}")]
+    #[error("`{text}` is no {kind}: {rule}")]
     Malformed {
         /// What the text was meant to name.
         kind: &'static str,
