@@ -55,6 +55,8 @@ fn app(graph: &str) -> Packed {
             ("Web", "scripts/update.sh", NOTE),
             ("Database", "scripts/start.sh", NOTE),
             ("Database", "scripts/stop.sh", NOTE),
+            // Nothing to download, and yet a file.
+            ("Database", "files/empty", ""),
         ],
     )
 }
