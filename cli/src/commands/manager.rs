@@ -4,6 +4,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use robo_agent::folders::write_atomic;
 use robo_manager::server::{Config, ManagerError, Server};
 use robo_model::quantity::Millis;
 use robo_wire::session::HEARTBEAT;
@@ -46,7 +47,7 @@ pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> 
     tracing::info!(file = %data.join(TOKEN_FILE).display(), "administrator's token");
     tracing::info!(%address, "ready");
     if let Some(path) = &args.ready_file {
-        service::write_whole(path, address.to_string().as_bytes())
+        write_atomic(path, address.to_string().as_bytes(), 0o600)
             .map_err(|error| CliError::new(format!("cannot write {}: {error}", path.display())))?;
     }
     server.serve(async move { signals.next().await }).await;

@@ -6,14 +6,17 @@ use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
+use robo_agent::folders::write_atomic;
 use robo_model::name::DeviceName;
 use serde::{Deserialize, Serialize};
 
 use super::process::ProcessId;
-use crate::service::write_whole;
 
 /// Largest record that is read, in bytes: 254 agents need a small part of it.
 const MAX_BYTES: u64 = 1024 * 1024;
+
+/// The record is for this user alone.
+const PRIVATE: u32 = 0o600;
 
 /// What `robo up` started.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,7 +74,7 @@ impl Record {
     /// When the disk does not take it.
     pub(crate) fn write(&self, path: &Path) -> io::Result<()> {
         let text = serde_json::to_vec_pretty(self).map_err(io::Error::from)?;
-        write_whole(path, &text)
+        write_atomic(path, &text, PRIVATE)
     }
 
     /// Every process that was started and not stopped, dead ones too.
