@@ -37,6 +37,14 @@ pub struct CompileOptions {
     pub properties: BTreeMap<String, String>,
 }
 
+/// Compiles what `entry` is: a project folder where the loader has a `descriptor/`, otherwise a file by its name's ending.
+pub fn compile_any(entry: &str, options: &CompileOptions, loader: &mut dyn Loader) -> Compiled {
+    if loader.files("descriptor").is_some_and(|files| !files.is_empty()) {
+        return compile_project_with(options, loader);
+    }
+    compile_file_with(entry, options, loader)
+}
+
 /// Compiles one entry file in robo's form, with what it imports. `entry` is relative to its own folder.
 pub fn compile_file(entry: &str, loader: &mut dyn Loader) -> Compiled {
     compile_file_with(entry, &CompileOptions::default(), loader)

@@ -8,6 +8,7 @@
 //! - `convert`: names looked up, inheritance applied, instances copied.
 //! - `check`: the whole; what cannot work although every name is known.
 //! - `descriptor`: the properties file of a Roboconf project folder.
+//! - [`explain`]: a code's page, with examples.
 //! - [`Code`]: every mistake's number; the message stands beside the check that raises it.
 //! - [`report`]: a diagnostic as `miette` draws it.
 
@@ -18,6 +19,7 @@ mod compile;
 mod convert;
 mod descriptor;
 mod diagnostic;
+mod explain;
 mod report;
 mod source;
 mod suggest;
@@ -25,9 +27,11 @@ mod syntax;
 
 pub use code::{Code, Severity, Stage};
 pub use compile::{
-    CompileOptions, Compiled, compile_file, compile_file_with, compile_project, compile_project_with, syntax_errors,
+    CompileOptions, Compiled, compile_any, compile_file, compile_file_with, compile_project, compile_project_with,
+    syntax_errors,
 };
 pub use diagnostic::{Diagnostic, MAX_DIAGNOSTICS, Related};
+pub use explain::{Example, Page, explain};
 pub use report::{Report, report};
 pub use source::{FileId, Loader, Position, SourceFile, Span};
 pub use syntax::{Token, TokenKind, tokens};

@@ -99,6 +99,13 @@ pub trait Loader {
         let _ = path;
         true
     }
+
+    /// All files below the folder `path` (without `/` at its end; empty for the root), as [`Self::load`] takes them,
+    /// sorted. Nothing when this loader cannot tell: then what depends on which files there are is not checked.
+    fn files(&mut self, path: &str) -> Option<Vec<String>> {
+        let _ = path;
+        None
+    }
 }
 
 impl Loader for BTreeMap<String, Vec<u8>> {
@@ -108,6 +115,11 @@ impl Loader for BTreeMap<String, Vec<u8>> {
 
     fn has_folder(&mut self, path: &str) -> bool {
         self.keys().any(|key| key.strip_prefix(path).is_some_and(|rest| rest.starts_with('/')))
+    }
+
+    fn files(&mut self, path: &str) -> Option<Vec<String>> {
+        let below = |key: &&String| path.is_empty() || key.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+        Some(self.keys().filter(below).cloned().collect())
     }
 }
 

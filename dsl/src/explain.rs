@@ -1,0 +1,132 @@
+//! The page of each code: what it means, a wrong and a right example.
+//!
+//! A page is `explain/E0107.md`: some paragraphs, then fenced examples. A fence's first word is `wrong` or `right`,
+//! its second the file's name, `app.graph` where none is given; several files make a folder. A test compiles every
+//! example: a wrong one raises its code, a right one does not. A page without examples says, in a paragraph that
+//! begins with `robo does not raise it`, why there are none.
+
+use crate::code::Code;
+
+/// A page.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Page {
+    /// What the code means, in Markdown.
+    pub meaning: String,
+    /// Files that have the mistake.
+    pub wrong: Vec<Example>,
+    /// The same without it.
+    pub right: Vec<Example>,
+}
+
+/// One file of an example.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Example {
+    /// Its path in the example's folder.
+    pub file: String,
+    /// What it holds.
+    pub text: String,
+}
+
+/// The file of an example that names none.
+const DEFAULT_FILE: &str = "app.graph";
+
+/// The page of a code.
+#[must_use]
+pub fn explain(code: Code) -> Page {
+    let mut page = Page { meaning: String::new(), wrong: Vec::new(), right: Vec::new() };
+    let mut example: Option<(bool, Example)> = None;
+    for line in code.page().split_inclusive('\n') {
+        let fence = line.trim_end().strip_prefix("```");
+        match (fence, &mut example) {
+            (None, Some((_, example))) => example.text.push_str(line),
+            (None, None) => page.meaning.push_str(line),
+            (Some(_), Some(_)) => {
+                if let Some((wrong, example)) = example.take() {
+                    if wrong { &mut page.wrong } else { &mut page.right }.push(example);
+                }
+            }
+            (Some(info), None) => {
+                let (kind, file) = info.split_once(' ').unwrap_or((info, DEFAULT_FILE));
+                example = Some((kind == "wrong", Example { file: file.trim().to_owned(), text: String::new() }));
+            }
+        }
+    }
+    page.meaning = page.meaning.trim().to_owned();
+    page
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use super::*;
+    use crate::compile::compile_any;
+
+    /// What a page's text must have at least to say something.
+    const FEWEST_WORDS: usize = 8;
+
+    fn codes_of(examples: &[Example]) -> Vec<Code> {
+        let mut files: BTreeMap<String, Vec<u8>> =
+            examples.iter().map(|e| (e.file.clone(), e.text.clone().into_bytes())).collect();
+        let entry = examples.first().map_or(DEFAULT_FILE, |example| example.file.as_str()).to_owned();
+        compile_any(&entry, &crate::CompileOptions::default(), &mut files).diagnostics.iter().map(|d| d.code).collect()
+    }
+
+    fn check(range: &str) {
+        let mut bad = Vec::new();
+        for code in Code::ALL.iter().filter(|code| code.as_str().starts_with(range)) {
+            let page = explain(*code);
+            let mut bad_if = |wrong: bool, why: &str| {
+                if wrong {
+                    bad.push(format!("{code} {code:?}: {why}"));
+                }
+            };
+            bad_if(page.meaning.split_whitespace().count() < FEWEST_WORDS, "says nothing");
+            if page.meaning.contains("robo does not raise it") {
+                bad_if(!page.wrong.is_empty(), "is said not to be raised, but has an example");
+                continue;
+            }
+            bad_if(page.wrong.is_empty() || page.right.is_empty(), "has no wrong or no right example");
+            let (wrong, right) = (codes_of(&page.wrong), codes_of(&page.right));
+            bad_if(!wrong.contains(code), &format!("the wrong example gives {wrong:?}"));
+            bad_if(right.contains(code), &format!("the right example gives {right:?}"));
+            let errors = right.iter().any(|code| code.severity() == crate::Severity::Error);
+            bad_if(errors, &format!("the right example is wrong: {right:?}"));
+        }
+        assert!(bad.is_empty(), "{} pages:\n{}", bad.len(), bad.join("\n"));
+    }
+
+    #[test]
+    fn pages_of_lines_and_blocks() {
+        check("E01");
+        check("E02");
+    }
+
+    #[test]
+    fn pages_of_names_and_the_whole() {
+        check("E03");
+        check("E04");
+    }
+
+    #[test]
+    fn pages_of_projects_and_recipes() {
+        check("E05");
+        check("E06");
+    }
+
+    #[test]
+    fn pages_of_commands() {
+        check("E07");
+    }
+
+    #[test]
+    fn pages_of_rules_and_measures() {
+        check("E08");
+        check("E10");
+    }
+
+    #[test]
+    fn pages_of_what_only_robo_has() {
+        check("E09");
+    }
+}
