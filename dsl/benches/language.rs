@@ -7,6 +7,14 @@
 //! are medians. *Peak* is the largest resident memory of such a process, less what it had when the text was made:
 //! the text itself is not counted. The last column is peak over text.
 
+#![expect(
+    clippy::disallowed_methods,
+    clippy::disallowed_types,
+    clippy::print_stdout,
+    clippy::expect_used,
+    reason = "a program that measures has a clock, starts itself again, and ends where it cannot"
+)]
+
 mod generate;
 
 use std::collections::BTreeMap;
