@@ -9,7 +9,7 @@ use miette::{LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpa
 
 use crate::code::{Code, Severity};
 use crate::diagnostic::Diagnostic;
-use crate::source::{FileId, SourceFile, Span, widen};
+use crate::source::{FileId, Position, SourceFile, Span, boundary, narrow, widen};
 
 /// Lines kept before the first and after the last label; `miette` shows one or two.
 const CONTEXT_LINES: usize = 4;
@@ -151,17 +151,18 @@ struct Window {
 impl Window {
     fn around(sources: &[SourceFile], file: FileId, spans: &[Span]) -> Self {
         let (name, text) = sources.get(file.0).map_or(("", ""), |s| (s.name.as_str(), s.text.as_str()));
+        let position = |at| sources.get(file.0).map(|source| source.position(narrow(at)));
         let first = spans.iter().map(|s| widen(s.start)).min().unwrap_or_default().min(text.len());
         let last = spans.iter().map(|s| widen(s.end)).max().unwrap_or_default().clamp(first, text.len());
         let start = back(text, first);
         let end = forth(text, last);
-        let before = text.get(..start).unwrap_or_default();
+        let Position { line, column } = position(start).unwrap_or(Position { line: 1, column: 1 });
         Self {
             name: name.to_owned(),
             text: text.get(start..end).unwrap_or_default().to_owned(),
             start,
-            lines: before.bytes().filter(|b| *b == b'\n').count(),
-            column: before.rsplit('\n').next().unwrap_or_default().chars().count(),
+            lines: line - 1,
+            column: column - 1,
         }
     }
 }
@@ -193,13 +194,6 @@ fn forth(text: &str, from: usize) -> usize {
             return if line == 0 { boundary(text, at + CONTEXT_BYTES) } else { at };
         }
         at = (end + 1).min(text.len());
-    }
-    at
-}
-
-fn boundary(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at -= 1;
     }
     at
 }

@@ -1,30 +1,72 @@
 //! Source files, places in them, and where they come from.
 
 use std::collections::BTreeMap;
+use std::sync::OnceLock;
 
 /// One source file as given.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct SourceFile {
     /// What diagnostics show: `/` separates, relative to the entry's root.
     pub name: String,
-    /// Its text; what is not UTF-8 is replaced by U+FFFD, and reported.
+    /// Its text; what is not UTF-8 is replaced by U+FFFD, and reported. Positions are those of the text
+    /// at the time when the first of them was asked for.
     pub text: String,
+    /// Made when the first position is asked for: a thousand diagnostics of a large file are one pass over it.
+    marks: OnceLock<Vec<Position>>,
 }
 
+/// One known position for so many bytes: what is looked at for a further one, and a hundredth of the file in memory.
+const MARK_BYTES: usize = 1024;
+
 impl SourceFile {
+    /// A file of this name and text.
+    #[must_use]
+    pub fn new(name: impl Into<String>, text: impl Into<String>) -> Self {
+        Self { name: name.into(), text: text.into(), marks: OnceLock::new() }
+    }
+
     /// The line and column of a byte offset, both from 1; the column counts characters.
-    /// An offset beyond the end counts as the end.
+    /// An offset beyond the end counts as the end. Takes the same time wherever it is, but for the first one.
     #[must_use]
     pub fn position(&self, offset: u32) -> Position {
-        let mut offset = usize::try_from(offset).unwrap_or(usize::MAX).min(self.text.len());
-        while !self.text.is_char_boundary(offset) {
-            offset -= 1;
-        }
-        let before = self.text.get(..offset).unwrap_or_default();
-        let line = 1 + before.bytes().filter(|b| *b == b'\n').count();
-        let column = 1 + before.rsplit('\n').next().unwrap_or_default().chars().count();
-        Position { line, column }
+        let offset = boundary(&self.text, widen(offset).min(self.text.len()));
+        let marks = self.marks.get_or_init(|| marks(&self.text));
+        let mark = offset / MARK_BYTES;
+        let mut position = marks.get(mark).copied().unwrap_or(Position { line: 1, column: 1 });
+        let from = boundary(&self.text, mark * MARK_BYTES);
+        position.advance(self.text.get(from..offset).unwrap_or_default());
+        position
     }
+}
+
+impl PartialEq for SourceFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.name == other.name && self.text == other.text
+    }
+}
+
+impl Eq for SourceFile {}
+
+/// The positions at every [`MARK_BYTES`]th byte, or at the start of the character that it is in.
+fn marks(text: &str) -> Vec<Position> {
+    let mut position = Position { line: 1, column: 1 };
+    let mut marks = Vec::with_capacity(text.len() / MARK_BYTES + 1);
+    let mut from = 0;
+    while from < text.len() {
+        marks.push(position);
+        let to = boundary(text, (marks.len() * MARK_BYTES).min(text.len()));
+        position.advance(text.get(from..to).unwrap_or_default());
+        from = to;
+    }
+    marks
+}
+
+/// The start of the character at an offset.
+pub(crate) fn boundary(text: &str, mut at: usize) -> usize {
+    while !text.is_char_boundary(at) {
+        at -= 1;
+    }
+    at
 }
 
 /// A line and a column, both from 1.
@@ -34,6 +76,21 @@ pub struct Position {
     pub line: usize,
     /// The column, in characters.
     pub column: usize,
+}
+
+impl Position {
+    /// Goes on over `text`.
+    fn advance(&mut self, text: &str) {
+        let last = match text.rsplit_once('\n') {
+            Some((before, last)) => {
+                self.line += 1 + before.bytes().filter(|byte| *byte == b'\n').count();
+                self.column = 1;
+                last
+            }
+            None => text,
+        };
+        self.column += last.chars().count();
+    }
 }
 
 /// Which of `Compiled::sources`.
@@ -139,11 +196,23 @@ mod tests {
 
     #[test]
     fn positions_count_lines_and_characters() {
-        let file = SourceFile { name: "a".into(), text: "é\nab\n".into() };
+        let file = SourceFile::new("a", "é\nab\n");
         let at = |offset| {
             let position = file.position(offset);
             (position.line, position.column)
         };
         assert_eq!([at(0), at(1), at(2), at(4), at(6), at(99)], [(1, 1), (1, 1), (1, 2), (2, 2), (3, 1), (3, 1)]);
+    }
+
+    #[test]
+    fn far_positions_are_those_of_a_plain_count() {
+        let text = format!("{}\n{}", "é\n".repeat(1500), "äb".repeat(3000));
+        let file = SourceFile::new("a", text.as_str());
+        for offset in (0..text.len()).filter(|offset| text.is_char_boundary(*offset)) {
+            let before = &text[..offset];
+            let line = 1 + before.matches('\n').count();
+            let column = 1 + before.rsplit('\n').next().unwrap().chars().count();
+            assert_eq!(file.position(narrow(offset)), Position { line, column }, "{offset}");
+        }
     }
 }

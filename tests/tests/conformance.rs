@@ -125,7 +125,7 @@ fn application_errors(folder: &Path) -> Vec<String> {
 /// One file by itself.
 fn file_errors(path: &Path) -> Vec<String> {
     match fs::read_to_string(path) {
-        Ok(text) => errors(&syntax_errors(&text), &[SourceFile { name: String::new(), text: text.clone() }]),
+        Ok(text) => errors(&syntax_errors(&text), &[SourceFile::new("", text.as_str())]),
         Err(error) => vec![format!("cannot read it: {error}")],
     }
 }

@@ -30,7 +30,7 @@ pub(crate) fn render(compiled: &Compiled, palette: Palette, width: usize) -> Str
 
 /// A file as a terminal may get it: what would move the cursor or change colours is replaced. Offsets stay right.
 fn printable(source: &SourceFile) -> SourceFile {
-    SourceFile { name: without_controls(&source.name), text: without_controls(&source.text) }
+    SourceFile::new(without_controls(&source.name), without_controls(&source.text))
 }
 
 /// Messages quote the file.

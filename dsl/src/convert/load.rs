@@ -54,7 +54,7 @@ impl<'l> Files<'l> {
 
     /// Adds a file that was read.
     pub(crate) fn add(&mut self, name: &str, text: String) -> FileId {
-        self.sources.push(SourceFile { name: name.to_owned(), text });
+        self.sources.push(SourceFile::new(name, text));
         FileId(self.sources.len() - 1)
     }
 
