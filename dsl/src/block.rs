@@ -18,6 +18,9 @@ pub(crate) use decl::{
     Override,
 };
 
+pub(crate) use exports::random;
+pub(crate) use lists::import_words;
+
 use raw::{RawBlock, RawProperty};
 use robo_model::limits::{MAX_NAME_BYTES, MAX_VALUE_BYTES};
 use robo_model::name::{ComponentName, is_id};

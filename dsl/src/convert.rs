@@ -11,4 +11,4 @@ pub(crate) use assemble::assemble;
 pub(crate) use exports::ExportSource;
 pub(crate) use graph::{ChildRef, ComponentId, FacetId, Graph, graph};
 pub(crate) use instances::{Node, instances};
-pub(crate) use load::{Files, Kind, Model};
+pub(crate) use load::{Files, Kind, Model, decode};

@@ -8,6 +8,7 @@
 //! - `convert`: names looked up, inheritance applied, instances copied.
 //! - `check`: the whole; what cannot work although every name is known.
 //! - `descriptor`: the properties file of a Roboconf project folder.
+//! - [`format`]: the canonical layout of a file.
 //! - [`explain`]: a code's page, with examples.
 //! - [`Code`]: every mistake's number; the message stands beside the check that raises it.
 //! - [`report`]: a diagnostic as `miette` draws it.
@@ -20,6 +21,7 @@ mod convert;
 mod descriptor;
 mod diagnostic;
 mod explain;
+mod format;
 mod report;
 mod source;
 mod suggest;
@@ -32,6 +34,7 @@ pub use compile::{
 };
 pub use diagnostic::{Diagnostic, MAX_DIAGNOSTICS, Related};
 pub use explain::{Example, Page, explain};
+pub use format::{Unformatted, format, format_file};
 pub use report::{Report, report};
 pub use source::{FileId, Loader, Position, SourceFile, Span};
 pub use syntax::{Token, TokenKind, tokens};

@@ -11,10 +11,11 @@ mod text;
 mod token;
 mod tree;
 
+pub(crate) use line::is_space;
 pub(crate) use parse::{BOM_HELP, parse, short};
 pub(crate) use text::Text;
 pub use token::{Token, TokenKind, tokens};
-pub(crate) use tree::{BlockKind, ItemKind, Tree};
+pub(crate) use tree::{BlockKind, Item, ItemKind, Tree, Value};
 
 #[cfg(test)]
 mod tests;

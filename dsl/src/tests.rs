@@ -9,6 +9,7 @@ use crate::{Compiled, compile_file};
 
 mod accepted;
 mod extensions;
+mod format;
 mod project;
 mod refused;
 mod rendering;

@@ -149,7 +149,7 @@ fn exported_name(checker: &mut Checker<'_>, name: &str, span: Span) -> Option<Sp
 }
 
 /// `random[KIND] NAME`, in any case; otherwise no kind and the whole text.
-fn random(written: &str) -> (Option<&str>, &str) {
+pub(crate) fn random(written: &str) -> (Option<&str>, &str) {
     let is_random = written.get(..7).is_some_and(|word| word.eq_ignore_ascii_case("random["));
     let parts = written.get(7..).filter(|_| is_random).and_then(|rest| rest.split_once(']'));
     match parts {

@@ -48,9 +48,7 @@ pub(super) fn imports(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> 
 }
 
 fn import(checker: &mut Checker<'_>, text: &Text<'_>, item: &str, span: Span) -> Option<ImportDecl> {
-    let (rest, optional) = strip_suffix(item, "(optional)");
-    // As in the original no blank need follow: `externalDb.ip` is the external variable `Db.ip`.
-    let (name, external) = strip_prefix(rest, "external");
+    let (external, name, optional) = import_words(item);
     if name.is_empty() {
         let found = Diagnostic::new(Code::EmptyVariableName, checker.place(span), "an import names no variable")
             .label("a variable is missing here")
@@ -99,6 +97,14 @@ fn import(checker: &mut Checker<'_>, text: &Text<'_>, item: &str, span: Span) ->
             None
         }
     }
+}
+
+/// `external NAME (optional)`, in any case. As in the original no blank need follow: `externalDb.ip` is the external
+/// variable `Db.ip`.
+pub(crate) fn import_words(item: &str) -> (bool, &str, bool) {
+    let (rest, optional) = strip_suffix(item, "(optional)");
+    let (name, external) = strip_prefix(rest, "external");
+    (external, name, optional)
 }
 
 /// What follows a variable's first dot may begin with any character of a name.

@@ -60,8 +60,9 @@ pub(crate) fn blocks<'s>(source: &'s str, tree: &Tree) -> Vec<RawBlock<'s>> {
     blocks
 }
 
-/// Every `#` and the blanks after it are removed, as in the original.
+/// Every `#` and the blanks after it are removed, as in the original, and every CR.
 fn annotation(comment: &str) -> String {
+    let comment = comment.replace('\r', "");
     let lines = comment.lines().map(|line| {
         let parts = line.trim_matches(|c| c <= ' ').split('#');
         parts.enumerate().map(|(i, part)| if i == 0 { part } else { part.trim_start() }).collect::<String>()

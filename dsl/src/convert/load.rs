@@ -146,10 +146,10 @@ fn normalized(path: &str) -> Option<String> {
     RelativePath::new(parts.join("/")).ok().map(|path| path.as_str().to_owned())
 }
 
-type Problem = (Code, Span, String, &'static str);
+pub(crate) type Problem = (Code, Span, String, &'static str);
 
 /// The text, and why it is none. Text that is not UTF-8 is kept with replacements, for showing it.
-fn decode(bytes: Vec<u8>) -> (String, Option<Problem>) {
+pub(crate) fn decode(bytes: Vec<u8>) -> (String, Option<Problem>) {
     if bytes.len() > MAX_SOURCE_BYTES {
         let message = format!("the file has {} bytes, {MAX_SOURCE_BYTES} are allowed", bytes.len());
         return (String::new(), Some((Code::SourceTooLarge, Span::default(), message, "is this the right file?")));

@@ -93,7 +93,7 @@ pub(super) fn trim(text: &str) -> &str {
 }
 
 /// Java's `\s`.
-pub(super) fn is_space(c: char) -> bool {
+pub(crate) fn is_space(c: char) -> bool {
     matches!(c, ' ' | '\t' | '\n' | '\x0B' | '\x0C' | '\r')
 }
 
