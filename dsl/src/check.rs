@@ -7,7 +7,7 @@ mod instances;
 mod offered;
 mod template;
 
-pub(crate) use application::{head, is_version};
+pub(crate) use application::{export_names, head, is_version};
 
 use crate::convert::{Graph, Node};
 use crate::diagnostic::Sink;

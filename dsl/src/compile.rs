@@ -11,8 +11,8 @@ use crate::block::ApplicationDecl;
 use crate::check;
 use crate::code::Code;
 use crate::convert::{self, Files, Kind, Model};
-use crate::descriptor;
 use crate::diagnostic::{Diagnostic, Sink};
+use crate::project::compile_project_with;
 use crate::source::{FileId, Loader, Place, SourceFile, Span};
 
 /// What a compilation gives.
@@ -68,48 +68,6 @@ pub fn compile_file_with(entry: &str, options: &CompileOptions, loader: &mut dyn
     finish(model, applications.first(), default_name, files.sources, sink)
 }
 
-/// Compiles a Roboconf project folder: `descriptor/application.properties`, `graph/`, `instances/`.
-/// Paths given to the loader start with these folders.
-pub fn compile_project(loader: &mut dyn Loader) -> Compiled {
-    compile_project_with(&CompileOptions::default(), loader)
-}
-
-/// [`compile_project`] with options.
-pub fn compile_project_with(options: &CompileOptions, loader: &mut dyn Loader) -> Compiled {
-    let mut sink = Sink::default();
-    let mut files = Files::new(loader);
-    let mut model = Model::default();
-    let Some(descriptor) = descriptor::read(&mut files, &options.properties, &mut sink) else {
-        return finish(model, None, "application", files.sources, sink);
-    };
-    if let Some(entry) = &descriptor.graph
-        && let Err(reason) = files.read("graph/", &entry.value, Kind::Graph, &mut model, &mut sink)
-    {
-        sink.incomplete = true;
-        let folder = files.has_folder("graph");
-        let code = if folder { Code::MissingGraphEntry } else { Code::NoGraphFolder };
-        let message = format!("the graph's entry point `graph/{}` cannot be read: {reason}", entry.value);
-        sink.push(
-            Diagnostic::new(code, entry.place, message)
-                .label("named here")
-                .help("`graph-entry-point` names a file in `graph/`"),
-        );
-    }
-    if let Some(entry) = &descriptor.instances {
-        let read = files.read("instances/", &entry.value, Kind::Instances, &mut model, &mut sink);
-        // Without the folder nothing happens, as in the original: the instances are made later.
-        if let Some(reason) = read.err().filter(|_| files.has_folder("instances")) {
-            let message = format!("the instances' entry point `instances/{}` cannot be read: {reason}", entry.value);
-            sink.push(
-                Diagnostic::new(Code::MissingInstanceEntry, entry.place, message)
-                    .label("named here")
-                    .help("`instance-entry-point` names a file in `instances/`"),
-            );
-        }
-    }
-    finish(model, Some(&descriptor.application), "application", files.sources, sink)
-}
-
 /// The mistakes of one text's lines and blocks alone, without looking up names: for editors, as one types.
 #[must_use]
 pub fn syntax_errors(text: &str) -> Vec<Diagnostic> {
@@ -130,7 +88,7 @@ fn one_application(applications: &[ApplicationDecl], sink: &mut Sink) {
     }
 }
 
-fn finish(
+pub(crate) fn finish(
     model: Model,
     application: Option<&ApplicationDecl>,
     default_name: &str,

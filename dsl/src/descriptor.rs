@@ -2,17 +2,21 @@
 
 use std::collections::BTreeMap;
 
+mod accents;
+
 use crate::block::{AliasDecl, ApplicationDecl};
-use crate::check::is_version;
+use crate::check::{export_names, is_version};
 use crate::code::Code;
-use crate::convert::Files;
 use crate::diagnostic::{Diagnostic, Sink};
-use crate::source::{FileId, Place, Span, Spanned, narrow};
+use crate::properties::{self, Properties};
+use crate::source::{FileId, Place, SourceFile, Span, Spanned, narrow};
 use crate::syntax::{Text, short};
 
-mod properties;
+/// Where a project has its descriptor.
+pub(crate) const PATH: &str = "descriptor/application.properties";
 
-const PATH: &str = "descriptor/application.properties";
+/// The name of an application whose own is none, so that what follows can be checked.
+const STAND_IN: &str = "application";
 
 /// What a descriptor says.
 #[derive(Debug)]
@@ -20,31 +24,56 @@ pub(crate) struct Descriptor {
     pub(crate) application: ApplicationDecl,
     pub(crate) graph: Option<Spanned<String>>,
     pub(crate) instances: Option<Spanned<String>>,
+    /// It is an application's, made from the template of this name: there is no graph in its folder.
+    pub(crate) template: Option<Spanned<String>>,
 }
 
-/// Reads and checks the descriptor; nothing, and reported, when there is none.
-pub(crate) fn read(files: &mut Files<'_>, values: &BTreeMap<String, String>, sink: &mut Sink) -> Option<Descriptor> {
-    let bytes = match files.bytes(PATH) {
-        Ok(bytes) => bytes,
-        Err(reason) => {
-            let file = files.add(PATH, String::new());
-            let place = Place { file, span: Span::default() };
-            let code = if files.has_folder("descriptor") { Code::NoDescriptor } else { Code::NoDescriptorFolder };
+/// Checks one descriptor by itself. `values` replaces `${key}` before it is read, as Maven does; the diagnostics are
+/// about the text after that, which comes first, as [`FileId`] 0.
+#[must_use]
+pub fn check_descriptor(bytes: &[u8], values: &BTreeMap<String, String>) -> (SourceFile, Vec<Diagnostic>) {
+    let mut sink = Sink::default();
+    let source = Source::new(bytes.to_vec(), values);
+    source.read(FileId(0), &mut sink);
+    (SourceFile::new(PATH.to_owned(), source.text), sink.finish())
+}
+
+/// A descriptor's text.
+pub(crate) struct Source {
+    pub(crate) text: String,
+    latin: bool,
+}
+
+impl Source {
+    /// The text, with `${key}` replaced.
+    pub(crate) fn new(bytes: Vec<u8>, values: &BTreeMap<String, String>) -> Self {
+        let (text, latin) = properties::decode(bytes);
+        Self { text: substitute(&text, values), latin }
+    }
+
+    /// Reads and checks it; nothing, and reported, when it is no properties file.
+    pub(crate) fn read(&self, file: FileId, sink: &mut Sink) -> Option<Descriptor> {
+        let read = Properties::read(&self.text, file);
+        if let Some(place) = read.malformed() {
             sink.push(
-                Diagnostic::new(code, place, format!("the descriptor `{PATH}` cannot be read: {reason}"))
-                    .help("a project folder has a descriptor with `application-name`, `application-version` and `graph-entry-point`; a single file is applied by its own name"),
+                Diagnostic::new(
+                    Code::UnreadableDescriptor,
+                    place,
+                    "the descriptor is not well formed: `\\u` needs four digits",
+                )
+                .label("not four hexadecimal digits")
+                .help("write `\\u00e9` for a letter, or `\\\\` for a backslash"),
             );
             return None;
         }
-    };
-    // The original reads ISO-8859-1. What is UTF-8 is kept for showing it; its accents are wrong all the same.
-    let (text, latin) = match String::from_utf8(bytes) {
-        Ok(text) => (text, false),
-        Err(error) => (error.as_bytes().iter().map(|byte| char::from(*byte)).collect(), true),
-    };
-    let text = substitute(&text, values);
-    let file = files.add(PATH, text.clone());
-    Some(Reader { file, latin, source: &text, entries: properties::entries(&text), sink }.descriptor())
+        let reader = Reader { file, latin: self.latin, source: &self.text, read, sink };
+        let descriptor = match reader.template() {
+            Some(template) => reader.application(template),
+            None => reader.descriptor(),
+        };
+        export_names(&descriptor.application, sink);
+        Some(descriptor)
+    }
 }
 
 /// Replaces `${key}`; what is not known stays.
@@ -72,7 +101,7 @@ struct Reader<'r> {
     file: FileId,
     latin: bool,
     source: &'r str,
-    entries: Vec<properties::Entry>,
+    read: Properties,
     sink: &'r mut Sink,
 }
 
@@ -88,51 +117,76 @@ impl Reader<'_> {
             );
             self.sink.push(found.help("write `application-dsl-id = roboconf-1.0`"));
         }
-        let graph = self.get("graph-entry-point").filter(|entry| !entry.value.is_empty());
+        let graph = self.get("graph-entry-point");
         if graph.is_none() {
             let found =
                 self.missing(Code::MissingGraphEntryPoint, "the descriptor names no graph", "graph-entry-point");
             self.sink.push(found.help("write `graph-entry-point = main.graph` for `graph/main.graph`"));
         }
-        let instances = self.get("instance-entry-point").filter(|entry| !entry.value.is_empty());
-        let description = self.get("description").map(|text| text.value).filter(|text| !text.is_empty());
-        let tags = self.get("tags").map(|tags| tags.value).unwrap_or_default();
+        let instances = self.get("instance-entry-point");
+        let description = self.trimmed("description").map(|text| text.value);
+        let tags = self.trimmed("tags").map(|tags| tags.value).unwrap_or_default();
         let tags = tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
-        let exports_prefix = self.get("exports-prefix").filter(|prefix| !prefix.value.is_empty());
+        let exports_prefix = self.get("exports-prefix");
         let exports = self.exports();
-        Descriptor {
-            application: ApplicationDecl { name, version, description, tags, exports_prefix, exports },
-            graph,
-            instances,
-        }
+        let application = ApplicationDecl { name, version, description, tags, exports_prefix, exports };
+        Descriptor { application, graph, instances, template: None }
     }
 
-    /// The value of a key, or of its older form `application-KEY`; the last one counts.
+    /// What the manager of the original writes for an application made from a template.
+    fn application(mut self, template: Spanned<String>) -> Descriptor {
+        let name = self.name();
+        let description = self.trimmed("description").map(|text| text.value);
+        let application = ApplicationDecl {
+            name,
+            version: None,
+            description,
+            tags: Vec::new(),
+            exports_prefix: None,
+            exports: Vec::new(),
+        };
+        Descriptor { application, graph: None, instances: None, template: Some(template) }
+    }
+
+    /// The template's name, in a file that is no template itself.
+    fn template(&self) -> Option<Spanned<String>> {
+        let template = self.get("template-name")?;
+        let own = self.read.get("graph-entry-point").is_some();
+        (!own).then_some(template)
+    }
+
+    /// The value of a key, or of its older form `application-KEY`; the last one counts, and a blank one does not.
     fn get(&self, key: &str) -> Option<Spanned<String>> {
         let old = format!("application-{key}");
-        let find = |key: &str| self.entries.iter().rev().find(|entry| entry.key == key);
-        let entry = find(key).or_else(|| find(&old))?;
-        Some(Spanned { value: entry.value.trim().to_owned(), place: Place { file: self.file, span: entry.value_span } })
+        let found = self.read.get(key).or_else(|| self.read.get(&old))?;
+        let text = found.value;
+        (!text.trim().is_empty()).then(|| Spanned { value: text.to_owned(), place: found.place })
     }
 
+    /// [`Self::get`] without blanks around it, where they mean nothing.
+    fn trimmed(&self, key: &str) -> Option<Spanned<String>> {
+        self.get(key).map(|found| Spanned { value: found.value.trim().to_owned(), place: found.place })
+    }
+
+    /// At the key when it has no value, else at the file's end.
     fn missing(&self, code: Code, message: &str, key: &str) -> Diagnostic {
         let end = narrow(self.source.trim_end().len());
-        let place = Place { file: self.file, span: Span::new(end, end) };
-        Diagnostic::new(code, place, message).label(format!("`{key}` is missing"))
+        let short = key.strip_prefix("application-").unwrap_or(key);
+        let empty = self.read.key(short).or_else(|| self.read.key(key));
+        let place = empty.unwrap_or(Place { file: self.file, span: Span::new(end, end) });
+        let label = if empty.is_some() { "has no value".to_owned() } else { format!("`{key}` is missing") };
+        Diagnostic::new(code, place, message).label(label)
     }
 
     fn name(&mut self) -> Spanned<String> {
-        let Some(mut name) = self.get("name").filter(|name| !name.value.is_empty()) else {
+        let Some(mut name) = self.trimmed("name") else {
             let found = self.missing(Code::MissingApplicationName, "the application has no name", "application-name");
             self.sink.push(found.help("write `application-name = the-name`"));
-            return Spanned {
-                value: "application".to_owned(),
-                place: Place { file: self.file, span: Span::default() },
-            };
+            return Spanned { value: STAND_IN.to_owned(), place: Place { file: self.file, span: Span::default() } };
         };
         let raw_accents = !name.place.span.of(self.source).is_ascii();
         if self.latin || !raw_accents {
-            name.value = name.value.chars().map(without_accent).collect();
+            name.value = accents::removed(&name.value);
         }
         if !robo_model::name::is_app_name(&name.value) {
             let help = if name.value.contains("${") {
@@ -147,13 +201,13 @@ impl Reader<'_> {
                 Diagnostic::new(Code::InvalidApplicationName, name.place, message).label("not a name").help(help);
             self.sink.push(found);
             // Reported once: what follows goes on with a name that is one.
-            name.value = "application".to_owned();
+            name.value = STAND_IN.to_owned();
         }
         name
     }
 
     fn version(&mut self) -> Option<Spanned<String>> {
-        let Some(version) = self.get("version").filter(|version| !version.value.is_empty()) else {
+        let Some(version) = self.get("version") else {
             let found =
                 self.missing(Code::MissingApplicationVersion, "the application has no version", "application-version");
             self.sink.push(found.help("write `application-version = 1.0`"));
@@ -164,6 +218,8 @@ impl Reader<'_> {
         }
         let help = if version.value.contains("${") {
             "Maven fills this in; give its value, or write the version itself"
+        } else if is_version(version.value.trim()) {
+            "a blank at the end belongs to the version: take it away"
         } else {
             "write it as in `1.0`, `1.4.2` or `2.0-beta`"
         };
@@ -179,47 +235,123 @@ impl Reader<'_> {
         let Some(exports) = self.get("exports") else { return Vec::new() };
         let mut out = Vec::new();
         let text = Text::new(self.source, exports.place.span);
-        for item in exports.value.split(',').map(str::trim).filter(|item| !item.is_empty()) {
+        let mut rest = text.as_str();
+        // As Java splits: empty items at the end do not count, others do.
+        for item in exports.value.trim_end_matches(',').split(',').map(str::trim) {
+            // The text as written has the same words in the same order, between its line breaks.
             let words: Vec<&str> = item.split_whitespace().collect();
-            let at = text.as_str().find(item).map_or(exports.place.span, |start| text.span(start..start + item.len()));
-            let place = Place { file: self.file, span: at };
-            let spanned = |word: &str| Spanned { value: word.to_owned(), place };
-            match words.as_slice() {
-                [variable, word, alias] if word.eq_ignore_ascii_case("as") && !item.contains('=') => {
-                    out.push(AliasDecl { variable: spanned(variable), alias: spanned(alias) });
-                }
-                _ => {
-                    let message = format!("`{}` does not say what is exported under which name", short(item));
-                    let found = Diagnostic::new(Code::InvalidExternalExports, place, message)
-                        .label("expected `Component.variable as name`")
-                        .help("write it as in `Db.ip as db-ip`");
-                    self.sink.push(found);
-                }
+            let [variable, word, alias] = words.as_slice() else {
+                let place = Place { file: self.file, span: item_span(&text, &mut rest, &words) };
+                self.invalid_export(item, place);
+                continue;
+            };
+            let mut spanned = |value: &str| Spanned {
+                value: value.to_owned(),
+                place: Place { file: self.file, span: item_span(&text, &mut rest, &[value]) },
+            };
+            let (variable, alias) = (spanned(variable), spanned(alias));
+            if word.eq_ignore_ascii_case("as") && !item.contains('=') {
+                out.push(AliasDecl { variable, alias });
+            } else {
+                let span = Span::new(variable.place.span.start, alias.place.span.end);
+                self.invalid_export(item, Place { file: self.file, span });
             }
         }
         out
     }
+
+    fn invalid_export(&mut self, item: &str, place: Place) {
+        let message = format!("`{}` does not say what is exported under which name", short(item));
+        let found = Diagnostic::new(Code::InvalidExternalExports, place, message)
+            .label("expected `Component.variable as name`")
+            .help("write it as in `Db.ip as db-ip`");
+        self.sink.push(found);
+    }
 }
 
-/// A Latin-1 letter without its accent, as the original makes it before it checks a name.
-fn without_accent(c: char) -> char {
-    match c {
-        'À'..='Å' => 'A',
-        'Ç' => 'C',
-        'È'..='Ë' => 'E',
-        'Ì'..='Ï' => 'I',
-        'Ñ' => 'N',
-        'Ò'..='Ö' => 'O',
-        'Ù'..='Ü' => 'U',
-        'Ý' => 'Y',
-        'à'..='å' => 'a',
-        'ç' => 'c',
-        'è'..='ë' => 'e',
-        'ì'..='ï' => 'i',
-        'ñ' => 'n',
-        'ò'..='ö' => 'o',
-        'ù'..='ü' => 'u',
-        'ý' | 'ÿ' => 'y',
-        c => c,
+/// Where some words stand in the rest of a text, which then begins after them; all of the text where it is written
+/// with escapes.
+fn item_span(text: &Text<'_>, rest: &mut &str, words: &[&str]) -> Span {
+    let mut out: Option<Span> = None;
+    for word in words {
+        let Some((found, after)) = rest.find(word).and_then(|at| rest.get(at..)?.split_at_checked(word.len())) else {
+            return text.whole();
+        };
+        let span = text.span_of(found);
+        out = Some(Span::new(out.map_or(span.start, |first| first.start), span.end));
+        *rest = after;
+    }
+    out.unwrap_or_else(|| text.whole())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A descriptor, and each mistake's name and the text under it.
+    fn check(text: &str, expect: &[(&str, &str)]) {
+        let (source, found) = check_descriptor(text.as_bytes(), &BTreeMap::new());
+        let got: Vec<(&str, &str)> =
+            found.iter().map(|d| (d.code.alias().unwrap_or_default(), d.span.of(&source.text))).collect();
+        assert_eq!(got, expect, "{text:?}\n{found:#?}");
+    }
+
+    const HEAD: &str = "name=a\nversion=1.0\ndsl-id=x\ngraph-entry-point=main.graph\n";
+
+    #[test]
+    fn descriptors_are_checked_by_themselves() {
+        check(HEAD, &[]);
+        for (line, code, under) in [
+            ("version = 1.0 \n", "RM_INVALID_APPLICATION_VERSION", "1.0 "),
+            ("version=snapshot", "RM_INVALID_APPLICATION_VERSION", "snapshot"),
+            ("version=${v}", "RM_INVALID_APPLICATION_VERSION", "${v}"),
+            ("version=\n", "RM_MISSING_APPLICATION_VERSION", "version"),
+            ("name = 1a", "RM_INVALID_APPLICATION_NAME", "1a"),
+            ("name=é", "RM_INVALID_APPLICATION_NAME", "é"),
+            ("dsl-id: ", "RM_MISSING_APPLICATION_DSL_ID", "dsl-id"),
+            ("graph-entry-point", "RM_MISSING_APPLICATION_GEP", "graph-entry-point"),
+            ("description = \\u12", "PROJ_READ_DESC_FILE", "\\u12"),
+            ("exports = A.b as c", "RM_MISSING_APPLICATION_EXPORT_PREFIX", "A.b"),
+            ("exports = A.b as c,,\nexports-prefix = P ", "RM_INVALID_APPLICATION_EXPORT_PREFIX", "P "),
+            ("exports-prefix = P\nexports = A.b c", "PROJ_INVALID_EXTERNAL_EXPORTS", "A.b c"),
+            (
+                "exports-prefix = P\nexports = A.b as c, , A.c as d",
+                "PROJ_INVALID_EXTERNAL_EXPORTS",
+                "A.b as c, , A.c as d",
+            ),
+            ("exports-prefix = P\nexports = A.b as c,A.c=as d", "PROJ_INVALID_EXTERNAL_EXPORTS", "A.c=as d"),
+            ("exports-prefix = P\nexports = A.b as c,A.b of d", "PROJ_INVALID_EXTERNAL_EXPORTS", "A.b of d"),
+            ("exports-prefix = P\nexports = A.b as 1c", "RM_INVALID_VARIABLE_NAME", "1c"),
+            ("exports-prefix = P\nexports = A as c", "RM_INVALID_VARIABLE_NAME", "A"),
+            ("exports-prefix = P\nexports = A.b as c,\\\n\t A.d as c", "RM_ALREADY_DEFINED_EXTERNAL_EXPORT", "c"),
+        ] {
+            check(&format!("{HEAD}{line}"), &[(code, under)]);
+        }
+        check(
+            "a=",
+            &[
+                ("RM_MISSING_APPLICATION_NAME", ""),
+                ("RM_MISSING_APPLICATION_VERSION", ""),
+                ("RM_MISSING_APPLICATION_DSL_ID", ""),
+                ("RM_MISSING_APPLICATION_GEP", ""),
+            ],
+        );
+    }
+
+    #[test]
+    fn older_keys_and_latin_accents_are_read() {
+        let old = "application-name: \\u00e9t\\u00e9\napplication-version 1.0\napplication-dsl-id=x\n\
+                   graph-entry-point=a\napplication-namespace = y\n";
+        check(old, &[]);
+        let (_, found) = check_descriptor(b"name=\xe9\nversion=1.0\ndsl-id=x\ngraph-entry-point=a", &BTreeMap::new());
+        assert_eq!(found, []);
+    }
+
+    #[test]
+    fn descriptors_of_applications_are_accepted() {
+        check("application-name = a\napplication-template-name = t\ntemplate-version = 1\n", &[]);
+        check("name = a\ntemplate-name: t\n", &[]);
+        check("template-name: t\n", &[("RM_MISSING_APPLICATION_NAME", "")]);
+        check(&format!("{HEAD}template-name: t"), &[]);
     }
 }

@@ -7,7 +7,8 @@
 //! - `block`: each block by itself, to typed declarations.
 //! - `convert`: names looked up, inheritance applied, instances copied.
 //! - `check`: the whole; what cannot work although every name is known.
-//! - `descriptor`: the properties file of a Roboconf project folder.
+//! - `project`: a Roboconf project folder: `descriptor`, the files of `properties`, and what stands beside the graph:
+//!   `target`, `rules`, `measures`.
 //! - [`format`]: the canonical layout of a file.
 //! - [`explain`]: a code's page, with examples.
 //! - [`Code`]: every mistake's number; the message stands beside the check that raises it.
@@ -22,22 +23,29 @@ mod descriptor;
 mod diagnostic;
 mod explain;
 mod format;
+mod measures;
+mod project;
+mod properties;
 mod report;
+mod rules;
 mod source;
 mod suggest;
 mod syntax;
+mod target;
 
 pub use code::{Code, Severity, Stage};
-pub use compile::{
-    CompileOptions, Compiled, compile_any, compile_file, compile_file_with, compile_project, compile_project_with,
-    syntax_errors,
-};
+pub use compile::{CompileOptions, Compiled, compile_any, compile_file, compile_file_with, syntax_errors};
+pub use descriptor::check_descriptor;
 pub use diagnostic::{Diagnostic, MAX_DIAGNOSTICS, Related};
 pub use explain::{Example, Page, explain};
 pub use format::{Unformatted, format, format_file};
+pub use measures::{FileCondition, Measure, Operator, Probe, check_measures};
+pub use project::{compile_project, compile_project_with};
 pub use report::{Report, report};
+pub use rules::{Rule, check_rule};
 pub use source::{FileId, Loader, Position, SourceFile, Span};
 pub use syntax::{Token, TokenKind, tokens};
+pub use target::{Target, check_target};
 
 #[cfg(test)]
 mod tests;

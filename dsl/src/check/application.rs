@@ -87,9 +87,12 @@ fn exports_prefix(prefix: &Spanned<String>, sink: &mut Sink) -> Option<Component
     name.ok()
 }
 
-fn exports(decl: &ApplicationDecl, graph: &Graph, sink: &mut Sink) -> BTreeMap<Variable, VariableName> {
-    let mut out = BTreeMap::new();
-    let Some(first) = decl.exports.first() else { return out };
+/// What can be said of external exports without a graph: the prefix, and the names by themselves.
+pub(crate) fn export_names(decl: &ApplicationDecl, sink: &mut Sink) {
+    if let Some(prefix) = &decl.exports_prefix {
+        exports_prefix(prefix, sink);
+    }
+    let Some(first) = decl.exports.first() else { return };
     if decl.exports_prefix.is_none() {
         sink.push(
             Diagnostic::new(
@@ -101,7 +104,6 @@ fn exports(decl: &ApplicationDecl, graph: &Graph, sink: &mut Sink) -> BTreeMap<V
             .help("write `exports-prefix: Name;`"),
         );
     }
-    let offered = Offered::new(graph, graph.component_ids());
     let mut aliases: HashMap<&str, Place> = HashMap::new();
     for export in &decl.exports {
         if let Some(first) = aliases.get(export.alias.value.as_str()) {
@@ -115,31 +117,34 @@ fn exports(decl: &ApplicationDecl, graph: &Graph, sink: &mut Sink) -> BTreeMap<V
         } else {
             aliases.insert(&export.alias.value, export.alias.place);
         }
-        if let Some((variable, alias)) = external(export, &offered, sink) {
-            out.insert(variable, alias);
+        if VariableName::new(&export.alias.value).is_err() {
+            sink.push(invalid_name(&export.alias, "write a name as in `db-ip`"));
+        }
+        if Variable::parse(&export.variable.value).is_err() {
+            sink.push(invalid_name(&export.variable, "write it as in `Db.ip`"));
         }
     }
-    out
 }
 
-fn external(export: &AliasDecl, offered: &Offered<'_>, sink: &mut Sink) -> Option<(Variable, VariableName)> {
-    let invalid = |name: &Spanned<String>, help: &str| {
-        Diagnostic::new(
-            Code::InvalidVariableName,
-            name.place,
-            format!("`{}` is not a variable's name", short(&name.value)),
-        )
+fn invalid_name(name: &Spanned<String>, help: &str) -> Diagnostic {
+    let message = format!("`{}` is not a variable's name", short(&name.value));
+    Diagnostic::new(Code::InvalidVariableName, name.place, message)
         .label("letters, digits, `_`, `-` and `.`, starting with a letter or `_`")
         .help(help)
-    };
-    let alias = VariableName::new(&export.alias.value);
-    if alias.is_err() {
-        sink.push(invalid(&export.alias, "write a name as in `db-ip`"));
+}
+
+fn exports(decl: &ApplicationDecl, graph: &Graph, sink: &mut Sink) -> BTreeMap<Variable, VariableName> {
+    export_names(decl, sink);
+    if decl.exports.is_empty() {
+        return BTreeMap::new();
     }
-    let Ok(variable) = Variable::parse(&export.variable.value) else {
-        sink.push(invalid(&export.variable, "write it as in `Db.ip`"));
-        return None;
-    };
+    let offered = Offered::new(graph, graph.component_ids());
+    decl.exports.iter().filter_map(|export| external(export, &offered, sink)).collect()
+}
+
+/// Whether somebody exports it.
+fn external(export: &AliasDecl, offered: &Offered<'_>, sink: &mut Sink) -> Option<(Variable, VariableName)> {
+    let variable = Variable::parse(&export.variable.value).ok()?;
     if !offered.has(variable.prefix.as_str(), variable.local.as_str()) {
         let most = if sink.is_full() { 0 } else { MAX_CANDIDATES };
         let all: Vec<String> = offered.all().take(most).collect();
@@ -156,7 +161,7 @@ fn external(export: &AliasDecl, offered: &Offered<'_>, sink: &mut Sink) -> Optio
             .help(help),
         );
     }
-    alias.ok().map(|alias| (variable, alias))
+    Some((variable, VariableName::new(&export.alias.value).ok()?))
 }
 
 /// A name for an application that has none: what cannot stand in a name becomes `-`.
