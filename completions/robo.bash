@@ -46,6 +46,9 @@ _robo() {
             robo,exec)
                 cmd="robo__subcmd__exec"
                 ;;
+            robo,fmt)
+                cmd="robo__subcmd__fmt"
+                ;;
             robo,logs)
                 cmd="robo__subcmd__logs"
                 ;;
@@ -101,7 +104,7 @@ _robo() {
 
     case "${cmd}" in
         robo)
-            opts="-o -v -h -V --output --context --project --verbose --help --version up down check plan apply status start stop undeploy delete logs events exec device context manager agent completions"
+            opts="-o -v -h -V --output --context --project --verbose --help --version up down check fmt plan apply status start stop undeploy delete logs events exec device context manager agent completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -751,6 +754,36 @@ _robo() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --project)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        robo__subcmd__fmt)
+            opts="-o -v -h --check --output --context --project --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --output)
                     COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
                     return 0

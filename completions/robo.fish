@@ -37,6 +37,7 @@ complete -c robo -n "__fish_robo_needs_command" -s V -l version -d 'Print versio
 complete -c robo -n "__fish_robo_needs_command" -f -a "up" -d 'Runs an application on this machine: a manager, and an agent process for each of its machines'
 complete -c robo -n "__fish_robo_needs_command" -f -a "down" -d 'Ends everything that `robo up` runs on this machine: instances first, by their own stop steps'
 complete -c robo -n "__fish_robo_needs_command" -f -a "check" -d 'Says what is wrong with a graph, without a manager'
+complete -c robo -n "__fish_robo_needs_command" -f -a "fmt" -d 'Lays out graph and instance files in one form'
 complete -c robo -n "__fish_robo_needs_command" -f -a "plan" -d 'Shows what an apply would do, and does nothing'
 complete -c robo -n "__fish_robo_needs_command" -f -a "apply" -d 'Makes an application what its graph says: shows the plan, asks, does it, and waits until all is as wished'
 complete -c robo -n "__fish_robo_needs_command" -f -a "status" -d 'Shows what runs where, and what keeps the rest from running'
@@ -84,6 +85,16 @@ complete -c robo -n "__fish_robo_using_subcommand check" -l context -d 'The mana
 complete -c robo -n "__fish_robo_using_subcommand check" -l project -d 'The project to work in, instead of the context\'s' -r
 complete -c robo -n "__fish_robo_using_subcommand check" -s v -l verbose -d 'Say on standard error what is being done; twice for more'
 complete -c robo -n "__fish_robo_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c robo -n "__fish_robo_using_subcommand fmt" -s o -l output -d 'How to print what was asked for' -r -f -a "table\t'For people'
+wide\t'For people with a wide terminal'
+json\t'For programs; a stream is one object per line'
+yaml\t'For programs and people'
+name\t'Names only, one per line'"
+complete -c robo -n "__fish_robo_using_subcommand fmt" -l context -d 'The manager to talk to, by its name in `robo context list`' -r
+complete -c robo -n "__fish_robo_using_subcommand fmt" -l project -d 'The project to work in, instead of the context\'s' -r
+complete -c robo -n "__fish_robo_using_subcommand fmt" -l check -d 'Write nothing; show what would change, and end with 1 if anything would'
+complete -c robo -n "__fish_robo_using_subcommand fmt" -s v -l verbose -d 'Say on standard error what is being done; twice for more'
+complete -c robo -n "__fish_robo_using_subcommand fmt" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c robo -n "__fish_robo_using_subcommand plan" -l set -d 'Put VALUE for `${KEY}` in a Roboconf project\'s descriptor; may be given again' -r
 complete -c robo -n "__fish_robo_using_subcommand plan" -s o -l output -d 'How to print what was asked for' -r -f -a "table\t'For people'
 wide\t'For people with a wide terminal'

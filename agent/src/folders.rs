@@ -242,12 +242,10 @@ pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
 }
 
 /// Replaces the file `path` by one with `bytes`, for readers that look meanwhile; `ready` sees it before they do.
-pub(crate) fn replace(
-    path: &Path,
-    bytes: &[u8],
-    mode: u32,
-    ready: impl FnOnce(&File) -> io::Result<()>,
-) -> io::Result<()> {
+///
+/// # Errors
+/// When it cannot be written, or is not ready; the old file is then still there.
+pub fn replace(path: &Path, bytes: &[u8], mode: u32, ready: impl FnOnce(&File) -> io::Result<()>) -> io::Result<()> {
     // Two may write the same file at a time; each has a name of its own until it is ready.
     static NEXT: AtomicU64 = AtomicU64::new(0);
     let mut name = path.file_name().unwrap_or_default().to_owned();
@@ -267,7 +265,7 @@ pub(crate) fn replace(
 ///
 /// # Errors
 /// When the folder cannot be opened or synced.
-pub(crate) fn sync_dir(folder: &Path) -> io::Result<()> {
+pub fn sync_dir(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 

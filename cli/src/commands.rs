@@ -10,6 +10,7 @@ pub(crate) mod device;
 pub(crate) mod down;
 pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod fmt;
 pub(crate) mod logs;
 pub(crate) mod manager;
 pub(crate) mod plan;
@@ -27,6 +28,7 @@ pub(crate) enum Command {
     Up(up::UpArgs),
     Down(down::DownArgs),
     Check(check::CheckArgs),
+    Fmt(fmt::FmtArgs),
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),
     Status(status::StatusArgs),
@@ -61,6 +63,7 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Up(args) => Box::pin(up::run(args, env)).await,
         Command::Down(args) => Box::pin(down::run(args, env)).await,
         Command::Check(args) => check::run(&args, env),
+        Command::Fmt(args) => fmt::run(&args, env),
         Command::Plan(args) => Box::pin(plan::run(args, env)).await,
         Command::Apply(args) => Box::pin(apply::run(args, env)).await,
         Command::Status(args) => Box::pin(status::run(args, env)).await,

@@ -2,12 +2,13 @@
 //!
 //! - `paint`: colours, or none; `when`: times as people read them.
 //! - `table`: tables of instances and devices; `detail`: all of one thing; `event`; `plan`;
-//! - `diagnostics`: mistakes in a graph.
+//! - `diagnostics`: mistakes in a graph; `diff`: what differs between two texts.
 //!
 //! The submodules make text from values and print nothing, so that tests can look at it.
 
 pub(crate) mod detail;
 pub(crate) mod diagnostics;
+pub(crate) mod diff;
 pub(crate) mod event;
 pub(crate) mod paint;
 pub(crate) mod plan;
