@@ -10,6 +10,7 @@
 //! - `project`: a Roboconf project folder: `descriptor`, the files of `properties`, and what stands beside the graph:
 //!   `target`, `rules`, `measures`.
 //! - [`format`]: the canonical layout of a file.
+//! - [`check_commands`]: files of commands, against the instances that are there.
 //! - [`explain`]: a code's page, with examples.
 //! - [`Code`]: every mistake's number; the message stands beside the check that raises it.
 //! - [`report`]: a diagnostic as `miette` draws it.
@@ -17,6 +18,7 @@
 mod block;
 mod check;
 mod code;
+mod commands;
 mod compile;
 mod convert;
 mod descriptor;
@@ -34,6 +36,7 @@ mod syntax;
 mod target;
 
 pub use code::{Code, Severity, Stage};
+pub use commands::{Action, BulkTarget, CommandContext, Commands, Instruction, Verb, check_commands};
 pub use compile::{CompileOptions, Compiled, compile_any, compile_file, compile_file_with, syntax_errors};
 pub use descriptor::check_descriptor;
 pub use diagnostic::{Diagnostic, MAX_DIAGNOSTICS, Related};
