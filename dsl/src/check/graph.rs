@@ -22,9 +22,13 @@ pub(super) fn check(graph: &Graph, sink: &mut Sink) {
 
 fn no_root(graph: &Graph, sink: &mut Sink) {
     let first = graph.component_ids().next();
-    let place = first.map(|id| graph.component(id).decl.name.place).unwrap_or_default();
+    let facet = graph.facet_ids().next().map(|id| graph.facet(id).decl.name.place);
+    let place = first.map(|id| graph.component(id).decl.name.place).or(facet).unwrap_or_default();
     let (label, help) = match first {
-        None => ("", "write a component whose installer is `target`: a machine that the others run on"),
+        None => (
+            facet.map_or("", |_| "a facet alone is no machine"),
+            "write a component whose installer is `target`: a machine that the others run on",
+        ),
         Some(_) => (
             "every component stands in another, this one too",
             "a machine stands in nothing: take the component with `installer: target` out of all `children`",
