@@ -105,7 +105,7 @@ pub(crate) fn hosts(application: &Application) -> Result<BTreeSet<DeviceName>, N
         .filter_map(|host| match &host.binding {
             Some(Binding::Device(name)) => Some(Ok(name.clone())),
             // Which devices match, or how a machine is made, is the manager's business.
-            Some(Binding::Devices(_) | Binding::Target(_)) => None,
+            Some(Binding::Devices { .. } | Binding::Target(_)) => None,
             None => Some(DeviceName::for_host(&host.path)),
         })
         .collect()

@@ -14,8 +14,8 @@ mod lists;
 mod raw;
 
 pub(crate) use decl::{
-    AliasDecl, ApplicationDecl, ComponentDecl, Declarations, ExportDecl, Extras, FacetDecl, ImportDecl, InstanceDecl,
-    Override,
+    AliasDecl, ApplicationDecl, CheckDecl, ComponentDecl, Declarations, ExportDecl, Extras, FacetDecl, ImportDecl,
+    InstanceDecl, Override,
 };
 
 pub(crate) use exports::random;

@@ -1,6 +1,7 @@
 //! Blocks of all files to a graph and instances: names are looked up, inheritance is applied.
 
 mod assemble;
+mod binding;
 mod exports;
 mod graph;
 mod inherit;

@@ -94,6 +94,7 @@ impl Case {
             tags: Vec::new(),
             exports_prefix: None,
             exports: BTreeMap::new(),
+            rollout: None,
             components,
             instances: all,
         };

@@ -5,6 +5,7 @@
 //!
 //! - `tree`: the instances in the order of their paths, each with its parent and its host.
 //! - `bind`: which device each host instance is.
+//! - `ability`: what the application asks for and this version cannot do, or does not do yet.
 //! - `ports`: a number for each `random[port]`, kept once it was handed out.
 //! - `place`: the specification of each instance, and whether a device's fit into one assignment.
 //! - `change`: what differs from what was applied last, with its reasons in words.
@@ -15,6 +16,7 @@
 //! Instances meet through *slots* (a prefix with one variable, or with all), never as pairs, so that a thousand
 //! importers of a thousand providers cost two thousand edges and not a million.
 
+mod ability;
 mod bind;
 mod change;
 mod net;
@@ -128,6 +130,7 @@ pub fn plan(desired: &Desired, world: &World<'_>) -> Result<Planned, PlanError> 
     let mut warnings = Warnings::default();
     let tree = Tree::new(&desired.application, &mut problems);
     let bindings = bind::bind(&tree, world, &mut problems, &mut warnings);
+    ability::check(&tree, &mut problems, &mut warnings);
     let new_ports = ports::assign(&tree, &bindings, world.ports, &mut problems);
     let stage = place::Stage { desired, bindings: &bindings, ports: [world.ports, &new_ports], overrides: None };
     let after = stage.place(&tree, &mut problems);

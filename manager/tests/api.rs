@@ -419,7 +419,8 @@ async fn a_graph_that_cannot_be_is_refused_with_its_place() {
     };
     check("children: Db;", "children: Dbb;", ErrorCode::GraphInvalid, "shop.graph:3:").await;
     check("device: one;", "device: onne;", ErrorCode::UnknownDevice, "did you mean `one`").await;
-    check("device: one;", "devices: site=tokyo;", ErrorCode::Unsupported, "devices:").await;
+    let fleet = "name: vm-{device};\n\tdevices: site=tokyo;";
+    check("name: vm;\n\tdevice: one;", fleet, ErrorCode::Unsupported, "devices:").await;
     assert!(manager.get("applications").await.unwrap().as_array().unwrap().is_empty());
 }
 

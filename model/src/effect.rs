@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::graph::Installer;
 use crate::name::{ComponentName, VariableName};
 use crate::spec::InstanceSpec;
-use crate::template;
+use crate::template::{self, Reference};
 
 /// What happens to a deployed instance when its specification changes; ordered by how much it disturbs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -54,14 +54,17 @@ pub fn of_change(old: &InstanceSpec, new: &InstanceSpec) -> Effect {
 #[must_use]
 pub fn of_import_change(spec: &InstanceSpec, prefix: &ComponentName, variable: &VariableName) -> Effect {
     let named = |text: &str| {
-        template::references(text).any(|(name, _)| name.split_once('.') == Some((prefix.as_str(), variable.as_str())))
+        template::references(text).any(|(reference, _)| match reference {
+            Reference::Variable(name) => name.split_once('.') == Some((prefix.as_str(), variable.as_str())),
+            Reference::Secret(_) => false,
+        })
     };
-    match &spec.installer {
-        Installer::Process(process) if named(&process.run) || process.env.values().any(|v| named(v)) => Effect::Restart,
-        Installer::Process(_) | Installer::Script | Installer::Logger | Installer::Other { .. } | Installer::Target => {
-            Effect::Note
-        }
-    }
+    let (run, env) = match &spec.installer {
+        Installer::Process(process) => (Some(&process.run), &process.env),
+        Installer::Container(container) => (container.run.as_ref(), &container.env),
+        Installer::Script | Installer::Logger | Installer::Other { .. } | Installer::Target => return Effect::Note,
+    };
+    if run.into_iter().chain(env.values()).any(|text| named(text)) { Effect::Restart } else { Effect::Note }
 }
 
 #[cfg(test)]

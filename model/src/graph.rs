@@ -3,13 +3,21 @@
 //! Inheritance, facets, `count` and overrides are already applied here: a component lists every
 //! child, export and import it has, wherever it came from.
 
+mod container;
+mod image;
+mod rollout;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
 use crate::label::Selector;
-use crate::name::{ApplicationName, ComponentName, DeviceName, InstancePath, Variable, VariableName};
-use crate::quantity::Millis;
+use crate::name::{ApplicationName, ComponentName, DeviceName, InstancePath, NameTemplate, Variable, VariableName};
+use crate::quantity::{Bytes, MilliCpu, Millis};
+
+pub use self::container::{Container, MountPath, MountPathError};
+pub use self::image::{ImageError, ImageErrorKind, ImageRef};
+pub use self::rollout::{Batch, Rollout, RolloutError, RolloutErrorKind};
 
 /// A deployable graph with its instances.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -31,6 +39,9 @@ pub struct Application {
     /// What other applications may import: our variable, and its name outside.
     #[serde(default)]
     pub exports: BTreeMap<Variable, VariableName>,
+    /// In which batches a change goes over the instances of components that say nothing of it themselves.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
     /// Every component by name.
     pub components: BTreeMap<ComponentName, Component>,
     /// Every instance by path; a parent stands before its children.
@@ -61,7 +72,7 @@ pub struct Component {
     /// Every variable it needs.
     #[serde(default)]
     pub imports: Vec<Import>,
-    /// Deadlines, user, check.
+    /// Deadlines, user, limits, check, rollout.
     #[serde(default)]
     pub settings: Settings,
 }
@@ -77,6 +88,8 @@ pub enum Installer {
     Script,
     /// Supervises one program.
     Process(Process),
+    /// Supervises one container.
+    Container(Container),
     /// Writes each step to the instance's log; for models and tests.
     Logger,
     /// A plug-in that this version does not know; deploying fails and says so.
@@ -94,6 +107,7 @@ impl Installer {
             Self::Target => "target",
             Self::Script => "script",
             Self::Process(_) => "process",
+            Self::Container(_) => "container",
             Self::Logger => "logger",
             Self::Other { name } => name,
         }
@@ -109,7 +123,7 @@ pub struct Process {
     /// When to start it again after it ended by itself.
     #[serde(default)]
     pub restart: RestartPolicy,
-    /// `env.KEY: value;` with `$(name)` not yet expanded.
+    /// `env.KEY: value;` with `$(name)` not yet expanded; the only place where `$(secret:NAME)` may stand.
     #[serde(default)]
     pub env: BTreeMap<String, String>,
 }
@@ -128,7 +142,7 @@ pub enum RestartPolicy {
     Never,
 }
 
-/// Deadlines, user and check of a component.
+/// Deadlines, user, limits, check and rollout of a component.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Settings {
@@ -147,6 +161,18 @@ pub struct Settings {
     /// How to see that an instance is well.
     #[serde(default)]
     pub check: Option<Check>,
+    /// How long its exports outlive contact with its device; for ever where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub lease: Option<Millis>,
+    /// The most memory that an instance may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<Bytes>,
+    /// The most processor time that an instance may use.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cpu: Option<MilliCpu>,
+    /// In which batches a change goes over its instances; [`Application::rollout`] where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
 }
 
 impl Settings {
@@ -269,7 +295,13 @@ pub enum Binding {
     /// `device: NAME;`
     Device(DeviceName),
     /// `devices: SELECTOR;`: one instance for each device that matches, now and later.
-    Devices(Selector),
+    Devices {
+        /// Which devices.
+        selector: Selector,
+        /// How each device's instance is called. The path of the instance in the application has
+        /// [`NameTemplate::stand_in`] instead.
+        name: NameTemplate,
+    },
     /// `target: NAME;`: a machine that robo makes.
     Target(String),
 }

@@ -4,14 +4,14 @@
 //! every other crate may depend on this one, and this one depends on none of ours.
 //!
 //! - [`name`]: validated names and paths; what was once checked stays checked.
-//! - [`quantity`]: durations, sizes and points in time as written and as sent.
+//! - [`quantity`]: durations, sizes, shares and points in time as written and as sent.
 //! - [`graph`]: an application after all inheritance is resolved: components, instances, exports, imports.
 //! - [`label`]: labels of devices, and the selectors that pick devices by them.
 //! - [`spec`]: what one device should run: instance specifications, assignments, generations.
 //! - [`state`]: the life cycle's states, and what an agent reports of an instance.
 //! - [`resolve`]: which provider satisfies which import; when an instance has all it needs.
 //! - [`effect`]: what a changed specification, or changed imports, do to a running instance.
-//! - [`template`]: `$(name)` in values.
+//! - [`template`]: `$(name)` and `$(secret:name)` in values.
 //! - [`limits`]: every bound, named, with its reason.
 
 pub mod effect;

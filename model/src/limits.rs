@@ -1,5 +1,7 @@
 //! Every bound that more than one crate must agree on, with its reason.
 
+use crate::quantity::Millis;
+
 /// Longest name of a component, variable, instance, device, project or application, in bytes.
 /// Names become folder names and parts of environment variables; 128 leaves room for both.
 pub const MAX_NAME_BYTES: usize = 128;
@@ -11,6 +13,19 @@ pub const MAX_INSTANCE_DEPTH: usize = 32;
 /// Largest value of an exported variable, in bytes: it ends in an environment variable, and Linux
 /// limits one of those to 128 KiB.
 pub const MAX_VALUE_BYTES: usize = 32 * 1024;
+
+/// Longest time that a deadline, an interval or a lease may have, and a lifetime given on a command line. No device stays
+/// a year without a visit; and sums of such times stay far from overflow.
+pub const MAX_DURATION: Millis = Millis::from_secs(365 * 24 * 60 * 60);
+
+/// Most batches of one rollout: somebody looks at what each did, and steps of 3 % are as small as anyone takes.
+pub const MAX_BATCHES: usize = 32;
+
+/// Longest name of a container image without tag and digest, in bytes, as in the reference grammar of OCI registries.
+pub const MAX_IMAGE_NAME_BYTES: usize = 255;
+
+/// Longest path in a container, in bytes: `PATH_MAX` of Linux.
+pub const MAX_PATH_BYTES: usize = 4096;
 
 /// Largest source file of a graph, in bytes. The parser is linear; this only keeps a mistaken
 /// upload from filling memory.

@@ -3,6 +3,8 @@
 //! The rules for components, variables, instances and applications are those of the original
 //! language (`ID`, `FLEX_ID`, `APP_NAME`), so every accepted Roboconf name is one of ours.
 
+mod template;
+
 use std::borrow::Borrow;
 use std::fmt;
 use std::sync::Arc;
@@ -10,6 +12,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use crate::limits::{MAX_INSTANCE_DEPTH, MAX_NAME_BYTES};
+
+pub use self::template::{NameTemplate, NameTemplateError};
 
 /// Why a text is not a name of the wanted kind.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -147,6 +151,24 @@ name! {
     /// A device's identity: never reused, never changed; also the subject of its certificate.
     DeviceId, "device id",
     "it has lower-case letters, digits and inner `-`", is_dns_label
+}
+
+name! {
+    /// A secret's name, unique in a project: letters, digits, `_ - .`, starting with a letter or digit.
+    SecretName, "secret's name",
+    "it starts with a letter or digit and goes on with letters, digits, `_`, `-` and `.`", is_device_name
+}
+
+name! {
+    /// A volume of an instance's containers, by the rule of Docker and Podman; it may become a folder's name.
+    VolumeName, "volume's name",
+    "it starts with a letter or digit and goes on with letters, digits, `_`, `-` and `.`", is_device_name
+}
+
+name! {
+    /// A network of the machine's container engine, by the rule of Docker and Podman; `host` is one.
+    NetworkName, "network's name",
+    "it starts with a letter or digit and goes on with letters, digits, `_`, `-` and `.`", is_device_name
 }
 
 /// `/root/child/leaf`: where an instance stands in its application's tree.

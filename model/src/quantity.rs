@@ -1,10 +1,19 @@
-//! Durations, sizes and points in time: as written in a file, and as sent.
+//! Durations, sizes, shares and points in time: as written in a file, and as sent.
+
+mod decimal;
+mod share;
+mod size;
 
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+
+use crate::limits::MAX_DURATION;
+
+pub use self::share::{MilliCpu, Percent};
+pub use self::size::Bytes;
 
 /// A length of time in whole milliseconds; written `500ms`, `30s`, `5m`, `24h`, `7days`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -40,20 +49,59 @@ pub enum QuantityError {
     /// A duration of nothing where something is needed.
     #[error("`{0}` is no time at all; a deadline must be longer than zero")]
     ZeroDuration(String),
+    /// A duration longer than [`MAX_DURATION`].
+    #[error("`{0}` is too long; at most {MAX_DURATION} are allowed")]
+    LongDuration(String),
+    /// Not a size.
+    #[error("`{0}` is not a size; write a number and a unit, as in `512MiB`, `1.5GiB`, `64MB`")]
+    Size(String),
+    /// A number without a unit, or with one that there is not.
+    #[error("`{text}` has {}; one of `B`, `KiB`, `MiB`, `GiB`, `kB`, `MB`, `GB` is needed", unit_told(.unit))]
+    SizeUnit {
+        /// The whole text.
+        text: String,
+        /// What stands after the number.
+        unit: String,
+    },
+    /// A decimal that ends within a byte.
+    #[error("`{0}` is not a whole number of bytes")]
+    BrokenSize(String),
+    /// More than fits into 64 bits.
+    #[error("`{0}` is more than any machine has")]
+    LargeSize(String),
+    /// A size of nothing.
+    #[error("`{0}` is nothing; a limit must be larger than zero")]
+    ZeroSize(String),
+    /// Not a share of processors.
+    #[error("`{0}` is not a number of processors from 0.001 to 1024, in thousandths at most")]
+    Cpu(String),
+    /// Not a percentage.
+    #[error("`{0}` is not a percentage from `1%` to `100%`")]
+    Percent(String),
 }
 
 impl FromStr for Millis {
     type Err = QuantityError;
 
     fn from_str(text: &str) -> Result<Self, QuantityError> {
-        let bad = || QuantityError::Duration(text.to_owned());
-        let duration = humantime::parse_duration(text.trim()).map_err(|_| bad())?;
-        let millis = u64::try_from(duration.as_millis()).map_err(|_| bad())?;
+        let long = || QuantityError::LongDuration(text.to_owned());
+        let duration = humantime::parse_duration(text.trim()).map_err(|error| {
+            let overflow = error == humantime::DurationError::NumberOverflow;
+            if overflow { long() } else { QuantityError::Duration(text.to_owned()) }
+        })?;
+        let millis = u64::try_from(duration.as_millis()).map_err(|_| long())?;
         if millis == 0 {
             return Err(QuantityError::ZeroDuration(text.to_owned()));
         }
+        if Self(millis) > MAX_DURATION {
+            return Err(long());
+        }
         Ok(Self(millis))
     }
+}
+
+fn unit_told(unit: &str) -> String {
+    if unit.is_empty() { "no unit".to_owned() } else { format!("the unit `{unit}`, which there is not") }
 }
 
 /// A point in time, in milliseconds since 1970-01-01T00:00:00Z.
@@ -84,8 +132,13 @@ mod tests {
         assert_eq!("5m".parse(), Ok(Millis::from_secs(300)));
         assert_eq!("1h 30m".parse(), Ok(Millis::from_secs(5400)));
         assert_eq!("500ms".parse(), Ok(Millis(500)));
-        for bad in ["", "5", "m", "-5s", "5 parsecs", "0s"] {
-            assert!(bad.parse::<Millis>().is_err(), "{bad}");
+        assert_eq!("365days".parse(), Ok(MAX_DURATION));
+        for bad in ["", "5", "m", "-5s", "5 parsecs"] {
+            assert_eq!(bad.parse::<Millis>(), Err(QuantityError::Duration(bad.to_owned())));
+        }
+        assert_eq!("0s".parse::<Millis>(), Err(QuantityError::ZeroDuration("0s".to_owned())));
+        for long in ["366days", "9000years", "18446744073709551615s", "99999999999999999999s"] {
+            assert_eq!(long.parse::<Millis>(), Err(QuantityError::LongDuration(long.to_owned())));
         }
     }
 }

@@ -1,38 +1,66 @@
 //! `$(name)` in values: found, and replaced.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 
 /// A `$(name)` that nothing gives a value to.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("nothing gives `$({0})` a value")]
 pub struct Unresolved(pub String);
 
-/// The names between `$(` and `)` in `text`, in order, with their byte ranges (from `$` to after `)`).
-pub fn references(text: &str) -> impl Iterator<Item = (&str, std::ops::Range<usize>)> {
+/// What stands between `$(` and `)`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reference<'t> {
+    /// `$(name)`: an export, an import, or one of [`instance_variable`].
+    Variable(&'t str),
+    /// `$(secret:NAME)`; whether it is a [`crate::name::SecretName`] is not checked here.
+    Secret(&'t str),
+}
+
+impl<'t> Reference<'t> {
+    /// What stands before a secret's name.
+    pub const SECRET: &'static str = "secret:";
+
+    fn of(text: &'t str) -> Self {
+        text.strip_prefix(Self::SECRET).map_or(Self::Variable(text), Self::Secret)
+    }
+}
+
+impl fmt::Display for Reference<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Variable(name) => f.write_str(name),
+            Self::Secret(name) => write!(f, "{}{name}", Self::SECRET),
+        }
+    }
+}
+
+/// What stands between `$(` and `)` in `text`, in order, with the byte ranges (from `$` to after `)`).
+pub fn references(text: &str) -> impl Iterator<Item = (Reference<'_>, std::ops::Range<usize>)> {
     let mut from = 0;
     std::iter::from_fn(move || {
         let start = from + text.get(from..)?.find("$(")?;
         let length = text.get(start + 2..)?.find(')')?;
         let end = start + 2 + length + 1;
         from = end;
-        Some((text.get(start + 2..end - 1)?.trim(), start..end))
+        Some((Reference::of(text.get(start + 2..end - 1)?.trim()), start..end))
     })
 }
 
 /// `text` with each `$(name)` replaced by what `value` gives for it. A `$` that no `(` follows, and a `$(`
-/// without `)`, stay as they are.
+/// without `)`, stay as they are. A secret is never asked for: whoever has it fills it in where nobody sees it.
 ///
 /// # Errors
-/// Names the first `$(name)` that `value` does not know.
+/// Names the first `$(name)` that `value` does not know, or that is a secret.
 pub fn expand(text: &str, mut value: impl FnMut(&str) -> Option<String>) -> Result<String, Unresolved> {
     let mut out = String::with_capacity(text.len());
     let mut from = 0;
-    for (name, range) in references(text) {
+    for (reference, range) in references(text) {
         out.push_str(text.get(from..range.start).unwrap_or_default());
-        match value(name) {
-            Some(value) => out.push_str(&value),
-            None => return Err(Unresolved(name.to_owned())),
-        }
+        let found = match reference {
+            Reference::Variable(name) => value(name),
+            Reference::Secret(_) => None,
+        };
+        out.push_str(&found.ok_or_else(|| Unresolved(reference.to_string()))?);
         from = range.end;
     }
     out.push_str(text.get(from..).unwrap_or_default());
@@ -74,7 +102,7 @@ mod tests {
     use super::*;
 
     fn check(text: &str, expect: Result<&str, &str>) {
-        let value = |name: &str| (name == "port").then(|| "80".to_owned());
+        let value = |name: &str| (name == "port" || name == "secret:x").then(|| "80".to_owned());
         let got = expand(text, value);
         assert_eq!(got, expect.map(str::to_owned).map_err(|n| Unresolved(n.to_owned())), "{text}");
     }
@@ -86,5 +114,6 @@ mod tests {
         check("$(port", Ok("$(port"));
         check("a$(nope)b", Err("nope"));
         check("ü$(port)ü", Ok("ü80ü"));
+        check("$(port)$( secret:x )", Err("secret:x"));
     }
 }

@@ -411,6 +411,7 @@ fn full_spec() -> InstanceSpec {
             start_timeout: Some(Settings::START_TIMEOUT),
             stop_timeout: Some(Settings::STOP_TIMEOUT),
             check: Some(check(Probe::Http { port: "$(port)".into(), path: "/healthz".into() })),
+            ..Settings::default()
         },
         wanted: Wanted::Stopped,
     }

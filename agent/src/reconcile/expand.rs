@@ -138,7 +138,12 @@ fn filled(spec: &InstanceSpec, value: Lookup<'_>) -> Result<(Installer, Settings
                 .map(|(key, text)| Ok((key.clone(), plain(&format!("`env.{key}`"), text, value)?)))
                 .collect::<Result<_, NoValue>>()?,
         }),
-        other @ (Installer::Target | Installer::Script | Installer::Logger | Installer::Other { .. }) => other.clone(),
+        // A container is refused when its first step begins; nothing of it is read here.
+        other @ (Installer::Target
+        | Installer::Script
+        | Installer::Container(_)
+        | Installer::Logger
+        | Installer::Other { .. }) => other.clone(),
     };
     let mut settings = spec.settings.clone();
     if let Some(check) = &mut settings.check {

@@ -236,7 +236,11 @@ impl Core {
 fn policy(record: &Record) -> RestartPolicy {
     match &record.spec.installer {
         Installer::Process(process) => process.restart,
-        Installer::Target | Installer::Script | Installer::Logger | Installer::Other { .. } => RestartPolicy::Never,
+        Installer::Target
+        | Installer::Script
+        | Installer::Container(_)
+        | Installer::Logger
+        | Installer::Other { .. } => RestartPolicy::Never,
     }
 }
 

@@ -62,7 +62,8 @@ async fn by_installer(shared: &Shared, order: &Order, abort: &CancellationToken)
         Installer::Script | Installer::Process(_) => by_step(shared, order, abort).await,
         Installer::Logger => log_step(shared, order).await,
         Installer::Target => Err(Failed::because("a host instance has no steps; this is a defect of robo")),
-        Installer::Other { name } => {
+        Installer::Container(_) | Installer::Other { .. } => {
+            let name = order.installer.name();
             Err(Failed::because(format!("this device has no installer `{name}`; it has script, process, logger")))
         }
     }

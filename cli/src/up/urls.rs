@@ -72,6 +72,7 @@ mod tests {
             tags: vec![],
             exports_prefix: None,
             exports: [].into(),
+            rollout: None,
             components: [(name, component)].into(),
             instances: [].into(),
         }

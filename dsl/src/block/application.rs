@@ -1,6 +1,6 @@
-//! `application NAME { version: 1.4.0; exports-prefix: Wh; exports: Db.ip as db-ip; tags: a, b; }`
+//! `application NAME { version: 1.4.0; exports-prefix: Wh; exports: Db.ip as db-ip; tags: a, b; rollout: 10%; }`
 
-use super::extension::{is_planned, not_available, unquoted};
+use super::extension::{Given, rollout, unquoted};
 use super::lists::items;
 use super::raw::RawBlock;
 use super::{AliasDecl, ApplicationDecl, Checker};
@@ -9,7 +9,7 @@ use crate::diagnostic::Diagnostic;
 use crate::source::Place;
 use crate::syntax::{Text, short};
 
-const PROPERTIES: [&str; 5] = ["version", "description", "exports-prefix", "exports", "tags"];
+const PROPERTIES: [&str; 6] = ["version", "description", "exports-prefix", "exports", "tags", "rollout"];
 
 /// The block that replaces a descriptor.
 pub(super) fn application(checker: &mut Checker<'_>, block: &RawBlock<'_>) -> ApplicationDecl {
@@ -21,19 +21,18 @@ pub(super) fn application(checker: &mut Checker<'_>, block: &RawBlock<'_>) -> Ap
         tags: Vec::new(),
         exports_prefix: None,
         exports: Vec::new(),
+        rollout: None,
     };
     for property in &block.properties {
         let text = property.value.as_str().trim();
         let spanned = checker.spanned(text.to_owned(), property.value.span_of(text));
         match property.name.as_str() {
-            name if is_planned(name) => {
-                not_available(checker, property);
-            }
             name if !PROPERTIES.contains(&name) => checker.not_applicable(block, property, &PROPERTIES),
             _ if !checker.has_value(property) => {}
             "version" => out.version = Some(spanned),
             "description" => out.description = Some(unquoted(text).to_owned()),
             "exports-prefix" => out.exports_prefix = Some(spanned),
+            "rollout" => out.rollout = rollout(checker, Given::new(property)),
             "tags" => {
                 out.tags.extend(items(&property.value).map(|(tag, _)| tag.to_owned()).filter(|tag| !tag.is_empty()));
             }

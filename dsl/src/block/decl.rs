@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use robo_model::graph::{Check, Import, RestartPolicy};
-use robo_model::name::{ComponentName, InstanceName, VariableName};
-use robo_model::quantity::Millis;
+use robo_model::graph::{Check, ImageRef, Import, MountPath, RestartPolicy, Rollout};
+use robo_model::name::{ComponentName, InstanceName, NameTemplate, NetworkName, VariableName, VolumeName};
+use robo_model::quantity::{Bytes, MilliCpu, Millis};
 
 use crate::source::{Place, Spanned};
 
@@ -69,18 +69,36 @@ pub(crate) struct Extras {
     pub(crate) run: Option<Spanned<String>>,
     pub(crate) restart: Option<Spanned<RestartPolicy>>,
     pub(crate) env: BTreeMap<String, Spanned<String>>,
-    pub(crate) check: Option<Spanned<Check>>,
+    pub(crate) image: Option<Spanned<ImageRef>>,
+    pub(crate) volumes: BTreeMap<VolumeName, Spanned<MountPath>>,
+    pub(crate) network: Option<Spanned<NetworkName>>,
+    pub(crate) check: Option<CheckDecl>,
     pub(crate) user: Option<Spanned<String>>,
     pub(crate) deploy_timeout: Option<Millis>,
     pub(crate) start_timeout: Option<Millis>,
     pub(crate) stop_timeout: Option<Millis>,
+    pub(crate) lease: Option<Millis>,
+    pub(crate) memory: Option<Bytes>,
+    pub(crate) cpu: Option<MilliCpu>,
+    pub(crate) rollout: Option<Rollout>,
+}
+
+/// `check: …;`
+#[derive(Debug)]
+pub(crate) struct CheckDecl {
+    /// As written.
+    pub(crate) text: Spanned<String>,
+    pub(crate) check: Check,
 }
 
 /// `instance of NAME { … }`
 #[derive(Debug)]
 pub(crate) struct InstanceDecl {
     pub(crate) component: Spanned<ComponentName>,
+    /// With `device` for `{device}`.
     pub(crate) name: Spanned<InstanceName>,
+    /// The name with `{device}`, and where that stands.
+    pub(crate) template: Option<Spanned<NameTemplate>>,
     /// The instance it stands in, by its place in [`Declarations::instances`]; always an earlier one.
     pub(crate) parent: Option<usize>,
     pub(crate) count: Option<Spanned<u32>>,
@@ -106,6 +124,7 @@ pub(crate) struct ApplicationDecl {
     pub(crate) tags: Vec<String>,
     pub(crate) exports_prefix: Option<Spanned<String>>,
     pub(crate) exports: Vec<AliasDecl>,
+    pub(crate) rollout: Option<Rollout>,
 }
 
 /// `VARIABLE as ALIAS`

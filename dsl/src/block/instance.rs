@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use robo_model::name::{InstanceName, NameError};
+use robo_model::name::{InstanceName, NameError, NameTemplate, NameTemplateError};
+use robo_model::template::{Reference, references};
 
 use super::extension::unquoted;
 use super::lists::items;
@@ -30,11 +31,15 @@ pub(super) fn instance(checker: &mut Checker<'_>, block: &RawBlock<'_>, parent: 
             "channels" if checker.has_value(property) => {
                 channels.extend(items(&property.value).map(|(item, _)| item.to_owned()));
             }
-            "instance-data" if checker.has_value(property) => runtime_data = runtime_data.or(Some(value)),
+            "instance-data" if checker.has_value(property) => {
+                no_secret(checker, property);
+                runtime_data = runtime_data.or(Some(value));
+            }
             // The manager knows the state of what runs; a file cannot.
             "channels" | "instance-data" | "instance-state" => {}
             key => match data_key(key) {
                 Some(key) => {
+                    no_secret(checker, property);
                     data.insert(key.to_owned(), value.to_owned());
                 }
                 None => overrides.extend(variable(checker, property)),
@@ -59,34 +64,81 @@ pub(super) fn instance(checker: &mut Checker<'_>, block: &RawBlock<'_>, parent: 
         checker.sink.incomplete = true;
         return None;
     };
-    Some(InstanceDecl { component, name, parent, count, channels, data, overrides })
+    let Name { plain: name, template } = name;
+    Some(InstanceDecl { component, name, template, parent, count, channels, data, overrides })
 }
 
-fn instance_name(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Option<Spanned<InstanceName>> {
+/// An instance's own name.
+struct Name {
+    /// With `device` for `{device}`.
+    plain: Spanned<InstanceName>,
+    /// With `{device}`, and where that stands.
+    template: Option<Spanned<NameTemplate>>,
+}
+
+fn instance_name(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Option<Name> {
     if !checker.has_value(property) {
         return None;
     }
     // The blank before `;` belongs to the name, as in the original.
     let text = property.value.as_str();
     let span = property.value.whole();
-    let found = match InstanceName::new(text) {
-        Ok(name) => return Some(checker.spanned(name, span)),
-        Err(NameError::TooLong { .. }) => checker.too_long(text, span),
-        Err(_) if text.contains("{device}") => {
-            let message = "`{device}` in an instance's name is not available in this version of robo";
-            Diagnostic::new(Code::NotAvailable, checker.place(span), message)
-                .label("not available yet")
-                .help(format!("write `{}`", text.replace("{device}", "").trim_matches(['-', '_', '.', ' '])))
+    let error = match NameTemplate::new(text) {
+        Ok(template) => {
+            let at = text.find(NameTemplate::DEVICE).unwrap_or_default();
+            let device = property.value.span(at..at + NameTemplate::DEVICE.len());
+            let plain = checker.spanned(template.stand_in(), span);
+            return Some(Name { plain, template: Some(checker.spanned(template, device)) });
         }
-        Err(_) => {
-            let message = format!("`{}` is not an instance's name", short(text));
-            Diagnostic::new(Code::InvalidInstanceName, checker.place(span), message)
-                .label("letters, digits, `_`, `-`, `.` and blanks, starting with a letter or `_`")
-                .help(super::name_help(text))
+        Err(NameTemplateError::None) => match InstanceName::new(text) {
+            Ok(name) => return Some(Name { plain: checker.spanned(name, span), template: None }),
+            Err(error) => error,
+        },
+        Err(NameTemplateError::Several { at }) => {
+            let place = checker.place(property.value.span(at));
+            let message = "`{device}` stands in the instance's name twice";
+            let found = Diagnostic::new(Code::DeviceNameTemplate, place, message)
+                .label("the second one")
+                .help("keep one of the two");
+            checker.push(found);
+            return None;
         }
+        Err(NameTemplateError::Name(error)) => error,
+    };
+    let found = if let NameError::TooLong { .. } = error {
+        checker.too_long(text, span)
+    } else {
+        let message = format!("`{}` is not an instance's name", short(text));
+        Diagnostic::new(Code::InvalidInstanceName, checker.place(span), message)
+            .label("letters, digits, `_`, `-`, `.` and blanks, starting with a letter or `_`")
+            .help(braces_help(text).unwrap_or_else(|| super::name_help(text)))
     };
     checker.push(found);
     None
+}
+
+/// What to write instead of a name with braces in it.
+fn braces_help(text: &str) -> Option<String> {
+    let (_, rest) = text.split_once('{')?;
+    let (inside, after) = rest.split_once('}')?;
+    let help = match inside {
+        "device" if after.contains(['{', '}']) => "keep only the braces of `{device}`".to_owned(),
+        "device" => "a name starts with a letter or `_`, as in `robot-{device}`".to_owned(),
+        inside => crate::suggest::did_you_mean(inside, ["device"], || {
+            "only `{device}` may stand in braces: it becomes the name of each device that `devices` selects".to_owned()
+        }),
+    };
+    Some(help.replace("mean `device`", "mean `{device}`"))
+}
+
+/// The data of an instance goes to the one who makes the machine, and is shown.
+fn no_secret(checker: &mut Checker<'_>, property: &RawProperty<'_>) {
+    for (reference, range) in references(property.value.as_str()) {
+        if let Reference::Secret(name) = reference {
+            let place = checker.place(property.value.span(range));
+            checker.push(crate::check::secret_not_allowed(name, place, "the data of an instance"));
+        }
+    }
 }
 
 fn count(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Option<Spanned<u32>> {

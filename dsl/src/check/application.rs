@@ -26,6 +26,7 @@ pub(crate) fn head(decl: Option<&ApplicationDecl>, default_name: &str, graph: &G
         tags: Vec::new(),
         exports_prefix: None,
         exports: BTreeMap::new(),
+        rollout: None,
         components: BTreeMap::new(),
         instances: BTreeMap::new(),
     };
@@ -44,6 +45,7 @@ pub(crate) fn head(decl: Option<&ApplicationDecl>, default_name: &str, graph: &G
     }
     head.description.clone_from(&decl.description);
     head.tags.clone_from(&decl.tags);
+    head.rollout.clone_from(&decl.rollout);
     head.exports_prefix = decl.exports_prefix.as_ref().and_then(|prefix| exports_prefix(prefix, sink));
     head.exports = exports(decl, graph, sink);
     head

@@ -15,14 +15,12 @@ use crate::syntax::short;
 
 pub(super) fn check(graph: &Graph, reachable: &BTreeSet<ComponentId>, sink: &mut Sink) {
     let offered = Offered::new(graph, reachable.iter().copied());
-    let extended: HashSet<ComponentId> = graph.component_ids().filter_map(|id| graph.component(id).extends).collect();
     let raw: HashSet<&str> = graph
         .facet_ids()
         .flat_map(|facet| graph.facet(facet).decl.exports.iter().map(|export| export.name.value.as_str()))
         .collect();
     for id in reachable {
         installer(graph, *id, sink);
-        process(graph, *id, extended.contains(id), sink);
         for export in &graph.component(*id).decl.exports {
             random(export, sink);
         }
@@ -66,38 +64,6 @@ fn installer(graph: &Graph, id: ComponentId, sink: &mut Sink) {
                 .label(format!("`{}` is not `target`", short(&installer.value)))
                 .help(help)
                 .related(name.place, "a root component"),
-        );
-    }
-}
-
-/// `run` and its kin need `installer: process`, and the other way round.
-fn process(graph: &Graph, id: ComponentId, extended: bool, sink: &mut Sink) {
-    let component = graph.component(id);
-    let is_process = graph.installer(id).is_some_and(|installer| installer.value == "process");
-    let extras = &component.decl.extras;
-    let name = &component.decl.name;
-    let uses = [
-        extras.run.as_ref().map(|run| ("run", run.place)),
-        extras.restart.as_ref().map(|restart| ("restart", restart.place)),
-        extras.env.values().next().map(|value| ("env", value.place)),
-    ];
-    if let Some((what, place)) = uses.into_iter().flatten().next().filter(|_| !is_process) {
-        let message = format!("`{what}` of `{}` has no effect without `installer: process`", name.value);
-        sink.push(
-            Diagnostic::new(Code::RunWithoutProcess, place, message)
-                .label("only a process is run")
-                .help("write `installer: process;`, or leave the line out"),
-        );
-    }
-    if is_process && !extended && graph.nearest(id, |decl| decl.extras.run.as_ref()).is_none() {
-        sink.push(
-            Diagnostic::new(
-                Code::ProcessWithoutRun,
-                name.place,
-                format!("the process `{}` has no command", name.value),
-            )
-            .label("`run` is missing in this block")
-            .help("write `run: command and arguments;`"),
         );
     }
 }

@@ -1,15 +1,17 @@
-//! `$(name)` in values: every name must be one that the agent can give a value to.
+//! `$(name)` in values: every name must be one that the agent can give a value to, and secrets stand where nobody else
+//! reads them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
+use std::ops::Range;
 
-use robo_model::graph::{Check, Probe};
-use robo_model::template::references;
+use robo_model::name::{NameError, SecretName};
+use robo_model::template::{Reference, references};
 
 use super::offered::Offered;
 use crate::code::Code;
 use crate::convert::{ComponentId, Graph, Node};
 use crate::diagnostic::{Diagnostic, Sink};
-use crate::source::Place;
+use crate::source::{Place, Span, narrow};
 use crate::suggest::did_you_mean;
 use crate::syntax::short;
 
@@ -30,36 +32,65 @@ pub(super) fn check(graph: &Graph, nodes: &[Node], sink: &mut Sink) {
         told: HashSet::new(),
     };
     for id in graph.component_ids() {
-        for (text, place) in texts(graph, id) {
-            checker.text(id, text, place, sink);
+        for value in values(graph, id) {
+            checker.value(id, &value, sink);
         }
     }
     for node in nodes {
         for over in &node.decl.overrides {
-            checker.text(node.component, &over.value.value, over.value.place, sink);
+            let value = Value { text: &over.value.value, place: over.value.place, purpose: Purpose::Export };
+            checker.value(node.component, &value, sink);
+        }
+    }
+}
+
+/// A value, and what it is for.
+struct Value<'g> {
+    text: &'g str,
+    place: Place,
+    purpose: Purpose,
+}
+
+/// Where a value goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    /// To every importer.
+    Export,
+    /// Into an argument list, which every user of the machine may read.
+    Command,
+    /// To the port, path or command that is tried.
+    Check,
+    /// To the program alone: secrets may stand here.
+    Environment,
+}
+
+impl Purpose {
+    const fn noun(self) -> &'static str {
+        match self {
+            Self::Export => "an exported value",
+            Self::Command => "a command line",
+            Self::Check => "a check",
+            Self::Environment => "an environment variable",
         }
     }
 }
 
 /// The values that a component declares itself, and those of its facets: a facet has no imports, so what is
 /// known there depends on who has it. What it extends is checked by itself.
-fn texts(graph: &Graph, id: ComponentId) -> Vec<(&str, Place)> {
+fn values(graph: &Graph, id: ComponentId) -> impl Iterator<Item = Value<'_>> {
     let component = graph.component(id);
     let extras = &component.decl.extras;
     let own = component.decl.exports.iter();
     let by_facet = component.facets.iter().flat_map(|facet| &graph.facet(*facet).decl.exports);
-    let values = own.chain(by_facet).filter_map(|export| export.value.as_ref());
-    let values = values.chain(&extras.run).chain(extras.env.values());
-    let mut found: Vec<(&str, Place)> = values.map(|text| (text.value.as_str(), text.place)).collect();
-    if let Some(check) = &extras.check {
-        let Check { probe, every: _, timeout: _ } = &check.value;
-        match probe {
-            Probe::Http { port, path } => found.extend([(port.as_str(), check.place), (path, check.place)]),
-            Probe::Tcp { port } => found.push((port, check.place)),
-            Probe::Run { command } => found.push((command, check.place)),
-        }
-    }
-    found
+    let exports = own.chain(by_facet).filter_map(|export| export.value.as_ref()).map(|value| (value, Purpose::Export));
+    let commands = extras.run.iter().map(|value| (value, Purpose::Command));
+    let environment = extras.env.values().map(|value| (value, Purpose::Environment));
+    let checks = extras.check.iter().map(|check| (&check.text, Purpose::Check));
+    exports.chain(commands).chain(environment).chain(checks).map(|(value, purpose)| Value {
+        text: &value.value,
+        place: value.place,
+        purpose,
+    })
 }
 
 struct Checker<'g> {
@@ -72,17 +103,19 @@ struct Checker<'g> {
 }
 
 impl Checker<'_> {
-    fn text(&mut self, id: ComponentId, text: &str, place: Place, sink: &mut Sink) {
-        if !text.contains("$(") {
+    fn value(&mut self, id: ComponentId, value: &Value<'_>, sink: &mut Sink) {
+        if !value.text.contains("$(") {
             return;
         }
-        for (name, _) in references(text) {
-            if name.starts_with("secret:") {
-                if self.told.insert((place, name.to_owned())) {
-                    sink.push(secret(name, place));
-                }
-            } else if !self.is_known(id, name) && self.told.insert((place, name.to_owned())) {
-                sink.push(self.unknown(id, name, place));
+        for (reference, range) in references(value.text) {
+            let place = part(value, &range);
+            let found = match reference {
+                Reference::Secret(name) => secret(name, place, value.purpose),
+                Reference::Variable(name) if self.is_known(id, name) => None,
+                Reference::Variable(name) => Some(self.unknown(id, name, place)),
+            };
+            if let Some(found) = found.filter(|_| self.told.insert((place, reference.to_string()))) {
+                sink.push(found);
             }
         }
     }
@@ -115,11 +148,37 @@ impl Checker<'_> {
     }
 }
 
-fn secret(name: &str, place: Place) -> Diagnostic {
-    let message = format!("`$({})` is a secret; secrets are not available in this version of robo", short(name));
-    Diagnostic::new(Code::SecretsNotAvailable, place, message)
-        .label("not available yet")
-        .help("keep it in a file on the machine, readable for the component's user only")
+/// The place of a part of a value. Where the value goes over several lines, only the whole has one.
+fn part(value: &Value<'_>, range: &Range<usize>) -> Place {
+    let Place { file, span } = value.place;
+    if span.range().len() != value.text.len() {
+        return value.place;
+    }
+    Place { file, span: Span::new(span.start + narrow(range.start), span.start + narrow(range.end)) }
+}
+
+/// What is wrong with `$(secret:NAME)`.
+fn secret(name: &str, place: Place, purpose: Purpose) -> Option<Diagnostic> {
+    if purpose != Purpose::Environment {
+        return Some(secret_not_allowed(name, place, purpose.noun()));
+    }
+    let error = SecretName::new(name).err()?;
+    let message = match error {
+        NameError::Empty { .. } => "`$(secret:)` does not say which secret".to_owned(),
+        NameError::TooLong { .. } | NameError::Malformed { .. } => format!("`{}` is not a secret's name", short(name)),
+    };
+    let found = Diagnostic::new(Code::InvalidSecret, place, message)
+        .label("letters, digits, `_`, `-` and `.`, starting with a letter or digit")
+        .help("write it as in `$(secret:db-password)`");
+    Some(found)
+}
+
+/// A secret in `noun`, where others would read it.
+pub(crate) fn secret_not_allowed(name: &str, place: Place, noun: &str) -> Diagnostic {
+    let message = format!("the secret `{}` stands in {noun}, which others can read", short(name));
+    Diagnostic::new(Code::SecretNotAllowed, place, message)
+        .label("not a place for a secret")
+        .help("secrets may stand in `env.KEY` alone: write `env.PASSWORD: $(secret:db-password);`, and let the program read the variable")
 }
 
 fn known(graph: &Graph, id: ComponentId) -> BTreeSet<String> {

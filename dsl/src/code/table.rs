@@ -193,8 +193,6 @@ codes! {
     NameTooLong "E0907" None, Error Blocks "A name that is too long";
     ValueTooLong "E0908" None, Error Blocks "A value that is too long";
     ImportLeavesRoot "E0909" None, Error Conversion "An import from outside the folder";
-    NotAvailable "E0910" None, Error Blocks "Something that this version does not have";
-    SecretsNotAvailable "E0911" None, Error Blocks "A secret, which this version does not have";
     InstanceIgnored "E0912" None, Warning Blocks "An instance inside a component or facet";
     InvalidDuration "E0913" None, Error Blocks "A time that is no time";
     InvalidCheck "E0914" None, Error Blocks "A check that is not well formed";
@@ -208,7 +206,7 @@ codes! {
     ConflictingBinding "E0922" None, Error Conversion "Two bindings of one instance";
     UnknownTemplateName "E0923" None, Error Runtime "A `$(name)` that nothing gives a value to";
     ProcessWithoutRun "E0924" None, Error Runtime "A process without a command";
-    RunWithoutProcess "E0925" None, Error Runtime "A command without `installer: process`";
+    RunWithoutProcess "E0925" None, Error Runtime "A process's property without `installer: process`";
     TooManyInstances "E0926" None, Error Conversion "Too many instances";
     InheritanceTooDeep "E0927" None, Error Conversion "Inheritance that is too deep";
     DuplicateApplication "E0928" None, Error Conversion "Two application blocks";
@@ -221,7 +219,7 @@ codes! {
     InvalidNetwork "E0935" None, Error Blocks "A network's name that is no name";
     ContainerWithoutImage "E0936" None, Error Runtime "A container without an image";
     ImageWithoutContainer "E0937" None, Error Runtime "A container's property without `installer: container`";
-    InvalidSecret "E0938" None, Error Blocks "A secret's name that is no name";
+    InvalidSecret "E0938" None, Error Runtime "A secret's name that is no name";
     SecretNotAllowed "E0939" None, Error Runtime "A secret where none may stand";
     DeviceNameTemplate "E0940" None, Error Conversion "`{device}` and a selector that do not go together";
     DurationTooLong "E0941" None, Error Blocks "A time that is too long";

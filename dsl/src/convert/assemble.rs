@@ -2,14 +2,16 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-use robo_model::graph::{Application, Component, ExportValue, Installer, Instance, Process, Settings};
+use robo_model::graph::{Application, Component, Container, ExportValue, Installer, Instance, Process, Settings};
 use robo_model::limits::MAX_INSTANCES;
 use robo_model::name::{ComponentName, InstanceName, InstancePath};
 
 use super::graph::{ComponentId, Graph};
 use super::instances::{MAX_EXPORTED, Node, too_many, value_of};
+use crate::block::Extras;
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
+use crate::source::Spanned;
 
 /// Puts the application together. `head` has its name and what its block or descriptor says.
 pub(crate) fn assemble(head: Application, graph: &Graph, nodes: &[Node], sink: &mut Sink) -> Application {
@@ -40,28 +42,49 @@ fn component(graph: &Graph, id: ComponentId) -> Component {
 
 fn installer(graph: &Graph, id: ComponentId) -> Installer {
     let name = graph.installer(id).map_or("", |installer| installer.value.as_str());
+    let other = || Installer::Other { name: name.to_owned() };
     match name {
         name if name.eq_ignore_ascii_case("target") => Installer::Target,
         "script" => Installer::Script,
         "process" => Installer::Process(process(graph, id)),
+        "container" => container(graph, id).map_or_else(other, Installer::Container),
         "logger" => Installer::Logger,
-        other => Installer::Other { name: other.to_owned() },
+        _ => other(),
     }
 }
 
-/// The nearest command and policy; environments add up, the nearest wins.
+/// What the lineage says by key: it adds up, the nearest wins.
+fn added<'g, K: Clone + Ord + 'g, V: Clone + 'g>(
+    graph: &'g Graph,
+    id: ComponentId,
+    pick: impl Fn(&'g Extras) -> &'g BTreeMap<K, Spanned<V>>,
+) -> BTreeMap<K, V> {
+    let lineage = graph.component(id).lineage.iter().rev();
+    let all = lineage.flat_map(|above| pick(&graph.component(*above).decl.extras));
+    all.map(|(key, value)| (key.clone(), value.value.clone())).collect()
+}
+
+/// The nearest image, command and network; volumes and environments add up. Nothing for a component without an image,
+/// which only others extend.
+fn container(graph: &Graph, id: ComponentId) -> Option<Container> {
+    let image = graph.nearest(id, |decl| decl.extras.image.as_ref())?;
+    Some(Container {
+        image: image.value.clone(),
+        run: graph.nearest(id, |decl| decl.extras.run.as_ref()).map(|run| run.value.clone()),
+        env: added(graph, id, |extras| &extras.env),
+        volumes: added(graph, id, |extras| &extras.volumes),
+        network: graph.nearest(id, |decl| decl.extras.network.as_ref()).map(|network| network.value.clone()),
+    })
+}
+
+/// The nearest command and policy; environments add up.
 fn process(graph: &Graph, id: ComponentId) -> Process {
-    let mut env = BTreeMap::new();
-    for above in graph.component(id).lineage.iter().rev() {
-        let own = &graph.component(*above).decl.extras.env;
-        env.extend(own.iter().map(|(key, value)| (key.clone(), value.value.clone())));
-    }
     let run = graph.nearest(id, |decl| decl.extras.run.as_ref());
     let restart = graph.nearest(id, |decl| decl.extras.restart.as_ref());
     Process {
         run: run.map(|run| run.value.clone()).unwrap_or_default(),
         restart: restart.map(|restart| restart.value).unwrap_or_default(),
-        env,
+        env: added(graph, id, |extras| &extras.env),
     }
 }
 
@@ -71,7 +94,11 @@ fn settings(graph: &Graph, id: ComponentId) -> Settings {
         deploy_timeout: graph.nearest(id, |decl| decl.extras.deploy_timeout),
         start_timeout: graph.nearest(id, |decl| decl.extras.start_timeout),
         stop_timeout: graph.nearest(id, |decl| decl.extras.stop_timeout),
-        check: graph.nearest(id, |decl| decl.extras.check.as_ref()).map(|check| check.value.clone()),
+        check: graph.nearest(id, |decl| decl.extras.check.as_ref()).map(|check| check.check.clone()),
+        lease: graph.nearest(id, |decl| decl.extras.lease),
+        memory: graph.nearest(id, |decl| decl.extras.memory),
+        cpu: graph.nearest(id, |decl| decl.extras.cpu),
+        rollout: graph.nearest(id, |decl| decl.extras.rollout.as_ref()).cloned(),
     }
 }
 

@@ -156,8 +156,8 @@ fn imports(graph: &Graph, id: ComponentId, budget: &mut Budget) -> Option<Vec<Im
     for above in &graph.component(id).lineage {
         let mut own: Vec<ImportDecl> = Vec::new();
         let decl = &graph.component(*above).decl;
-        // Environments are multiplied in the same way, when the application is put together.
-        budget.spend(decl.imports.len() + decl.extras.env.len())?;
+        // Environments and volumes are multiplied in the same way, when the application is put together.
+        budget.spend(decl.imports.len() + decl.extras.env.len() + decl.extras.volumes.len())?;
         for import in decl.imports.iter().rev() {
             if seen.insert((import.import.prefix.clone(), import.import.variable.clone())) {
                 own.push(import.clone());

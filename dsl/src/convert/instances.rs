@@ -4,17 +4,17 @@ use std::collections::{BTreeMap, HashMap};
 
 use robo_model::graph::{Binding, ExportValue};
 use robo_model::limits::MAX_INSTANCES;
-use robo_model::name::{ComponentName, DeviceName, Variable, is_id};
+use robo_model::name::{ComponentName, Variable, is_id};
 
+use super::binding;
 use super::exports::ExportSource;
 use super::graph::{ComponentId, Graph};
 use super::inherit::Budget;
-use crate::block::{InstanceDecl, Override};
+use crate::block::InstanceDecl;
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::source::{Place, Spanned};
 use crate::suggest::did_you_mean;
-use crate::syntax::short;
 
 /// Most variables that all instances of one application export together; the largest application we
 /// know of has some 20 in each of its 10,000 instances.
@@ -109,14 +109,14 @@ fn node(decl: InstanceDecl, component: ComponentId, parent: Option<usize>, graph
         } else if let Some(full) = full.as_ref().filter(|full| known.contains_key(*full)) {
             exports.insert(full.clone(), value);
         } else if host && matches!(key, "device" | "devices" | "target") {
-            bindings.push((over, binding(over, sink)));
+            bindings.push(over);
         } else {
             magic.push(i);
             let added = full.or_else(|| Variable::parse(&format!("{what}.{key}")).ok()).filter(|_| is_id(key));
             exports.extend(added.map(|variable| (variable, value)));
         }
     }
-    let binding = one_binding(bindings, sink);
+    let binding = binding::binding(&decl, &bindings, host, sink);
     Node { decl, component, parent, exports, binding, magic, ambiguous }
 }
 
@@ -130,54 +130,6 @@ pub(super) fn value_of(component: &ComponentName, variable: &Variable, source: &
         ExportSource::None | ExportSource::Text { .. } if variable.is_address() => ExportValue::Address,
         ExportSource::None | ExportSource::Text { .. } | ExportSource::Random { .. } => ExportValue::Missing,
     }
-}
-
-fn binding(over: &Override, sink: &mut Sink) -> Option<Binding> {
-    let text = over.value.value.trim();
-    let refused = |code, message: String, label: &str, help: &str| {
-        Diagnostic::new(code, over.value.place, message).label(label).help(help)
-    };
-    let found = match over.key.value.as_str() {
-        "device" => match DeviceName::new(text) {
-            Ok(name) => return Some(Binding::Device(name)),
-            Err(error) => refused(
-                Code::InvalidDevice,
-                error.to_string(),
-                "not a device's name",
-                "write a name as in `device: robot-42;`",
-            ),
-        },
-        "devices" => match text.parse() {
-            Ok(selector) => return Some(Binding::Devices(selector)),
-            Err(error) => {
-                let error: robo_model::label::SelectorError = error;
-                let help = "write a selector as in `devices: site=tokyo, arch!=arm, gpu;`";
-                refused(Code::InvalidSelector, error.to_string(), "not a selector", help)
-            }
-        },
-        _ if is_id(text) => return Some(Binding::Target(text.to_owned())),
-        _ => {
-            let message = format!("`{}` is not a target's name", short(text));
-            refused(Code::InvalidTarget, message, "not a name", "write a name as in `target: edge-vm;`")
-        }
-    };
-    sink.push(found);
-    None
-}
-
-fn one_binding(bindings: Vec<(&Override, Option<Binding>)>, sink: &mut Sink) -> Option<Binding> {
-    let mut bindings = bindings.into_iter();
-    let (first, binding) = bindings.next()?;
-    for (over, _) in bindings {
-        let message = format!("the instance has both `{}` and `{}`", first.key.value, over.key.value);
-        sink.push(
-            Diagnostic::new(Code::ConflictingBinding, over.key.place, message)
-                .label("a second binding")
-                .help("keep one: `device` for one machine, `devices` for all that match, `target` for one that robo makes")
-                .related(first.key.place, "the first binding"),
-        );
-    }
-    binding
 }
 
 /// One diagnostic for each declaration of a path that has several.

@@ -1,6 +1,7 @@
 //! What robo adds to the original.
 
 use robo_model::graph::{Binding, Check, Installer, Probe, RestartPolicy};
+use robo_model::name::NameTemplate;
 use robo_model::quantity::Millis;
 
 use super::{application, check, component, exports, instance};
@@ -37,7 +38,7 @@ Web {
     exports: ip;
 }
 instance of Machine {
-    name: robot;
+    name: robot-{device};
     devices: site=tokyo, arch!=arm,
              gpu;
     instance of Web {
@@ -68,11 +69,12 @@ fn one_file_says_all() {
     let expect = Check { probe, every: Millis::from_secs(10), timeout: Millis::from_secs(1) };
     assert_eq!(web.settings.check.as_ref(), Some(&expect));
     assert_eq!(
-        exports(&instance(&app, "/robot/web").exports),
+        exports(&instance(&app, "/robot-device/web").exports),
         "Web.colour=#fff Web.ip@ Web.port# Web.url=http://$(ROBOCONF_INSTANCE_NAME):1"
     );
     let selector = "site=tokyo,arch!=arm,gpu".parse().unwrap();
-    assert_eq!(instance(&app, "/robot").binding, Some(Binding::Devices(selector)));
+    let name = NameTemplate::new("robot-{device}").unwrap();
+    assert_eq!(instance(&app, "/robot-device").binding, Some(Binding::Devices { selector, name }));
 }
 
 /// A machine with an instance that has `property`, from line 7 on.
@@ -88,7 +90,7 @@ fn bindings() {
     in_host("device: device-42;", "");
     in_host("target: edge-vm;", "");
     in_host("device: -x;", "E0919@7");
-    in_host("devices: a b;", "E0920@7");
+    in_host("devices: a b;", "E0940@6 E0920@7");
     in_host("target: a b;", "E0921@7");
     in_host("device: a;\n target: b;", "E0922@8");
     in_host("devcie: a;", "RM_MAGIC_INSTANCE_VARIABLE@7");
@@ -103,7 +105,6 @@ fn bindings() {
         "M {\n installer: target;\n children: A;\n}\nA {\n installer: script;\n}\ninstance of M {\n name: m;\n instance of A {\n  name: a;\n  device: x;\n }\n}\n",
         "RM_MAGIC_INSTANCE_VARIABLE@12",
     );
-    check("M {\n installer: target;\n}\ninstance of M {\n name: robot-{device};\n}\n", "E0910@5");
 }
 
 /// A process component with `property`, on line 7.
@@ -137,8 +138,7 @@ fn properties_of_components() {
     in_process("run: a;\n check: tcp 80 every never;", "E0913@8");
     in_process("run: a;\n check: ping;", "E0914@8");
     in_process("run: a;\n run: b;", "PM_DUPLICATE_PROPERTY@8");
-    in_process("run: a;\n memory: 5;\n volume.x: /y;", "E0910@8 E0910@9");
-    in_process("run: a $(nope) $(secret:x);", "E0923@7 E0911@7");
+    in_process("run: a $(nope) $(secret:x);", "E0923@7 E0939@7");
     in_process("run: a;\n rnu: b;", "PM_PROPERTY_NOT_APPLIABLE@8");
     check("M {\n installer: target;\n run: x;\n}\n", "E0925@3");
     check("M {\n installer: target;\n exports: a = $(b);\n}\n", "E0923@3");
@@ -162,7 +162,6 @@ fn application_blocks() {
         "RM_INVALID_EXTERNAL_EXPORT@7 RM_ALREADY_DEFINED_EXTERNAL_EXPORT@7",
     );
     in_block("exports-prefix: A;\n exports: M.x;", "PROJ_INVALID_EXTERNAL_EXPORTS@7");
-    in_block("rollout: 10%;", "E0910@6");
     in_block("vresion: 1.0;", "PM_PROPERTY_NOT_APPLIABLE@6");
     check(format!("{m}application a@b {{\n}}\n"), "RM_INVALID_APPLICATION_NAME@5");
     check(format!("{m}application a {{\n}}\napplication b {{\n}}\n"), "E0928@7");

@@ -56,7 +56,7 @@ impl<'a> Binder<'a> {
         let host = &node.instance.path;
         match &node.instance.binding {
             Some(Binding::Device(name)) => self.named(host, name, problems, warnings),
-            Some(Binding::Devices(selector)) => {
+            Some(Binding::Devices { selector, name: _ }) => {
                 problems.add(|| Problem::SelectorUnsupported { host: host.clone(), selector: selector.to_string() });
                 None
             }

@@ -87,6 +87,22 @@ pub enum Problem {
         /// The target.
         target: String,
     },
+    /// `installer: container;`.
+    #[error("`{path}` is a container, and this version runs none")]
+    ContainerUnsupported {
+        /// The instance.
+        path: InstancePath,
+    },
+    /// `$(secret:NAME)`.
+    #[error("`env.{key}` of `{path}` has the secret `{secret}` in it, and this version keeps no secrets")]
+    SecretUnsupported {
+        /// The instance.
+        path: InstancePath,
+        /// The environment variable.
+        key: String,
+        /// The secret's name.
+        secret: String,
+    },
     /// No instance above it, nor itself, has the installer `target`.
     #[error("`{path}` does not live on any host")]
     NoHost {
@@ -165,6 +181,8 @@ impl Problem {
             | Self::SelectorUnsupported { host, .. }
             | Self::TargetUnsupported { host, .. } => Some(host),
             Self::NoHost { path }
+            | Self::ContainerUnsupported { path }
+            | Self::SecretUnsupported { path, .. }
             | Self::UnknownComponent { path, .. }
             | Self::MissingValue { path, .. }
             | Self::ValueTooLong { path, .. }
@@ -179,7 +197,10 @@ impl Problem {
     pub const fn code(&self) -> ErrorCode {
         match self {
             Self::UnknownDevice { .. } | Self::HostWithoutDevice { .. } => ErrorCode::UnknownDevice,
-            Self::SelectorUnsupported { .. } | Self::TargetUnsupported { .. } => ErrorCode::Unsupported,
+            Self::SelectorUnsupported { .. }
+            | Self::TargetUnsupported { .. }
+            | Self::ContainerUnsupported { .. }
+            | Self::SecretUnsupported { .. } => ErrorCode::Unsupported,
             Self::NoHost { .. }
             | Self::UnknownComponent { .. }
             | Self::MissingValue { .. }
@@ -210,6 +231,14 @@ impl Problem {
             }
             Self::TargetUnsupported { .. } => {
                 "enrol a machine that exists and write `device: NAME;` instead".to_owned()
+            }
+            Self::ContainerUnsupported { .. } => {
+                "run the program itself with `installer: process;`, or the container engine from `installer: script;`"
+                    .to_owned()
+            }
+            Self::SecretUnsupported { .. } => {
+                "keep it in a file on the machine that only the component's `user` may read, and give the program its path"
+                    .to_owned()
             }
             Self::NoHost { .. } => "put it below an instance whose component has `installer: target;`".to_owned(),
             Self::UnknownComponent { component, .. } => format!("define `{component}` in the graph"),

@@ -19,6 +19,7 @@ pub(super) fn app(lines: &[&str]) -> Desired {
         tags: Vec::new(),
         exports_prefix: None,
         exports: BTreeMap::new(),
+        rollout: None,
         components: BTreeMap::new(),
         instances: BTreeMap::new(),
     };
@@ -434,9 +435,46 @@ fn everything_wrong_is_told_at_once() {
     let value =
         |value: ExportValue| move |i: &mut Instance| drop(i.exports.insert("Vm.v".parse().unwrap(), value.clone()));
     assert_eq!(refused(&|i| i.binding = Some(Binding::Target("edge".into()))), ErrorCode::Unsupported);
-    assert_eq!(refused(&|i| i.binding = Some(Binding::Devices("site=x".parse().unwrap()))), ErrorCode::Unsupported);
+    let devices = Binding::Devices {
+        selector: "site=x".parse().unwrap(),
+        name: robo_model::name::NameTemplate::new("robot-{device}").unwrap(),
+    };
+    assert_eq!(refused(&|i| i.binding = Some(devices.clone())), ErrorCode::Unsupported);
     assert_eq!(refused(&value(ExportValue::Missing)), ErrorCode::GraphInvalid);
     assert_eq!(refused(&value(ExportValue::Text("x".repeat(MAX_VALUE_BYTES + 1)))), ErrorCode::GraphInvalid);
+}
+
+#[test]
+fn what_this_version_cannot_do_is_refused_or_told() {
+    let store = Store::new(&["robot"]);
+    let with = |edit: &dyn Fn(&mut Component)| {
+        let mut desired = app(&["/robot Vm target", "/robot/w Web process:web", "/robot/x Web process:web"]);
+        edit(desired.application.components.get_mut("Web").unwrap());
+        desired
+    };
+    let refused = |edit: &dyn Fn(&mut Component), expect: &str| {
+        let error = store.plan(&with(edit)).unwrap_err();
+        assert_eq!((error.code(), error.problems.len()), (ErrorCode::Unsupported, 1), "{error}");
+        assert!(error.to_string().contains(expect) && !error.help().is_empty(), "{error}");
+    };
+    let container = r#"{"kind": "container", "image": "nginx"}"#;
+    refused(&|web| web.installer = serde_json::from_str(container).unwrap(), "`/robot/w` is a container");
+    let secret = r#"{"kind": "process", "run": "web", "env": {"PASSWORD": "x$(secret:db)"}}"#;
+    refused(
+        &|web| web.installer = serde_json::from_str(secret).unwrap(),
+        "`env.PASSWORD` of `/robot/w` has the secret `db`",
+    );
+
+    let settings = r#"{"lease": 86400000, "memory": 536870912, "cpu": 500, "rollout": "10% pause 1m"}"#;
+    let mut desired = with(&|web| web.settings = serde_json::from_str(settings).unwrap());
+    desired.application.rollout = Some("1 rollback".parse().unwrap());
+    let warnings = store.plan(&desired).unwrap().plan.warnings;
+    assert_eq!(warnings.len(), 5, "{warnings:?}");
+    for said in
+        ["rollout: 1 rollback;` of the appl", "lease: 1day", "memory: 512MiB", "cpu: 0.5", "rollout: 10% pause 1m"]
+    {
+        assert!(warnings.iter().any(|line| line.contains(said) && line.contains("no effect")), "{said}: {warnings:?}");
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
-use robo_model::graph::{Check, ExportValue, Import, Installer, Probe, Process, RestartPolicy, Settings};
+use robo_model::graph::{Check, Container, ExportValue, Import, Installer, Probe, Process, RestartPolicy, Settings};
 use robo_model::spec::{InstanceSpec, RecipeFiles};
 
 /// Most files of one recipe that are named.
@@ -18,6 +18,7 @@ pub(super) fn reasons(old: &InstanceSpec, new: &InstanceSpec) -> Vec<String> {
     lines.moved("component", &old.component, &new.component);
     match (&old.installer, &new.installer) {
         (Installer::Process(old), Installer::Process(new)) => process(&mut lines, old, new),
+        (Installer::Container(old), Installer::Container(new)) => container(&mut lines, old, new),
         (old, new) => lines.moved("installer", old.name(), new.name()),
     }
     if old.component != new.component {
@@ -95,6 +96,14 @@ fn process(lines: &mut Lines, old: &Process, new: &Process) {
     lines.map([&old.env, &new.env], |key| format!("env.{key}"), shown);
 }
 
+fn container(lines: &mut Lines, old: &Container, new: &Container) {
+    lines.moved("image", &old.image, &new.image);
+    lines.optional("run", old.run.as_ref(), new.run.as_ref());
+    lines.map([&old.env, &new.env], |key| format!("env.{key}"), shown);
+    lines.map([&old.volumes, &new.volumes], |name| format!("volume.{name}"), shown);
+    lines.optional("network", old.network.as_ref(), new.network.as_ref());
+}
+
 const fn policy(policy: RestartPolicy) -> &'static str {
     match policy {
         RestartPolicy::Always => "always",
@@ -165,6 +174,10 @@ fn settings(lines: &mut Lines, old: &Settings, new: &Settings) {
     lines.optional("start-timeout", old.start_timeout, new.start_timeout);
     lines.optional("stop-timeout", old.stop_timeout, new.stop_timeout);
     lines.optional("check", old.check.as_ref().map(check), new.check.as_ref().map(check));
+    lines.optional("lease", old.lease, new.lease);
+    lines.optional("memory", old.memory, new.memory);
+    lines.optional("cpu", old.cpu, new.cpu);
+    lines.optional("rollout", old.rollout.as_ref(), new.rollout.as_ref());
 }
 
 fn check(check: &Check) -> String {
