@@ -13,12 +13,13 @@ use crate::code::Code;
 use crate::convert::{self, Files, Kind, Model};
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::project::compile_project_with;
+use crate::single;
 use crate::source::{FileId, Loader, Place, SourceFile, Span};
 
 /// What a compilation gives.
 #[derive(Debug)]
 pub struct Compiled {
-    /// Nothing when any diagnostic is an error.
+    /// Nothing when any diagnostic is an error, and for a file of another kind that is checked by itself.
     pub application: Option<Application>,
     /// All mistakes of all files, each once, in reading order.
     pub diagnostics: Vec<Diagnostic>,
@@ -42,7 +43,10 @@ pub fn compile_any(entry: &str, options: &CompileOptions, loader: &mut dyn Loade
     if loader.files("descriptor").is_some_and(|files| !files.is_empty()) {
         return compile_project_with(options, loader);
     }
-    compile_file_with(entry, options, loader)
+    match single::Kind::of(entry) {
+        Some(kind) => single::compile(kind, entry, loader),
+        None => compile_file_with(entry, options, loader),
+    }
 }
 
 /// Compiles one entry file in robo's form, with what it imports. `entry` is relative to its own folder.
@@ -52,6 +56,9 @@ pub fn compile_file(entry: &str, loader: &mut dyn Loader) -> Compiled {
 
 /// [`compile_file`] with options.
 pub fn compile_file_with(entry: &str, options: &CompileOptions, loader: &mut dyn Loader) -> Compiled {
+    if let Some(kind) = single::Kind::of(entry) {
+        return single::refuse(kind, entry, loader);
+    }
     let mut sink = Sink::default();
     let mut files = Files::new(loader);
     let mut model = Model::default();

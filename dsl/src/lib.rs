@@ -11,6 +11,7 @@
 //!   `target`, `rules`, `measures`.
 //! - [`format`]: the canonical layout of a file.
 //! - [`check_commands`]: files of commands, against the instances that are there.
+//! - `single`: a file of another kind, checked by itself.
 //! - [`explain`]: a code's page, with examples.
 //! - [`Code`]: every mistake's number; the message stands beside the check that raises it.
 //! - [`report`]: a diagnostic as `miette` draws it.
@@ -30,6 +31,7 @@ mod project;
 mod properties;
 mod report;
 mod rules;
+mod single;
 mod source;
 mod suggest;
 mod syntax;

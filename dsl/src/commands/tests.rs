@@ -264,6 +264,18 @@ fn variables_of_variables_have_a_limit() {
     check(&format!("define a0 = x\n{doubling}"), "E0908@25");
 }
 
+#[test]
+fn a_lone_file_is_checked_and_not_applied() {
+    let options = crate::CompileOptions::default();
+    let mut files = std::collections::BTreeMap::from([("x.commands".to_owned(), b"stop all /a\nexecute x".to_vec())]);
+    let compiled = crate::compile_any("x.commands", &options, &mut files);
+    assert_eq!(summary(&compiled.sources[0].text, &compiled.diagnostics), "LOOPING_COMMAND@2");
+    let applied = crate::compile_file("x.commands", &mut files);
+    assert_eq!(applied.diagnostics[0].code, Code::NotGraphOrInstances);
+    let missing = crate::compile_any("y.commands", &options, &mut files);
+    assert_eq!(summary("", &missing.diagnostics), "INEXISTING_COMMAND_FILE@1");
+}
+
 proptest! {
     #[test]
     fn any_lines_are_read(lines in prop::collection::vec(prop::sample::select(PARTS.to_vec()), 0..60)) {

@@ -100,14 +100,11 @@ impl<'l> Files<'l> {
     }
 
     fn file(&mut self, name: &str, bytes: Vec<u8>, kind: Kind, sink: &mut Sink) -> Declarations {
-        let (text, problem) = decode(bytes);
-        let file = self.add(name, text);
-        let text = self.sources.last().map_or("", |source| source.text.as_str());
-        if let Some((code, span, message, help)) = problem {
+        let Some(file) = self.text(name, bytes, sink) else {
             sink.incomplete = true;
-            sink.push(Diagnostic::new(code, Place { file, span }, message).label("here").help(help));
             return Declarations::default();
-        }
+        };
+        let text = self.sources.last().map_or("", |source| source.text.as_str());
         carriage_returns(text, file, sink);
         let errors = sink.errors();
         let tree = syntax::parse(text, file, sink);
@@ -115,6 +112,15 @@ impl<'l> Files<'l> {
         let clean = sink.errors() == errors;
         kind_fits(&mut declared, file, kind, clean, sink);
         declared
+    }
+
+    /// Adds a file of text; nothing, and reported, when its bytes are none.
+    pub(crate) fn text(&mut self, name: &str, bytes: Vec<u8>, sink: &mut Sink) -> Option<FileId> {
+        let (text, problem) = decode(bytes);
+        let file = self.add(name, text);
+        let Some((code, span, message, help)) = problem else { return Some(file) };
+        sink.push(Diagnostic::new(code, Place { file, span }, message).label("here").help(help));
+        None
     }
 }
 
