@@ -10,7 +10,7 @@ use robo_model::graph::Application;
 use crate::block::ApplicationDecl;
 use crate::check;
 use crate::code::Code;
-use crate::convert::{self, Files, Kind, Model};
+use crate::convert::{self, Files, Graph, Kind, Model};
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::project::compile_project_with;
 use crate::single;
@@ -95,23 +95,37 @@ fn one_application(applications: &[ApplicationDecl], sink: &mut Sink) {
     }
 }
 
-pub(crate) fn finish(
+fn finish(
     model: Model,
     application: Option<&ApplicationDecl>,
     default_name: &str,
     sources: Vec<SourceFile>,
     mut sink: Sink,
 ) -> Compiled {
-    let graph = convert::graph(model.components, model.facets, &mut sink);
-    let nodes = convert::instances(model.instances, &graph, &mut sink);
+    let built = build(model, application, default_name, &mut sink);
+    let application = built.application.filter(|_| sink.errors() == 0);
+    Compiled { application, diagnostics: sink.finish(), sources }
+}
+
+/// What became of the declarations.
+pub(crate) struct Built {
+    /// Its names are looked up as far as they are known.
+    pub(crate) graph: Graph,
+    /// Nothing when there are errors.
+    pub(crate) application: Option<Application>,
+}
+
+/// From declarations to an application, with all checks of the whole.
+pub(crate) fn build(model: Model, application: Option<&ApplicationDecl>, default_name: &str, sink: &mut Sink) -> Built {
+    let graph = convert::graph(model.components, model.facets, sink);
+    let nodes = convert::instances(model.instances, &graph, sink);
     let mut done = None;
     if sink.errors() == 0 {
-        check::check(&graph, &nodes, &mut sink);
-        let head = check::head(application, default_name, &graph, &mut sink);
+        check::check(&graph, &nodes, sink);
+        let head = check::head(application, default_name, &graph, sink);
         if sink.errors() == 0 {
-            done = Some(convert::assemble(head, &graph, &nodes, &mut sink));
+            done = Some(convert::assemble(head, &graph, &nodes, sink));
         }
     }
-    let application = done.filter(|_| sink.errors() == 0);
-    Compiled { application, diagnostics: sink.finish(), sources }
+    Built { graph, application: done.filter(|_| sink.errors() == 0) }
 }

@@ -84,10 +84,20 @@ pub(crate) struct Sink {
     dropped: Option<Place>,
     /// A declaration could not be read, so that an unknown name may only seem unknown.
     pub(crate) incomplete: bool,
+    /// Codes that do not count here.
+    without: &'static [Code],
 }
 
 impl Sink {
+    /// One that does not hear of some codes.
+    pub(crate) fn without(codes: &'static [Code]) -> Self {
+        Self { without: codes, ..Self::default() }
+    }
+
     pub(crate) fn push(&mut self, diagnostic: Diagnostic) {
+        if self.without.contains(&diagnostic.code) {
+            return;
+        }
         if diagnostic.severity == Severity::Error {
             self.errors += 1;
         }

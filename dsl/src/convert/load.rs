@@ -52,6 +52,11 @@ impl<'l> Files<'l> {
         self.loader.has_folder(path)
     }
 
+    /// All files below a folder, as the loader takes them; nothing when it cannot tell.
+    pub(crate) fn list(&mut self, folder: &str) -> Option<Vec<String>> {
+        self.loader.files(folder)
+    }
+
     /// Adds a file that was read.
     pub(crate) fn add(&mut self, name: &str, text: String) -> FileId {
         self.sources.push(SourceFile::new(name, text));
