@@ -90,8 +90,9 @@ fn finish(descriptor: Option<Descriptor>, mut files: Files<'_>, mut sink: Sink, 
 
 /// Commands, rules, measures.
 fn beside(built: Option<&Built>, folder: &mut Folder<'_, '_>, sink: &mut Sink) {
-    let commands = beside::commands(folder, sink);
-    let names: BTreeSet<&str> = commands.iter().map(|(name, _)| name.as_str()).collect();
+    let application = built.and_then(|built| built.application.as_ref());
+    let commands = beside::commands(folder, application, sink);
+    let names: BTreeSet<&str> = commands.iter().map(String::as_str).collect();
     beside::rules(folder, &names, sink);
     beside::measures(folder, built.map(|built| &built.graph), sink);
 }

@@ -2,8 +2,11 @@
 
 use std::collections::BTreeSet;
 
+use robo_model::graph::Application;
+
 use super::folder::Folder;
 use crate::code::Code;
+use crate::commands::{self, CommandContext};
 use crate::convert::Graph;
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::properties::{self, Properties};
@@ -20,15 +23,22 @@ const PROBES: &str = "probes";
 const MEASURES_ENDING: &str = ".measures";
 const VALUES_ENDING: &str = ".measures.properties";
 
-/// The files of commands, each read; those of another kind are reported.
-pub(super) fn commands(folder: &mut Folder<'_, '_>, sink: &mut Sink) -> Vec<(String, FileId)> {
-    let all = only(folder, COMMANDS, COMMANDS_ENDING, Code::InvalidCommandExtension, sink);
-    all.into_iter()
-        .filter_map(|path| {
-            let file = folder.text(&path, Code::UnknownCommandsFile, sink)?;
-            Some((stem(&path, COMMANDS_ENDING).to_owned(), file))
-        })
-        .collect()
+/// Checks every file of commands; their names. Without an application their paths are not looked up.
+pub(super) fn commands(folder: &mut Folder<'_, '_>, application: Option<&Application>, sink: &mut Sink) -> Vec<String> {
+    let paths = only(folder, COMMANDS, COMMANDS_ENDING, Code::InvalidCommandExtension, sink);
+    let found: Vec<(String, Option<FileId>)> = paths
+        .iter()
+        .map(|path| (stem(path, COMMANDS_ENDING).to_owned(), folder.text(path, Code::UnknownCommandsFile, sink)))
+        .collect();
+    let texts: Vec<(&str, &str)> =
+        found.iter().map(|(name, file)| (name.as_str(), file.map_or("", |file| folder.text_of(file)))).collect();
+    let context = application.map_or_else(CommandContext::default, CommandContext::of).siblings(texts);
+    for (name, file) in &found {
+        if let Some(file) = file {
+            commands::check(folder.text_of(*file), *file, &context.clone().file(name), sink);
+        }
+    }
+    found.into_iter().map(|(name, _)| name).collect()
 }
 
 /// Checks every rule; `commands` are the names of those there are.

@@ -120,7 +120,10 @@ fn folders_and_entry_points_are_checked() {
         &[(d, &DESCRIPTOR.replace("i.instances", "no"))],
         "PROJ_MISSING_INSTANCE_EP@descriptor/application.properties:5 PROJ_UNREACHABLE_FILE@instances/i.instances:1",
     );
-    check(&[(d, &without("instance-entry"))], "PROJ_UNREACHABLE_FILE@instances/i.instances:1");
+    check(
+        &[(d, &without("instance-entry")), ("commands/scale.commands", "write a into b")],
+        "PROJ_UNREACHABLE_FILE@instances/i.instances:1",
+    );
     check(&[("instances/i.instances", GONE), ("commands/scale.commands", "write a into b")], "");
     check(
         &[("graph/main.graph", GONE), ("graph/VM/target.properties", GONE), ("graph/App/scripts/start.sh", GONE)],
@@ -154,6 +157,10 @@ fn folders_keep_their_kinds() {
          PROJ_UNREACHABLE_FILE@graph/other.graph:1 PROJ_INVALID_FILE_LOCATION@x.graph:1",
     );
     check(&[("instances/deep/other.instances", "")], "PROJ_UNREACHABLE_FILE@instances/deep/other.instances:1");
+    check(
+        &[("commands/b.commands", "delete /no\nexecute c\n")],
+        "CMD_NO_MATCHING_INSTANCE@commands/b.commands:1 CMD_INEXISTING_COMMAND@commands/b.commands:2",
+    );
     check(&[("rules.autonomic/r.rule", "")], "PROJ_INVALID_RULE_EXT@rules.autonomic/r.rule:1");
 }
 
