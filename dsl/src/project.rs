@@ -151,6 +151,7 @@ fn generated(files: &mut Files<'_>, sink: &mut Sink) -> Option<Descriptor> {
         tags: Vec::new(),
         exports_prefix: None,
         exports: Vec::new(),
+        rollout: None,
     };
     Some(Descriptor { application, graph: Some(spanned(entry)), instances: None, template: None })
 }
