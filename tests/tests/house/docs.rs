@@ -57,6 +57,20 @@ fn every_example_is_whole() {
     super::none("an example is not whole", &found);
 }
 
+/// What `robo fmt --check examples` says.
+#[test]
+fn every_example_is_formatted() {
+    let texts = sources::texts();
+    let ours = |path: &str| path.starts_with("examples/") && (path.ends_with(".graph") || path.ends_with(".instances"));
+    let graphs: Vec<_> = texts.iter().filter(|(path, _)| ours(path)).collect();
+    assert!(graphs.len() >= 2, "the examples are gone");
+    let odd = graphs.into_iter().filter(|(_, text)| robo_dsl::format(text).as_ref() != Ok(text));
+    super::none(
+        "an example is not laid out as `robo fmt` does",
+        &odd.map(|(path, _)| path.clone()).collect::<Vec<_>>(),
+    );
+}
+
 fn machine_paths(path: &str, text: &str) -> Vec<String> {
     let begins = |line: &str, at: usize| {
         let before = line[..at].chars().next_back();
