@@ -16,6 +16,9 @@ use crate::project::compile_project_with;
 use crate::single;
 use crate::source::{FileId, Loader, Place, SourceFile, Span};
 
+mod instances;
+pub use instances::{compile_instances, graph_entry};
+
 /// What a compilation gives.
 #[derive(Debug)]
 pub struct Compiled {
@@ -63,10 +66,9 @@ pub fn compile_file_with(entry: &str, options: &CompileOptions, loader: &mut dyn
     let mut files = Files::new(loader);
     let mut model = Model::default();
     if let Err(reason) = files.read("", entry, Kind::Any, &mut model, &mut sink) {
-        let file = files.add(entry, String::new());
-        let place = Place { file, span: Span::default() };
-        sink.push(Diagnostic::new(Code::IoError, place, format!("`{entry}` cannot be read: {reason}")));
+        unreadable(entry, &reason, &mut files, &mut sink);
     }
+    without_graph(&mut model, &mut sink);
     let stem = entry.rsplit('/').next().unwrap_or(entry);
     let stem = stem.rsplit_once('.').map_or(stem, |(stem, _)| stem);
     let default_name = options.default_name.as_deref().unwrap_or(stem);
@@ -81,6 +83,31 @@ pub fn syntax_errors(text: &str) -> Vec<Diagnostic> {
     let mut sink = Sink::default();
     crate::syntax::parse(text, FileId(0), &mut sink);
     sink.finish()
+}
+
+fn unreadable(entry: &str, reason: &str, files: &mut Files<'_>, sink: &mut Sink) {
+    let file = files.add(entry, String::new());
+    let place = Place { file, span: Span::default() };
+    sink.push(
+        Diagnostic::new(Code::IoError, place, format!("`{entry}` cannot be read: {reason}"))
+            .help("is the path right, and may it be read?"),
+    );
+}
+
+/// Instances of components that nothing declares: one mistake, and not one for each instance.
+fn without_graph(model: &mut Model, sink: &mut Sink) {
+    let Some(first) = model.instances.first() else { return };
+    if sink.incomplete || !model.components.is_empty() || !model.facets.is_empty() {
+        return;
+    }
+    let place = first.component.place;
+    sink.push(
+        Diagnostic::new(Code::GraphNotBuilt, place, "the instances have no graph: no component is defined")
+            .label("which graph defines this component?")
+            .help("write `import FILE;` with the file of the components, or check it with `robo check --graph FILE`"),
+    );
+    sink.incomplete = true;
+    model.instances.clear();
 }
 
 fn one_application(applications: &[ApplicationDecl], sink: &mut Sink) {

@@ -55,6 +55,45 @@ pub fn explain(code: Code) -> Page {
     page
 }
 
+/// Most codes that are offered for a wrong one.
+const MOST_SIMILAR: usize = 3;
+
+/// Codes of one stage have the same hundreds.
+const RANGE: u32 = 100;
+
+/// The code that people mean by `E0107`, `e107`, `107` or the original's `P_O_C_BRACKET_MISSING`, in any case.
+#[must_use]
+pub fn find_code(text: &str) -> Option<Code> {
+    let text = text.trim();
+    let digits = text.strip_prefix(['e', 'E']).unwrap_or(text);
+    let number =
+        (!digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit())).then(|| format!("E{digits:0>4}"));
+    let alias = text.replace('-', "_");
+    Code::ALL.iter().copied().find(|code| match &number {
+        Some(number) => code.as_str() == number,
+        None => code.alias().is_some_and(|name| name.eq_ignore_ascii_case(&alias)),
+    })
+}
+
+/// Codes whose number or name is near to a text that is none, nearest first.
+#[must_use]
+pub fn similar_codes(text: &str) -> Vec<Code> {
+    let text = text.trim().to_uppercase();
+    let digits = text.strip_prefix('E').unwrap_or(&text);
+    let number: Option<u32> = digits.parse().ok();
+    let most = (text.chars().count() / 3).max(1);
+    let distance = |code: &Code| match number {
+        Some(number) => {
+            let other = code.as_str().trim_start_matches('E').parse::<u32>().unwrap_or_default();
+            (number / RANGE == other / RANGE).then_some(usize::try_from(number.abs_diff(other)).unwrap_or(usize::MAX))
+        }
+        None => code.alias().map(|name| strsim::osa_distance(&text, name)).filter(|distance| *distance <= most),
+    };
+    let mut near: Vec<(usize, Code)> = Code::ALL.iter().filter_map(|code| Some((distance(code)?, *code))).collect();
+    near.sort_unstable();
+    near.into_iter().map(|(_, code)| code).take(MOST_SIMILAR).collect()
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;
@@ -94,6 +133,20 @@ mod tests {
             bad_if(errors, &format!("the right example is wrong: {right:?}"));
         }
         assert!(bad.is_empty(), "{} pages:\n{}", bad.len(), bad.join("\n"));
+    }
+
+    #[test]
+    fn codes_are_found_by_number_and_name() {
+        for text in ["E0107", "e0107", "107", "0107", " e107 ", "P_O_C_BRACKET_MISSING", "p_o_c_bracket_missing"] {
+            assert_eq!(find_code(text), Some(Code::OpenMissing), "{text}");
+        }
+        assert_eq!(find_code("1001"), Some(Code::ProbeSection));
+        for text in ["", "E", "E9999", "99999999999999999999", "OpenMissing", "E0107x", "é"] {
+            assert_eq!(find_code(text), None, "{text}");
+        }
+        assert_eq!(similar_codes("PM_INVALID_CHILD_NAM").first(), Some(&Code::InvalidChildName));
+        assert_eq!(similar_codes("E0199").first(), Some(&Code::EmptyFile));
+        assert!(similar_codes("what is this").is_empty());
     }
 
     #[test]

@@ -14,7 +14,7 @@
 //! - `single`: a file of another kind, checked by itself.
 //! - [`explain`]: a code's page, with examples.
 //! - [`Code`]: every mistake's number; the message stands beside the check that raises it.
-//! - [`report`]: a diagnostic as `miette` draws it.
+//! - [`Reporter`]: diagnostics as `miette` draws them; [`Position`]: their lines and columns.
 
 mod block;
 mod check;
@@ -27,6 +27,7 @@ mod diagnostic;
 mod explain;
 mod format;
 mod measures;
+mod position;
 mod project;
 mod properties;
 mod recipe;
@@ -40,16 +41,20 @@ mod target;
 
 pub use code::{Code, Severity, Stage};
 pub use commands::{Action, BulkTarget, CommandContext, Commands, Instruction, Verb, check_commands};
-pub use compile::{CompileOptions, Compiled, compile_any, compile_file, compile_file_with, syntax_errors};
+pub use compile::{
+    CompileOptions, Compiled, compile_any, compile_file, compile_file_with, compile_instances, graph_entry,
+    syntax_errors,
+};
 pub use descriptor::check_descriptor;
 pub use diagnostic::{Diagnostic, MAX_DIAGNOSTICS, Related};
-pub use explain::{Example, Page, explain};
+pub use explain::{Example, Page, explain, find_code, similar_codes};
 pub use format::{Unformatted, format, format_file};
 pub use measures::{FileCondition, Measure, Operator, Probe, check_measures};
+pub use position::{EditorPosition, Position};
 pub use project::{compile_project, compile_project_with, compile_recipe_with};
-pub use report::{Report, report};
+pub use report::{Report, Reporter, printable, report};
 pub use rules::{Rule, check_rule};
-pub use source::{FileId, Loader, Position, SourceFile, Span};
+pub use source::{FileId, Loader, SourceFile, Span};
 pub use syntax::{Token, TokenKind, tokens};
 pub use target::{Target, check_target};
 

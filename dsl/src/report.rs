@@ -1,24 +1,35 @@
 //! A diagnostic with its source lines, as `miette` draws them.
 //!
-//! A report owns only the lines around its labels, so that a thousand of them for a large file
-//! stay small; the line numbers and columns are those of the whole file.
+//! A report owns only the lines around its labels, cut to the terminal's width, so that a thousand of them for a
+//! large file stay small; the line numbers and columns are those of the whole file.
 
 use std::fmt;
 
-use miette::{LabeledSpan, MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
+use miette::{LabeledSpan, SourceCode};
 
 use crate::code::{Code, Severity};
 use crate::diagnostic::Diagnostic;
-use crate::source::{FileId, Position, SourceFile, Span, boundary, narrow, widen};
+use crate::source::{FileId, SourceFile, Span};
+use view::{Shown, View, view};
 
-/// Lines kept before the first and after the last label; `miette` shows one or two.
-const CONTEXT_LINES: usize = 4;
+mod view;
+pub use view::printable;
 
-/// Most bytes kept of a line on each side of a label: a line of some megabytes is not for a terminal.
-const CONTEXT_BYTES: usize = 512;
+/// The width of a drawing where the caller says none.
+const DEFAULT_WIDTH: usize = 100;
 
-/// Related places farther away than this are shown on their own.
-const SAME_SNIPPET_BYTES: u32 = 64 * 1024;
+/// Narrowest line of a label's text.
+const LABEL_WIDTH: usize = 24;
+
+/// What `miette` draws before a label's text.
+const LABEL_ARROW: usize = 4;
+
+/// Makes reports from the diagnostics of one compilation.
+#[derive(Debug, Clone, Copy)]
+pub struct Reporter<'s> {
+    sources: &'s [SourceFile],
+    width: usize,
+}
 
 /// One diagnostic with what is needed to draw it.
 #[derive(Debug)]
@@ -27,35 +38,97 @@ pub struct Report {
     severity: Severity,
     message: String,
     help: Option<String>,
-    labels: Vec<(Span, String)>,
-    window: Window,
+    labels: Vec<LabeledSpan>,
+    view: View,
     others: Vec<Elsewhere>,
 }
 
-/// The view of `diagnostic` that `miette` draws. `sources` are those of the same compilation.
+/// The view of `diagnostic` that `miette` draws on a terminal of usual width. `sources` are those of the same compilation.
 #[must_use]
 pub fn report(diagnostic: &Diagnostic, sources: &[SourceFile]) -> Report {
-    let mut labels = vec![(diagnostic.span, diagnostic.label.clone())];
-    let mut others = Vec::new();
-    for related in &diagnostic.related {
-        let near = related.span.start.abs_diff(diagnostic.span.start) <= SAME_SNIPPET_BYTES;
-        if related.file == diagnostic.file && near {
-            labels.push((related.span, related.label.clone()));
-        } else {
-            let window = Window::around(sources, related.file, &[related.span]);
-            others.push(Elsewhere { label: related.label.clone(), span: related.span, window });
+    Reporter::new(sources, DEFAULT_WIDTH).report(diagnostic)
+}
+
+impl<'s> Reporter<'s> {
+    /// For the files of one compilation, and a terminal of so many columns.
+    #[must_use]
+    pub const fn new(sources: &'s [SourceFile], width: usize) -> Self {
+        Self { sources, width }
+    }
+
+    /// The view of `diagnostic` that `miette` draws.
+    #[must_use]
+    pub fn report(&self, diagnostic: &Diagnostic) -> Report {
+        let mut spans = vec![diagnostic.span];
+        let mut labels = vec![diagnostic.label.as_str()];
+        let mut others = Vec::new();
+        for related in &diagnostic.related {
+            if related.file == diagnostic.file {
+                spans.push(related.span);
+                labels.push(&related.label);
+            } else {
+                others.push(self.elsewhere(related.file, related.span, &related.label));
+            }
+        }
+        let (view, shown) = self.view(diagnostic.file, &spans);
+        let mut drawn = Vec::new();
+        for (i, (shown, label)) in shown.into_iter().zip(labels).enumerate() {
+            match shown {
+                Some(shown) => drawn.push(labelled(shown, label, i == 0)),
+                None => others.extend(spans.get(i).map(|span| self.elsewhere(diagnostic.file, *span, label))),
+            }
+        }
+        Report {
+            code: diagnostic.code,
+            severity: diagnostic.severity,
+            message: printable(&diagnostic.message).into_owned(),
+            help: diagnostic.help.as_deref().map(|help| printable(help).into_owned()),
+            labels: drawn,
+            view,
+            others,
         }
     }
-    let spans: Vec<Span> = labels.iter().map(|(span, _)| *span).collect();
-    Report {
-        code: diagnostic.code,
-        severity: diagnostic.severity,
-        message: diagnostic.message.clone(),
-        help: diagnostic.help.clone(),
-        window: Window::around(sources, diagnostic.file, &spans),
-        labels,
-        others,
+
+    fn view(&self, file: FileId, spans: &[Span]) -> (View, Vec<Option<Shown>>) {
+        match self.sources.get(file.0) {
+            Some(source) => view(source, spans, self.width),
+            None => view(&SourceFile::new("", ""), spans, self.width),
+        }
     }
+
+    fn elsewhere(&self, file: FileId, span: Span, label: &str) -> Elsewhere {
+        let (view, shown) = self.view(file, &[span]);
+        let label = printable(label).into_owned();
+        let span = shown.into_iter().flatten().next().map(|shown| LabeledSpan::new_primary_with_span(None, shown.span));
+        Elsewhere { label, span, view }
+    }
+}
+
+fn labelled(shown: Shown, label: &str, primary: bool) -> LabeledSpan {
+    let room = shown.room.saturating_sub(LABEL_ARROW).max(LABEL_WIDTH);
+    let text = (!label.is_empty()).then(|| wrapped(&printable(label), room));
+    if primary {
+        LabeledSpan::new_primary_with_span(text, shown.span)
+    } else {
+        LabeledSpan::new_with_span(text, shown.span)
+    }
+}
+
+/// Lines of at most `width` characters, unless a word is longer.
+fn wrapped(text: &str, width: usize) -> String {
+    let mut out = String::with_capacity(text.len());
+    let mut column = 0;
+    for word in text.split(' ') {
+        let length = word.chars().count();
+        if column > 0 {
+            let breaks = column + 1 + length > width;
+            out.push(if breaks { '\n' } else { ' ' });
+            column = if breaks { 0 } else { column + 1 };
+        }
+        out.push_str(word);
+        column += length;
+    }
+    out
 }
 
 impl fmt::Display for Report {
@@ -83,18 +156,11 @@ impl miette::Diagnostic for Report {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.window)
+        Some(&self.view)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(self.labels.iter().enumerate().map(|(i, (span, text))| {
-            let text = (!text.is_empty()).then(|| text.clone());
-            if i == 0 {
-                LabeledSpan::new_primary_with_span(text, *span)
-            } else {
-                LabeledSpan::new_with_span(text, *span)
-            }
-        })))
+        Some(Box::new(self.labels.iter().cloned()))
     }
 
     fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
@@ -105,12 +171,12 @@ impl miette::Diagnostic for Report {
     }
 }
 
-/// A related place in another file, or far away.
+/// A related place in another file, or far away in a long line.
 #[derive(Debug)]
 struct Elsewhere {
     label: String,
-    span: Span,
-    window: Window,
+    span: Option<LabeledSpan>,
+    view: View,
 }
 
 impl fmt::Display for Elsewhere {
@@ -127,102 +193,10 @@ impl miette::Diagnostic for Elsewhere {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        Some(&self.window)
+        Some(&self.view)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        Some(Box::new(std::iter::once(LabeledSpan::new_primary_with_span(Some(self.label.clone()), self.span))))
-    }
-}
-
-/// Some lines of a file that answer to the offsets of the whole file.
-#[derive(Debug)]
-struct Window {
-    name: String,
-    text: String,
-    /// Where `text` begins in the file.
-    start: usize,
-    /// Lines before it.
-    lines: usize,
-    /// Columns before it in its first line.
-    column: usize,
-}
-
-impl Window {
-    fn around(sources: &[SourceFile], file: FileId, spans: &[Span]) -> Self {
-        let (name, text) = sources.get(file.0).map_or(("", ""), |s| (s.name.as_str(), s.text.as_str()));
-        let position = |at| sources.get(file.0).map(|source| source.position(narrow(at)));
-        let first = spans.iter().map(|s| widen(s.start)).min().unwrap_or_default().min(text.len());
-        let last = spans.iter().map(|s| widen(s.end)).max().unwrap_or_default().clamp(first, text.len());
-        let start = back(text, first);
-        let end = forth(text, last);
-        let Position { line, column } = position(start).unwrap_or(Position { line: 1, column: 1 });
-        Self {
-            name: name.to_owned(),
-            text: text.get(start..end).unwrap_or_default().to_owned(),
-            start,
-            lines: line - 1,
-            column: column - 1,
-        }
-    }
-}
-
-/// The start of the window: some lines up, but not far in a very long line.
-fn back(text: &str, from: usize) -> usize {
-    let mut at = from;
-    for line in 0..CONTEXT_LINES {
-        let before = text.get(..at).unwrap_or_default();
-        let start = before.rfind('\n').map_or(0, |i| i + 1);
-        if at - start > CONTEXT_BYTES {
-            return if line == 0 { boundary(text, at - CONTEXT_BYTES) } else { at };
-        }
-        if start == 0 {
-            return 0;
-        }
-        at = if line + 1 == CONTEXT_LINES { start } else { start - 1 };
-    }
-    at
-}
-
-/// The end of the window, likewise.
-fn forth(text: &str, from: usize) -> usize {
-    let mut at = from;
-    for line in 0..CONTEXT_LINES {
-        let after = text.get(at..).unwrap_or_default();
-        let end = after.find('\n').map_or(text.len(), |i| at + i);
-        if end - at > CONTEXT_BYTES {
-            return if line == 0 { boundary(text, at + CONTEXT_BYTES) } else { at };
-        }
-        at = (end + 1).min(text.len());
-    }
-    at
-}
-
-impl SourceCode for Window {
-    fn read_span<'a>(
-        &'a self,
-        span: &SourceSpan,
-        lines_before: usize,
-        lines_after: usize,
-    ) -> Result<Box<dyn SpanContents<'a> + 'a>, MietteError> {
-        let offset = span.offset().checked_sub(self.start).ok_or(MietteError::OutOfBounds)?;
-        let contents = self.text.read_span(&(offset, span.len()).into(), lines_before, lines_after)?;
-        let inner = contents.span();
-        let column = if contents.line() == 0 { self.column + contents.column() } else { contents.column() };
-        Ok(Box::new(MietteSpanContents::new_named(
-            self.name.clone(),
-            contents.data(),
-            (inner.offset() + self.start, inner.len()).into(),
-            contents.line() + self.lines,
-            column,
-            contents.line_count(),
-        )))
-    }
-}
-
-impl From<Span> for SourceSpan {
-    fn from(span: Span) -> Self {
-        let range = span.range();
-        (range.start, range.len()).into()
+        Some(Box::new(self.span.iter().cloned()))
     }
 }

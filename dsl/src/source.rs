@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::sync::OnceLock;
 
+use crate::position::{EditorPosition, Mark, Position, marks};
+
 /// One source file as given.
 #[derive(Debug, Clone)]
 pub struct SourceFile {
@@ -12,11 +14,8 @@ pub struct SourceFile {
     /// at the time when the first of them was asked for.
     pub text: String,
     /// Made when the first position is asked for: a thousand diagnostics of a large file are one pass over it.
-    marks: OnceLock<Vec<Position>>,
+    marks: OnceLock<Vec<Mark>>,
 }
-
-/// One known position for so many bytes: what is looked at for a further one, and a hundredth of the file in memory.
-const MARK_BYTES: usize = 1024;
 
 impl SourceFile {
     /// A file of this name and text.
@@ -29,13 +28,17 @@ impl SourceFile {
     /// An offset beyond the end counts as the end. Takes the same time wherever it is, but for the first one.
     #[must_use]
     pub fn position(&self, offset: u32) -> Position {
-        let offset = boundary(&self.text, widen(offset).min(self.text.len()));
-        let marks = self.marks.get_or_init(|| marks(&self.text));
-        let mark = offset / MARK_BYTES;
-        let mut position = marks.get(mark).copied().unwrap_or(Position { line: 1, column: 1 });
-        let from = boundary(&self.text, mark * MARK_BYTES);
-        position.advance(self.text.get(from..offset).unwrap_or_default());
-        position
+        self.mark(widen(offset)).into()
+    }
+
+    /// The same as editors count.
+    #[must_use]
+    pub fn editor_position(&self, offset: u32) -> EditorPosition {
+        self.mark(widen(offset)).into()
+    }
+
+    pub(crate) fn mark(&self, offset: usize) -> Mark {
+        Mark::at(self.marks.get_or_init(|| marks(&self.text)), &self.text, offset)
     }
 }
 
@@ -46,52 +49,6 @@ impl PartialEq for SourceFile {
 }
 
 impl Eq for SourceFile {}
-
-/// The positions at every [`MARK_BYTES`]th byte, or at the start of the character that it is in.
-fn marks(text: &str) -> Vec<Position> {
-    let mut position = Position { line: 1, column: 1 };
-    let mut marks = Vec::with_capacity(text.len() / MARK_BYTES + 1);
-    let mut from = 0;
-    while from < text.len() {
-        marks.push(position);
-        let to = boundary(text, (marks.len() * MARK_BYTES).min(text.len()));
-        position.advance(text.get(from..to).unwrap_or_default());
-        from = to;
-    }
-    marks
-}
-
-/// The start of the character at an offset.
-pub(crate) fn boundary(text: &str, mut at: usize) -> usize {
-    while !text.is_char_boundary(at) {
-        at -= 1;
-    }
-    at
-}
-
-/// A line and a column, both from 1.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-pub struct Position {
-    /// The line.
-    pub line: usize,
-    /// The column, in characters.
-    pub column: usize,
-}
-
-impl Position {
-    /// Goes on over `text`.
-    fn advance(&mut self, text: &str) {
-        let last = match text.rsplit_once('\n') {
-            Some((before, last)) => {
-                self.line += 1 + before.bytes().filter(|byte| *byte == b'\n').count();
-                self.column = 1;
-                last
-            }
-            None => text,
-        };
-        self.column += last.chars().count();
-    }
-}
 
 /// Which of `Compiled::sources`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
@@ -202,17 +159,5 @@ mod tests {
             (position.line, position.column)
         };
         assert_eq!([at(0), at(1), at(2), at(4), at(6), at(99)], [(1, 1), (1, 1), (1, 2), (2, 2), (3, 1), (3, 1)]);
-    }
-
-    #[test]
-    fn far_positions_are_those_of_a_plain_count() {
-        let text = format!("{}\n{}", "é\n".repeat(1500), "äb".repeat(3000));
-        let file = SourceFile::new("a", text.as_str());
-        for offset in (0..text.len()).filter(|offset| text.is_char_boundary(*offset)) {
-            let before = &text[..offset];
-            let line = 1 + before.matches('\n').count();
-            let column = 1 + before.rsplit('\n').next().unwrap().chars().count();
-            assert_eq!(file.position(narrow(offset)), Position { line, column }, "{offset}");
-        }
     }
 }

@@ -42,6 +42,11 @@ impl<'l> Files<'l> {
         Self { loader, sources: Vec::new() }
     }
 
+    /// The same files, and further ones from elsewhere.
+    pub(crate) fn from<'n>(self, loader: &'n mut dyn Loader) -> Files<'n> {
+        Files { loader, sources: self.sources }
+    }
+
     /// The bytes of one file.
     pub(crate) fn bytes(&mut self, path: &str) -> Result<Vec<u8>, String> {
         self.loader.load(path)
