@@ -46,6 +46,9 @@ _robo() {
             robo,exec)
                 cmd="robo__subcmd__exec"
                 ;;
+            robo,explain)
+                cmd="robo__subcmd__explain"
+                ;;
             robo,fmt)
                 cmd="robo__subcmd__fmt"
                 ;;
@@ -104,7 +107,7 @@ _robo() {
 
     case "${cmd}" in
         robo)
-            opts="-o -v -h -V --output --context --project --verbose --help --version up down check fmt plan apply status start stop undeploy delete logs events exec device context manager agent completions"
+            opts="-o -v -h -V --output --context --project --verbose --help --version up down check fmt explain plan apply status start stop undeploy delete logs events exec device context manager agent completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -230,22 +233,26 @@ _robo() {
             return 0
             ;;
         robo__subcmd__check)
-            opts="-o -v -h --set --output --context --project --verbose --help"
+            opts="-o -v -h --graph --deny-warnings --set --output --context --project --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
             fi
             case "${prev}" in
+                --graph)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
                 --set)
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml name sarif" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml name sarif" -- "${cur}"))
                     return 0
                     ;;
                 --context)
@@ -754,6 +761,36 @@ _robo() {
                     COMPREPLY=($(compgen -f "${cur}"))
                     return 0
                     ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --project)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        robo__subcmd__explain)
+            opts="-o -v -h --output --context --project --verbose --help E0101 E0102 E0103 E0104 E0105 E0106 E0107 E0108 E0109 E0110 E0111 E0112 E0113 E0201 E0202 E0203 E0204 E0205 E0206 E0207 E0208 E0209 E0210 E0211 E0212 E0213 E0214 E0215 E0216 E0217 E0218 E0219 E0220 E0221 E0222 E0223 E0224 E0225 E0226 E0227 E0301 E0302 E0303 E0304 E0305 E0306 E0307 E0308 E0309 E0310 E0311 E0312 E0313 E0401 E0402 E0403 E0404 E0405 E0406 E0407 E0408 E0409 E0410 E0411 E0412 E0413 E0414 E0415 E0416 E0417 E0418 E0419 E0420 E0421 E0422 E0423 E0424 E0425 E0426 E0427 E0428 E0429 E0430 E0431 E0432 E0433 E0434 E0435 E0436 E0437 E0438 E0439 E0440 E0441 E0442 E0501 E0502 E0503 E0504 E0505 E0506 E0507 E0508 E0509 E0510 E0511 E0512 E0513 E0514 E0515 E0516 E0601 E0602 E0603 E0604 E0605 E0606 E0607 E0608 E0609 E0610 E0611 E0612 E0613 E0614 E0615 E0616 E0617 E0618 E0619 E0701 E0702 E0703 E0704 E0705 E0706 E0707 E0708 E0709 E0710 E0711 E0712 E0713 E0714 E0715 E0716 E0717 E0718 E0719 E0720 E0721 E0722 E0723 E0724 E0725 E0726 E0727 E0728 E0729 E0801 E0802 E0803 E0804 E0805 E0806 E0901 E0902 E0903 E0904 E0905 E0906 E0907 E0908 E0909 E0912 E0913 E0914 E0915 E0916 E0917 E0918 E0919 E0920 E0921 E0922 E0923 E0924 E0925 E0926 E0927 E0928 E0929 E0930 E0931 E0932 E0933 E0934 E0935 E0936 E0937 E0938 E0939 E0940 E0941 E0942 E1001 E1002 E1003 E1004 E1005 E1006"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
                 --output)
                     COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
                     return 0

@@ -38,6 +38,7 @@ complete -c robo -n "__fish_robo_needs_command" -f -a "up" -d 'Runs an applicati
 complete -c robo -n "__fish_robo_needs_command" -f -a "down" -d 'Ends everything that `robo up` runs on this machine: instances first, by their own stop steps'
 complete -c robo -n "__fish_robo_needs_command" -f -a "check" -d 'Says what is wrong with a graph, without a manager'
 complete -c robo -n "__fish_robo_needs_command" -f -a "fmt" -d 'Lays out graph and instance files in one form'
+complete -c robo -n "__fish_robo_needs_command" -f -a "explain" -d 'Tells what a code of `robo check` means, with a wrong and a right example'
 complete -c robo -n "__fish_robo_needs_command" -f -a "plan" -d 'Shows what an apply would do, and does nothing'
 complete -c robo -n "__fish_robo_needs_command" -f -a "apply" -d 'Makes an application what its graph says: shows the plan, asks, does it, and waits until all is as wished'
 complete -c robo -n "__fish_robo_needs_command" -f -a "status" -d 'Shows what runs where, and what keeps the rest from running'
@@ -75,14 +76,17 @@ complete -c robo -n "__fish_robo_using_subcommand down" -l project -d 'The proje
 complete -c robo -n "__fish_robo_using_subcommand down" -l purge -d 'Remove what was kept too: data of the applications, identities, history'
 complete -c robo -n "__fish_robo_using_subcommand down" -s v -l verbose -d 'Say on standard error what is being done; twice for more'
 complete -c robo -n "__fish_robo_using_subcommand down" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c robo -n "__fish_robo_using_subcommand check" -l graph -d 'The graph that files of instances refer to; in a project folder it is found without' -r -F
 complete -c robo -n "__fish_robo_using_subcommand check" -l set -d 'Put VALUE for `${KEY}` in a Roboconf project\'s descriptor; may be given again' -r
-complete -c robo -n "__fish_robo_using_subcommand check" -s o -l output -d 'How to print what was asked for' -r -f -a "table\t'For people'
+complete -c robo -n "__fish_robo_using_subcommand check" -s o -l output -d 'How to print the mistakes' -r -f -a "table\t'For people'
 wide\t'For people with a wide terminal'
 json\t'For programs; a stream is one object per line'
 yaml\t'For programs and people'
-name\t'Names only, one per line'"
+name\t'Names only, one per line'
+sarif\t'SARIF 2.1.0, for code review tools'"
 complete -c robo -n "__fish_robo_using_subcommand check" -l context -d 'The manager to talk to, by its name in `robo context list`' -r
 complete -c robo -n "__fish_robo_using_subcommand check" -l project -d 'The project to work in, instead of the context\'s' -r
+complete -c robo -n "__fish_robo_using_subcommand check" -l deny-warnings -d 'End with 1 when there are warnings, not only for errors'
 complete -c robo -n "__fish_robo_using_subcommand check" -s v -l verbose -d 'Say on standard error what is being done; twice for more'
 complete -c robo -n "__fish_robo_using_subcommand check" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c robo -n "__fish_robo_using_subcommand fmt" -s o -l output -d 'How to print what was asked for' -r -f -a "table\t'For people'
@@ -95,6 +99,15 @@ complete -c robo -n "__fish_robo_using_subcommand fmt" -l project -d 'The projec
 complete -c robo -n "__fish_robo_using_subcommand fmt" -l check -d 'Write nothing; show what would change, and end with 1 if anything would'
 complete -c robo -n "__fish_robo_using_subcommand fmt" -s v -l verbose -d 'Say on standard error what is being done; twice for more'
 complete -c robo -n "__fish_robo_using_subcommand fmt" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c robo -n "__fish_robo_using_subcommand explain" -s o -l output -d 'How to print what was asked for' -r -f -a "table\t'For people'
+wide\t'For people with a wide terminal'
+json\t'For programs; a stream is one object per line'
+yaml\t'For programs and people'
+name\t'Names only, one per line'"
+complete -c robo -n "__fish_robo_using_subcommand explain" -l context -d 'The manager to talk to, by its name in `robo context list`' -r
+complete -c robo -n "__fish_robo_using_subcommand explain" -l project -d 'The project to work in, instead of the context\'s' -r
+complete -c robo -n "__fish_robo_using_subcommand explain" -s v -l verbose -d 'Say on standard error what is being done; twice for more'
+complete -c robo -n "__fish_robo_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c robo -n "__fish_robo_using_subcommand plan" -l set -d 'Put VALUE for `${KEY}` in a Roboconf project\'s descriptor; may be given again' -r
 complete -c robo -n "__fish_robo_using_subcommand plan" -s o -l output -d 'How to print what was asked for' -r -f -a "table\t'For people'
 wide\t'For people with a wide terminal'

@@ -1,10 +1,12 @@
 //! What an apply sends: the graph, compiled here first, and the recipe files of its components.
 //!
+//! - `check`: the same for `robo check`, which sends nothing and also takes instances alone.
 //! - `locate`: which file or folder is meant, and what the application is called by default.
 //! - `recipes`: the files of the recipes, found and hashed.
 //!
 //! Files are known by their SHA-256, so that only those go over the wire that the manager lacks.
 
+mod check;
 mod locate;
 mod recipes;
 
@@ -20,6 +22,7 @@ use robo_model::spec::{FileHash, FileRef, RelativePath};
 use robo_wire::api::{Bundle, Entry};
 use sha2::{Digest as _, Sha256};
 
+pub(crate) use check::{Checked, check, check_with_graph};
 pub(crate) use locate::Located;
 
 use crate::client::{Client, ClientError};
@@ -70,7 +73,7 @@ enum From {
 /// When `path` is no graph file and no folder of one, or cannot be read.
 pub(crate) fn compile(path: &Path, properties: &BTreeMap<String, String>) -> Result<Graph, CliError> {
     let located = locate::locate(path)?;
-    let mut reader = Reader { root: located.root.clone(), read: BTreeMap::new() };
+    let mut reader = Reader::new(&located.root, true);
     let options = CompileOptions { default_name: located.default_name.clone(), properties: properties.clone() };
     let mut compiled = match &located.entry {
         Entry::File(entry) => robo_dsl::compile_file_with(entry.as_str(), &options, &mut reader),
@@ -79,7 +82,7 @@ pub(crate) fn compile(path: &Path, properties: &BTreeMap<String, String>) -> Res
     for source in &mut compiled.sources {
         source.name = located.shown(&source.name);
     }
-    Ok(Graph { located, properties: properties.clone(), sources: reader.read, compiled })
+    Ok(Graph { located, properties: properties.clone(), sources: reader.given, compiled })
 }
 
 /// [`compile`], and shows what is wrong with the graph.
@@ -189,18 +192,32 @@ fn hash(digest: &[u8]) -> Result<FileHash, CliError> {
     FileHash::new(hex::encode(digest)).map_err(|error| CliError::new(error.to_string()))
 }
 
-/// Reads source files below a folder, and remembers them: they are sent too.
+/// Reads source files below a folder, and may remember them: they are sent too.
 struct Reader {
     root: PathBuf,
-    read: BTreeMap<RelativePath, Vec<u8>>,
+    /// What need not be read again, and what was given from elsewhere.
+    given: BTreeMap<RelativePath, Vec<u8>>,
+    keeps: bool,
+    /// How many files were read.
+    loaded: usize,
+}
+
+impl Reader {
+    fn new(root: &Path, keeps: bool) -> Self {
+        Self { root: root.to_owned(), given: BTreeMap::new(), keeps, loaded: 0 }
+    }
 }
 
 impl Loader for Reader {
     fn load(&mut self, path: &str) -> Result<Vec<u8>, String> {
         use std::io::Read as _;
         let relative = RelativePath::new(path).map_err(|error| error.to_string())?;
-        if let Some(bytes) = self.read.get(&relative) {
-            return Ok(bytes.clone());
+        if self.keeps {
+            if let Some(bytes) = self.given.get(&relative) {
+                return Ok(bytes.clone());
+            }
+        } else if let Some(bytes) = self.given.remove(&relative) {
+            return Ok(bytes);
         }
         let limit = u64::try_from(MAX_SOURCE_BYTES).unwrap_or(u64::MAX);
         let mut bytes = Vec::new();
@@ -209,7 +226,10 @@ impl Loader for Reader {
         if bytes.len() > MAX_SOURCE_BYTES {
             return Err(format!("it has more than {MAX_SOURCE_BYTES} bytes"));
         }
-        self.read.insert(relative, bytes.clone());
+        if self.keeps {
+            self.given.insert(relative, bytes.clone());
+        }
+        self.loaded += 1;
         Ok(bytes)
     }
 

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use robo_model::name::ProjectName;
 
@@ -39,8 +40,8 @@ pub(crate) struct Cli {
 #[command(next_help_heading = "Options of every command")]
 pub(crate) struct Options {
     /// How to print what was asked for.
-    #[arg(short, long, global = true, value_enum, default_value_t, value_name = "FORMAT")]
-    pub(crate) output: Format,
+    #[arg(short, long, global = true, value_parser = formats(), default_value = "table", value_name = "FORMAT")]
+    pub(crate) output: Output,
     /// The manager to talk to, by its name in `robo context list`.
     #[arg(long, global = true, env = "ROBO_CONTEXT", value_name = "NAME")]
     pub(crate) context: Option<String>,
@@ -66,6 +67,44 @@ pub(crate) enum Format {
     Yaml,
     /// Names only, one per line.
     Name,
+}
+
+/// What `-o` may say.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Output {
+    /// What every command can print.
+    Data(Format),
+    /// The format of code review tools, of `check` alone.
+    Sarif,
+}
+
+impl Default for Output {
+    fn default() -> Self {
+        Self::Data(Format::default())
+    }
+}
+
+impl Output {
+    /// How data is printed; what is not for people is for programs.
+    pub(crate) const fn format(self) -> Format {
+        match self {
+            Self::Data(format) => format,
+            Self::Sarif => Format::Json,
+        }
+    }
+}
+
+/// The formats of every command.
+pub(crate) fn formats() -> impl TypedValueParser<Value = Output> {
+    clap::builder::EnumValueParser::<Format>::new().map(Output::Data)
+}
+
+/// Those of `check`.
+pub(crate) fn formats_and_sarif() -> impl TypedValueParser<Value = Output> {
+    let known = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value);
+    let sarif = clap::builder::PossibleValue::new("sarif").help("SARIF 2.1.0, for code review tools");
+    PossibleValuesParser::new(known.chain([sarif]))
+        .map(|name| Format::from_str(&name, false).map_or(Output::Sarif, Output::Data))
 }
 
 /// What a command works with.
@@ -95,7 +134,7 @@ pub(crate) fn run() -> ExitCode {
         Ok(cli) => cli,
         Err(error) => return usage(&error),
     };
-    let ui = Ui::from_environment(cli.options.output);
+    let ui = Ui::from_environment(cli.options.output.format());
     let result = Paths::from_environment().and_then(|paths| {
         let env = Env { ui: ui.clone(), paths, options: cli.options };
         if !cli.command.is_service() {
@@ -145,8 +184,19 @@ mod tests {
     #[test]
     fn global_options_stand_anywhere() {
         let cli = Cli::try_parse_from(["robo", "status", "-o", "json", "--project", "lab"]).unwrap();
-        assert_eq!(cli.options.output, Format::Json);
+        assert_eq!(cli.options.output, Output::Data(Format::Json));
         assert_eq!(cli.options.project.unwrap().as_str(), "lab");
         assert!(Cli::try_parse_from(["robo", "--project", "no good", "status"]).is_err());
+    }
+
+    #[test]
+    fn sarif_is_for_check_alone() {
+        let output = |args: &[&str]| Cli::try_parse_from(args).map(|cli| cli.options.output).map_err(|e| e.to_string());
+        assert_eq!(output(&["robo", "check", "-o", "sarif", "x"]), Ok(Output::Sarif));
+        assert_eq!(output(&["robo", "check", "-o", "yaml", "x"]), Ok(Output::Data(Format::Yaml)));
+        assert_eq!(output(&["robo", "-o", "json", "check", "x"]), Ok(Output::Data(Format::Json)));
+        assert_eq!(output(&["robo", "check", "x"]), Ok(Output::default()));
+        let refused = output(&["robo", "plan", "-o", "sarif", "x"]).unwrap_err();
+        assert!(refused.contains("possible values: table, wide, json, yaml, name"), "{refused}");
     }
 }

@@ -10,6 +10,7 @@ pub(crate) mod device;
 pub(crate) mod down;
 pub(crate) mod events;
 pub(crate) mod exec;
+pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod logs;
 pub(crate) mod manager;
@@ -29,6 +30,7 @@ pub(crate) enum Command {
     Down(down::DownArgs),
     Check(check::CheckArgs),
     Fmt(fmt::FmtArgs),
+    Explain(explain::ExplainArgs),
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),
     Status(status::StatusArgs),
@@ -64,6 +66,7 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Down(args) => Box::pin(down::run(args, env)).await,
         Command::Check(args) => check::run(&args, env),
         Command::Fmt(args) => fmt::run(&args, env),
+        Command::Explain(args) => explain::run(&args, env),
         Command::Plan(args) => Box::pin(plan::run(args, env)).await,
         Command::Apply(args) => Box::pin(apply::run(args, env)).await,
         Command::Status(args) => Box::pin(status::run(args, env)).await,

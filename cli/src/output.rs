@@ -2,7 +2,8 @@
 //!
 //! - `paint`: colours, or none; `when`: times as people read them.
 //! - `table`: tables of instances and devices; `detail`: all of one thing; `event`; `plan`;
-//! - `diagnostics`: mistakes in a graph; `diff`: what differs between two texts.
+//! - `diagnostics`: mistakes in a graph; `sarif`: the same for code review tools; `explain`: what a code means;
+//! - `diff`: what differs between two texts.
 //!
 //! The submodules make text from values and print nothing, so that tests can look at it.
 
@@ -10,8 +11,10 @@ pub(crate) mod detail;
 pub(crate) mod diagnostics;
 pub(crate) mod diff;
 pub(crate) mod event;
+pub(crate) mod explain;
 pub(crate) mod paint;
 pub(crate) mod plan;
+pub(crate) mod sarif;
 pub(crate) mod table;
 pub(crate) mod when;
 

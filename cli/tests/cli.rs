@@ -2,8 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "helpers of tests fail the test")]
 
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const GRAPH: &str = "\
 VM {\n\tinstaller: target;\n\tchildren: Db;\n}\n\
@@ -24,11 +25,15 @@ impl Home {
     }
 
     fn robo(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_robo"));
         command.args(args).current_dir(self.0.path()).env_clear();
         command.env("ROBO_CONFIG_DIR", self.0.path().join("config"));
         command.env("ROBO_STATE_DIR", self.0.path().join("state"));
-        command.output().unwrap()
+        command
     }
 
     /// Runs it, and gives exit code, standard output and standard error.
@@ -74,6 +79,94 @@ fn a_good_graph_passes_and_a_bad_one_is_drawn() {
         let one: serde_json::Value = serde_json::from_str(line).unwrap();
         assert_eq!((&one["file"], &one["line"]), (&"bad.graph".into(), &3.into()));
     }
+}
+
+#[test]
+fn several_graphs_are_checked_whatever_one_of_them_is() {
+    let home = Home::new();
+    home.file("shop.graph", GRAPH);
+    home.file("bad.graph", &GRAPH.replace("children: Db;", "children: Dbb;"));
+    let (code, out, err) = home.run(&["check", "-o", "name", "nothing.graph", "bad.graph", "shop.graph"]);
+    assert_eq!((code, out.as_str()), (1, "bad.graph:3:12 E0309\n"));
+    assert!(err.contains("there is no file or folder nothing.graph") && err.contains("3 graphs: 1 error"), "{err}");
+}
+
+#[test]
+fn warnings_can_count() {
+    let home = Home::new();
+    home.file("warn.graph", &format!("{GRAPH}facet unused {{\n}}\n"));
+    assert_eq!(home.run(&["check", "warn.graph"]).0, 0);
+    assert_eq!(home.run(&["check", "--deny-warnings", "warn.graph"]).0, 1);
+}
+
+#[test]
+fn instances_are_checked_with_their_graph() {
+    let home = Home::new();
+    let (graph, instances) = GRAPH.split_once("instance of").unwrap();
+    let instances = format!("instance of{instances}");
+    home.file("a.graph", graph);
+    home.file("a.instances", &instances);
+    home.file("b.instances", &instances.replace("of Db", "of Dbb"));
+    let (code, out, _) = home.run(&["check", "-o", "name", "a.instances"]);
+    assert_eq!((code, out.as_str()), (1, "a.instances:1:13 E0313\n"));
+    let check = |file: &str| home.run(&["check", "-o", "name", "--graph", "a.graph", file]);
+    assert_eq!((check("a.instances").0, check("a.instances").1.as_str()), (0, ""));
+    assert_eq!((check("b.instances").0, check("b.instances").1.as_str()), (1, "b.instances:3:14 E0310\n"));
+    let (code, _, err) = check(".");
+    assert!(code == 1 && err.contains(". is a folder"), "{err}");
+
+    std::fs::create_dir_all(home.0.path().join("p/descriptor")).unwrap();
+    std::fs::create_dir_all(home.0.path().join("p/graph")).unwrap();
+    std::fs::create_dir_all(home.0.path().join("p/instances/more")).unwrap();
+    home.file("p/descriptor/application.properties", "name=p\nversion=1.0\ngraph-entry-point=g.graph\n");
+    home.file("p/graph/g.graph", "import vm.graph;\n");
+    home.file("p/graph/vm.graph", graph);
+    home.file("p/instances/more/a.instances", "import b.instances;\n");
+    home.file("p/instances/b.instances", &instances.replace("of Db", "of Dbb"));
+    let (code, out, err) = home.run(&["check", "-o", "name", "p/instances/more/a.instances"]);
+    assert_eq!((code, out.as_str()), (1, "p/instances/b.instances:3:14 E0310\n"));
+    assert!(err.contains("checked with its project's graph p/graph/g.graph"), "{err}");
+}
+
+#[test]
+fn standard_input_is_checked() {
+    let home = Home::new();
+    let mut command = home.command(&["check", "-o", "name", "-"]);
+    let mut child = command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    child.stdin.take().unwrap().write_all(GRAPH.replace("children: Db", "children: Dbb").as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert_eq!(String::from_utf8_lossy(&output.stdout), "<stdin>:3:12 E0309\n");
+    assert_eq!(String::from_utf8_lossy(&output.stderr), "standard input: 1 error\n");
+}
+
+#[test]
+fn sarif_is_one_log_for_all() {
+    let home = Home::new();
+    home.file("a b.graph", &GRAPH.replace("children: Db;", "children: Dbb;"));
+    home.file("good.graph", GRAPH);
+    let (code, out, err) = home.run(&["check", "-o", "sarif", "a b.graph", "good.graph"]);
+    assert_eq!((code, err.as_str()), (1, ""));
+    let log: serde_json::Value = serde_json::from_str(&out).unwrap();
+    let uri = &log["runs"][0]["results"][0]["locations"][0]["physicalLocation"]["artifactLocation"]["uri"];
+    assert_eq!((&log["version"], uri), (&"2.1.0".into(), &"a%20b.graph".into()));
+    let (code, _, err) = home.run(&["status", "-o", "sarif"]);
+    assert!(code == 1 && err.contains("invalid value 'sarif'"), "{err}");
+}
+
+#[test]
+fn codes_are_explained() {
+    let home = Home::new();
+    let (code, page, _) = home.run(&["explain", "107"]);
+    assert!(code == 0 && page.starts_with("E0107  A block without `{`\nerror"), "{page}");
+    for name in ["E0107", "e0107", "p_o_c_bracket_missing"] {
+        assert_eq!(home.run(&["explain", name]).1, page);
+    }
+    let (code, out, err) = home.run(&["explain", "PM_INVALID_CHILD_NAM"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("did you mean E0210 (PM_INVALID_CHILD_NAME)?"), "{err}");
+    let (code, out, _) = home.run(&["explain", "-o", "json"]);
+    let all: Vec<serde_json::Value> = serde_json::from_str(&out).unwrap();
+    assert!(code == 0 && all.len() > 200 && all[0]["code"] == "E0101", "{out}");
 }
 
 #[test]
@@ -148,8 +241,8 @@ fn a_reader_that_goes_away_is_no_error() {
         .args(["completions", "bash"])
         .env("ROBO_CONFIG_DIR", home.0.path())
         .env("ROBO_STATE_DIR", home.0.path())
-        .stdout(std::process::Stdio::piped())
-        .stderr(std::process::Stdio::piped())
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .unwrap();
     drop(child.stdout.take());

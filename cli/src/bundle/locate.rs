@@ -55,6 +55,18 @@ pub(crate) fn locate(path: &Path) -> Result<Located, CliError> {
     file(&only_graph(path)?)
 }
 
+/// The folder of a project's instances.
+pub(super) const INSTANCES: &str = "instances";
+
+/// The Roboconf project folder in whose instances the file `path` is.
+pub(super) fn project_of(path: &Path) -> Option<PathBuf> {
+    let mut folders = path.ancestors().skip(1);
+    folders.find_map(|folder| {
+        let project = folder.file_name().filter(|name| *name == INSTANCES).and_then(|_| folder.parent())?;
+        (project.join("descriptor").is_dir() && project.join("graph").is_dir()).then(|| project.to_owned())
+    })
+}
+
 fn file(path: &Path) -> Result<Located, CliError> {
     let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| RelativePath::new(name).ok());
     let Some(name) = name else {

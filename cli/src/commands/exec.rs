@@ -75,7 +75,7 @@ const HISTORY_PATIENCE: Duration = Duration::from_secs(1);
 const SIGNAL_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: ExecArgs, env: &Env) -> Result<Exit, CliError> {
-    let is_json = is_json(env.options.output)?;
+    let is_json = is_json(env.ui.format)?;
     args.check_targets()?;
     let is_one = matches!(args.targets.as_slice(), [_]);
     let with_input = !args.no_stdin && !io::stdin().is_terminal();

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use miette::{GraphicalReportHandler, GraphicalTheme};
-use robo_dsl::{Compiled, Diagnostic, Severity, SourceFile};
+use robo_dsl::{Code, Compiled, Diagnostic, EditorPosition, FileId, Position, Reporter, Severity, Span, Stage};
 use serde::Serialize;
 
 use super::paint::Palette;
@@ -14,44 +14,19 @@ const MIN_WIDTH: usize = 40;
 /// All diagnostics of a compilation, each with its source lines.
 pub(crate) fn render(compiled: &Compiled, palette: Palette, width: usize) -> String {
     let theme = if palette.is_on() { GraphicalTheme::unicode() } else { GraphicalTheme::unicode_nocolor() };
-    let handler = GraphicalReportHandler::new_themed(theme).with_width(width.max(MIN_WIDTH)).with_links(false);
+    let width = width.max(MIN_WIDTH);
+    let handler = GraphicalReportHandler::new_themed(theme).with_width(width).with_links(false);
+    let reporter = Reporter::new(&compiled.sources, width);
     let mut text = String::new();
-    let sources: Vec<SourceFile> = compiled.sources.iter().map(printable).collect();
     for diagnostic in &compiled.diagnostics {
-        let report = robo_dsl::report(&printable_words(diagnostic), &sources);
+        let report = reporter.report(diagnostic);
         if handler.render_report(&mut text, &report).is_err() {
             // A drawing that fails must not hide the mistake.
-            text.push_str(&diagnostic.message);
+            text.push_str(&report.to_string());
         }
         text.push('\n');
     }
     text.trim_end().to_owned()
-}
-
-/// A file as a terminal may get it: what would move the cursor or change colours is replaced. Offsets stay right.
-fn printable(source: &SourceFile) -> SourceFile {
-    SourceFile::new(without_controls(&source.name), without_controls(&source.text))
-}
-
-/// Messages quote the file.
-fn printable_words(diagnostic: &Diagnostic) -> Diagnostic {
-    let mut diagnostic = diagnostic.clone();
-    diagnostic.message = without_controls(&diagnostic.message);
-    diagnostic.label = without_controls(&diagnostic.label);
-    diagnostic.related.iter_mut().for_each(|related| related.label = without_controls(&related.label));
-    diagnostic.help = diagnostic.help.as_deref().map(without_controls);
-    diagnostic
-}
-
-/// Each control character becomes one that takes as many bytes. Ends of lines and tabs stay.
-fn without_controls(text: &str) -> String {
-    let shown = |c: char| match c {
-        '\n' | '\r' | '\t' => c,
-        _ if c.is_control() && c.len_utf8() == 1 => '?',
-        _ if c.is_control() => '¿',
-        _ => c,
-    };
-    text.chars().map(shown).collect()
 }
 
 /// How many there are of each weight.
@@ -90,51 +65,90 @@ impl fmt::Display for Counts {
 /// One diagnostic for programs.
 #[derive(Debug, Serialize)]
 pub(crate) struct Plain<'a> {
-    code: &'static str,
+    code: Code,
     #[serde(skip_serializing_if = "Option::is_none")]
     alias: Option<&'static str>,
     severity: Severity,
-    stage: robo_dsl::Stage,
+    stage: Stage,
     message: &'a str,
+    /// What stands under the exact characters.
+    #[serde(skip_serializing_if = "str::is_empty")]
+    label: &'a str,
     #[serde(skip_serializing_if = "Option::is_none")]
     help: Option<&'a str>,
+    #[serde(flatten)]
+    place: PlainPlace<'a>,
+    related: Vec<PlainRelated<'a>>,
+}
+
+/// A place for programs.
+#[derive(Debug, Serialize)]
+struct PlainPlace<'a> {
     file: &'a str,
     /// Bytes from the file's start; `end` is not included.
     start: u32,
     end: u32,
-    /// Both from 1, in characters.
+    /// Both from 1, in characters; the end is not included.
     line: usize,
     column: usize,
     end_line: usize,
     end_column: usize,
+    range: EditorRange,
+}
+
+/// Where nothing is.
+const ZERO: (Position, EditorPosition) = (Position { line: 1, column: 1 }, EditorPosition { line: 0, character: 0 });
+
+/// As the language server protocol has it.
+#[derive(Debug, Serialize)]
+struct EditorRange {
+    start: EditorPosition,
+    end: EditorPosition,
+}
+
+#[derive(Debug, Serialize)]
+struct PlainRelated<'a> {
+    label: &'a str,
+    #[serde(flatten)]
+    place: PlainPlace<'a>,
 }
 
 impl<'a> Plain<'a> {
     /// The plain form of a diagnostic of `compiled`.
     pub(crate) fn of(diagnostic: &'a Diagnostic, compiled: &'a Compiled) -> Self {
-        let source = compiled.sources.get(diagnostic.file.0);
-        let at = |offset| source.map_or((1, 1), |s| (s.position(offset).line, s.position(offset).column));
-        let ((line, column), (end_line, end_column)) = (at(diagnostic.span.start), at(diagnostic.span.end));
+        let place = |file: FileId, span: Span| {
+            let source = compiled.sources.get(file.0);
+            let at = |offset| source.map_or(ZERO, |source| (source.position(offset), source.editor_position(offset)));
+            let ((start, editor_start), (end, editor_end)) = (at(span.start), at(span.end));
+            PlainPlace {
+                file: source.map_or("", |source| source.name.as_str()),
+                start: span.start,
+                end: span.end,
+                line: start.line,
+                column: start.column,
+                end_line: end.line,
+                end_column: end.column,
+                range: EditorRange { start: editor_start, end: editor_end },
+            }
+        };
+        let related = diagnostic.related.iter();
         Self {
-            code: diagnostic.code.as_str(),
+            code: diagnostic.code,
             alias: diagnostic.code.alias(),
             severity: diagnostic.severity,
             stage: diagnostic.stage,
             message: &diagnostic.message,
+            label: &diagnostic.label,
             help: diagnostic.help.as_deref(),
-            file: source.map_or("", |s| s.name.as_str()),
-            start: diagnostic.span.start,
-            end: diagnostic.span.end,
-            line,
-            column,
-            end_line,
-            end_column,
+            place: place(diagnostic.file, diagnostic.span),
+            related: related.map(|r| PlainRelated { label: &r.label, place: place(r.file, r.span) }).collect(),
         }
     }
 
     /// `shop.graph:3:12 E0210`, which editors and terminals can jump to.
     pub(crate) fn name(&self) -> String {
-        format!("{}:{}:{} {}", self.file, self.line, self.column, self.code)
+        let PlainPlace { file, line, column, .. } = &self.place;
+        format!("{}:{line}:{column} {}", robo_dsl::printable(file), self.code)
     }
 }
 
@@ -166,7 +180,7 @@ mod tests {
         let text = "VM {\n\tinstaller: tar\u{1b}[31mget\u{9b}0m\u{7};\n}\n";
         let mut files = BTreeMap::from([("a.graph".to_owned(), text.as_bytes().to_vec())]);
         let drawn = render(&robo_dsl::compile_file("a.graph", &mut files), Palette::new(false), 80);
-        assert!(drawn.contains("tar?[31mget¿0m?"), "{drawn}");
+        assert!(drawn.contains("tar␛[31mget�0m␇"), "{drawn}");
         assert!(!drawn.contains(|c: char| c.is_control() && c != '\n'), "{drawn:?}");
     }
 
@@ -175,7 +189,12 @@ mod tests {
         let compiled = broken();
         let plain = serde_json::to_value(Plain::of(&compiled.diagnostics[0], &compiled)).unwrap();
         assert_eq!((&plain["line"], &plain["file"]), (&3.into(), &"shop.graph".into()));
-        assert_eq!(plain["severity"], "error");
+        assert_eq!((&plain["column"], &plain["end_column"]), (&12.into(), &15.into()));
+        let range =
+            serde_json::json!({ "start": { "line": 2, "character": 11 }, "end": { "line": 2, "character": 14 } });
+        assert_eq!((&plain["range"], &plain["related"]), (&range, &serde_json::json!([])));
+        assert_eq!((&plain["severity"], &plain["stage"]), (&"error".into(), &"conversion".into()));
+        assert_eq!((&plain["code"], &plain["alias"]), (&"E0309".into(), &"CO_INEXISTING_CHILD".into()));
         assert!(plain["message"].as_str().unwrap().contains("Dbb"));
     }
 }

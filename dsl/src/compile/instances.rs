@@ -6,7 +6,7 @@ use super::{CompileOptions, Compiled, finish, one_application, unreadable};
 use crate::convert::{Files, Kind, Model};
 use crate::descriptor;
 use crate::diagnostic::Sink;
-use crate::source::Loader;
+use crate::source::{FileId, Loader};
 
 /// Compiles a file of instances with the graph that it refers to: first the graph's file with its imports, then the
 /// instances. Each has a loader of its own, and what it imports is relative to that one's root; in
@@ -39,6 +39,6 @@ pub fn compile_instances(
 /// The graph's entry point, below `graph/`, that a project folder's descriptor names. What is wrong with the
 /// descriptor is not told.
 pub fn graph_entry(properties: &BTreeMap<String, String>, loader: &mut dyn Loader) -> Option<String> {
-    let mut files = Files::new(loader);
-    descriptor::read(&mut files, properties, &mut Sink::default())?.graph.map(|entry| entry.value)
+    let descriptor = descriptor::Source::new(loader.load(descriptor::PATH).ok()?, properties);
+    descriptor.read(FileId(0), &mut Sink::default())?.graph.map(|entry| entry.value)
 }
