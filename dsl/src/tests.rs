@@ -11,6 +11,7 @@ mod accepted;
 mod extensions;
 mod format;
 mod project;
+mod properties;
 mod refused;
 mod rendering;
 

@@ -66,9 +66,11 @@ fn unit_help(number: &str, unit: &str) -> String {
     let unit = if unit.len() == 1 { format!("{unit}iB") } else { unit.to_owned() };
     let known = Bytes::UNITS.map(|(name, _)| name);
     let meant = known.iter().find(|name| name.eq_ignore_ascii_case(&unit));
+    let plain = || format!("write the unit as well, as in `{number}MiB`");
     match meant {
         Some(meant) => format!("did you mean `{number}{meant}`?"),
-        None => did_you_mean(&unit, known, || format!("write the unit as well, as in `{number}MiB`")),
+        None if unit.is_empty() => plain(),
+        None => did_you_mean(&unit, known, plain),
     }
 }
 
