@@ -14,76 +14,186 @@ mod lists;
 mod raw;
 
 pub(crate) use decl::{
-    AliasDecl, ApplicationDecl, CheckDecl, ComponentDecl, Declarations, ExportDecl, Extras, FacetDecl, ImportDecl,
-    InstanceDecl, Override,
+    AliasDecl, ApplicationDecl, CheckDecl, ComponentDecl, Declarations, ExportDecl, Extras, FacetDecl, Gaps,
+    ImportDecl, InstanceDecl, Named, Override, Part, Reference, Unread,
 };
 
 pub(crate) use exports::random;
 pub(crate) use lists::import_words;
 
-use raw::{RawBlock, RawProperty};
-use robo_model::limits::{MAX_NAME_BYTES, MAX_VALUE_BYTES};
+use std::sync::LazyLock;
+
+use raw::{Piece, RawBlock, RawProperty};
+use robo_model::limits::{MAX_INSTANCES, MAX_NAME_BYTES, MAX_VALUE_BYTES};
 use robo_model::name::{ComponentName, is_id};
 
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::source::{FileId, Place, Span, Spanned};
 use crate::suggest::did_you_mean;
-use crate::syntax::{BOM_HELP, BlockKind, ItemKind, Text, Tree, short};
+use crate::syntax::{BOM_HELP, BlockKind, Text, Tree, misspelt_keyword, short};
+
+/// Most components and facets of one file, and most instances: a text of this kind is none that a person wrote.
+const MAX_BLOCKS: usize = MAX_INSTANCES;
+
+/// Most properties of one block. Generated instances have some dozens of overrides.
+const MAX_PROPERTIES: usize = 10_000;
 
 /// Checks every block of a parsed file.
 pub(crate) fn check(source: &str, file: FileId, tree: &Tree, sink: &mut Sink) -> Declarations {
     let mut out = Declarations::default();
-    let mut checker = Checker { file, sink };
-    for item in &tree.items {
-        if let ItemKind::Import { location } = &item.kind {
-            out.imports.extend(checker.import(&Text::new(source, *location), *location));
+    let mut checker = Checker { source, file, sink, gaps: Gaps::default(), doubled: Vec::new() };
+    let mut full = false;
+    for piece in raw::pieces(source, tree) {
+        match piece {
+            Piece::Import(location) => out.imports.extend(checker.import(&Text::new(source, location), location)),
+            Piece::Garbage(lines) => checker.gaps.add(lines),
+            Piece::Blocks(mut blocks) if !full => {
+                blocks.first_mut().into_iter().for_each(|block| checker.misspelt_kind(block));
+                checker.blocks(&blocks, &mut out);
+                full = checker.too_many(&out);
+            }
+            Piece::Blocks(_) => {}
         }
     }
-    let blocks = raw::blocks(source, tree);
-    // Where each block's declaration is, if it is an instance that could be read.
-    let mut instances: Vec<Option<usize>> = Vec::with_capacity(blocks.len());
-    for block in &blocks {
-        let mut declared = None;
-        checker.duplicates(block);
-        match block.kind {
-            BlockKind::Component => {
-                out.graph_at.get_or_insert(checker.place(block.name.whole()));
-                out.components.extend(component::component(&mut checker, block));
-            }
-            BlockKind::Facet => {
-                out.graph_at.get_or_insert(checker.place(block.name.whole()));
-                out.facets.extend(component::facet(&mut checker, block));
-            }
-            BlockKind::Application => out.applications.push(application::application(&mut checker, block)),
-            BlockKind::Instance => {
-                out.instances_at.get_or_insert(checker.place(block.name.whole()));
-                let parent = block.parent.and_then(|p| blocks.get(p));
-                let above = block.parent.and_then(|p| instances.get(p).copied().flatten());
-                let decl = instance::instance(&mut checker, block, above);
-                if parent.is_some_and(|parent| matches!(parent.kind, BlockKind::Component | BlockKind::Facet)) {
-                    checker.instance_ignored(block);
-                } else if parent.is_none() || above.is_some() {
-                    declared = decl.map(|decl| {
-                        out.instances.push(decl);
-                        out.instances.len() - 1
-                    });
-                }
-            }
-            BlockKind::Ignored => {}
-        }
-        instances.push(declared);
-    }
+    out.gaps = checker.gaps;
     out
 }
 
 /// What the checks of one file's blocks share.
 pub(crate) struct Checker<'d> {
+    source: &'d str,
     pub(crate) file: FileId,
     pub(crate) sink: &'d mut Sink,
+    gaps: Gaps,
+    /// The names of properties that the block at hand has twice.
+    doubled: Vec<String>,
 }
 
-impl Checker<'_> {
+/// Where the declaration of a block is.
+#[derive(Clone, Copy)]
+enum Declared {
+    Component(usize),
+    Facet(usize),
+    Instance(usize),
+    /// It has none, and what stands in it has none.
+    Not,
+}
+
+impl<'d> Checker<'d> {
+    /// A block with all that stands in it.
+    fn blocks(&mut self, blocks: &[RawBlock<'_>], out: &mut Declarations) {
+        let mut declared: Vec<Declared> = Vec::with_capacity(blocks.len());
+        for block in blocks {
+            if out.instances.len() > MAX_BLOCKS {
+                return;
+            }
+            let parent = block.parent.and_then(|parent| declared.get(parent).copied());
+            let this = if self.few_properties(block) { self.block(block, parent, out) } else { Declared::Not };
+            declared.push(this);
+        }
+    }
+
+    /// `fcaet web {` was read as a component, and is reported: it goes on as what it was meant to be.
+    fn misspelt_kind(&mut self, block: &mut RawBlock<'d>) {
+        if block.kind != BlockKind::Component || block.reported {
+            return;
+        }
+        let Some((kind, name)) = misspelt_keyword(block.name.as_str()).filter(|(_, name)| is_id(name)) else { return };
+        let found =
+            self.bad_definition(block.name.as_str(), block.name.whole(), block.kind.noun(), Code::EmptyComponentName);
+        let name = Text::new(self.source, block.name.span_of(name));
+        (block.kind, block.name, block.reported) = (kind, name, true);
+        self.push(found);
+    }
+
+    fn block(&mut self, block: &RawBlock<'_>, parent: Option<Declared>, out: &mut Declarations) -> Declared {
+        self.duplicates(block);
+        let place = self.place(block.name.whole());
+        match block.kind {
+            BlockKind::Component => {
+                out.graph_at.get_or_insert(place);
+                let decl = component::component(self, block);
+                // It stands in another one, which was reported; most probably it was meant to be a child of that.
+                let child = || Reference { name: decl.name.clone(), reported: true };
+                match parent {
+                    Some(Declared::Component(i)) => {
+                        out.components.get_mut(i).into_iter().for_each(|above| above.children.push(child()));
+                    }
+                    Some(Declared::Facet(i)) => {
+                        out.facets.get_mut(i).into_iter().for_each(|above| above.children.push(child()));
+                    }
+                    Some(Declared::Instance(_) | Declared::Not) | None => {}
+                }
+                out.components.push(decl);
+                Declared::Component(out.components.len() - 1)
+            }
+            BlockKind::Facet => {
+                out.graph_at.get_or_insert(place);
+                out.facets.push(component::facet(self, block));
+                Declared::Facet(out.facets.len() - 1)
+            }
+            BlockKind::Application => {
+                out.applications.push(application::application(self, block));
+                Declared::Not
+            }
+            BlockKind::Instance => {
+                out.instances_at.get_or_insert(place);
+                let above = match parent {
+                    Some(Declared::Instance(i)) => Some(i),
+                    Some(Declared::Component(_) | Declared::Facet(_) | Declared::Not) | None => None,
+                };
+                let decl = instance::instance(self, block, above);
+                if matches!(parent, Some(Declared::Component(_) | Declared::Facet(_))) {
+                    self.instance_ignored(block);
+                }
+                if parent.is_some() && above.is_none() {
+                    return Declared::Not;
+                }
+                out.instances.push(decl);
+                Declared::Instance(out.instances.len() - 1)
+            }
+            BlockKind::Ignored => {
+                self.gaps.add(block.name.as_str());
+                Declared::Not
+            }
+        }
+    }
+
+    /// True, and reported, when no more blocks of this file are looked at.
+    fn too_many(&mut self, out: &Declarations) -> bool {
+        let graph = out.components.len() + out.facets.len();
+        let last = out.components.last().map(|decl| decl.name.place);
+        let (code, what, place) = if out.instances.len() > MAX_BLOCKS {
+            (Code::TooManyInstances, "instances", out.instances.last().map(|decl| decl.place))
+        } else if graph > MAX_BLOCKS {
+            (Code::GraphTooLarge, "components and facets", last.or(out.facets.last().map(|decl| decl.name.place)))
+        } else {
+            return false;
+        };
+        self.gaps.files = true;
+        let place = place.unwrap_or(Place { file: self.file, span: Span::default() });
+        let found = Diagnostic::new(code, place, format!("the file has more than {MAX_BLOCKS} {what}"))
+            .label("here it becomes too many; what follows is not looked at")
+            .help("split the application");
+        self.push(found);
+        true
+    }
+
+    /// False, and reported, when a block has more properties than can be meant.
+    fn few_properties(&mut self, block: &RawBlock<'_>) -> bool {
+        if block.properties.len() <= MAX_PROPERTIES {
+            return true;
+        }
+        self.gaps.files = true;
+        let message = format!("a block has at most {MAX_PROPERTIES} properties");
+        let found = Diagnostic::new(Code::GraphTooLarge, self.place(block.name.whole()), message)
+            .label("this one has more")
+            .help("is a `}` missing? Put large values into a file of the recipe");
+        self.push(found);
+        false
+    }
+
     fn place(&self, span: Span) -> Place {
         Place { file: self.file, span }
     }
@@ -102,6 +212,7 @@ impl Checker<'_> {
                 .label("a file's path is missing here")
                 .help("write `import path/of/file.graph;`");
             self.push(found);
+            self.gaps.files = true;
             return None;
         }
         Some(self.spanned(text.as_str().to_owned(), location))
@@ -118,26 +229,29 @@ impl Checker<'_> {
 
     /// A property may stand once, but for `exports` and `imports`, which add up.
     fn duplicates(&mut self, block: &RawBlock<'_>) {
-        let mut seen = std::collections::HashMap::new();
-        for property in &block.properties {
-            let name = property.name.as_str();
+        self.doubled.clear();
+        let mut order: Vec<(&str, usize)> =
+            block.properties.iter().enumerate().map(|(i, property)| (property.name.as_str(), i)).collect();
+        order.sort_unstable();
+        let mut first = 0;
+        for (at, (name, i)) in order.iter().enumerate() {
+            let same = order.get(first).filter(|(other, _)| other == name && first < at);
+            let Some((_, earlier)) = same else {
+                first = at;
+                continue;
+            };
             if name.eq_ignore_ascii_case("exports") || name.eq_ignore_ascii_case("imports") {
                 continue;
             }
-            match seen.entry(name) {
-                std::collections::hash_map::Entry::Vacant(free) => {
-                    free.insert(property.name.whole());
-                }
-                std::collections::hash_map::Entry::Occupied(first) => {
-                    let place = self.place(*first.get());
-                    let message = format!("`{name}` is given twice in one {}", block.kind.noun());
-                    let found = Diagnostic::new(Code::DuplicateProperty, self.place(property.name.whole()), message)
-                        .label("given again")
-                        .help("keep one of the two")
-                        .related(place, "first given here");
-                    self.push(found);
-                }
-            }
+            self.doubled.push((*name).to_owned());
+            let place = |i: &usize| block.properties.get(*i).map(|property| self.place(property.name.whole()));
+            let (Some(here), Some(there)) = (place(i), place(earlier)) else { continue };
+            let message = format!("`{name}` is given twice in one {}", block.kind.noun());
+            let found = Diagnostic::new(Code::DuplicateProperty, here, message)
+                .label("given again")
+                .help("keep one of the two")
+                .related(there, "first given here");
+            self.push(found);
         }
     }
 
@@ -176,27 +290,43 @@ impl Checker<'_> {
         self.push(found);
     }
 
-    /// The name that a block defines.
-    fn defined_name(&mut self, block: &RawBlock<'_>, empty: Code) -> Option<Spanned<ComponentName>> {
-        let name = block.name.as_str();
+    /// The name that a block defines, or what was most probably meant by it.
+    fn defined_name(&mut self, block: &RawBlock<'_>, empty: Code) -> (Spanned<ComponentName>, Named) {
+        let text = block.name.as_str();
         let span = block.name.whole();
-        let noun = block.kind.noun();
-        if block.headless {
-            return None;
+        let name = ComponentName::new(text);
+        let sound = name.ok().filter(|name| !name.as_str().contains('.'));
+        if let Some(name) = sound {
+            let named = if block.reported { Named::Guessed } else { Named::Well };
+            return (self.spanned(name, span), named);
         }
-        let found = if name.is_empty() {
+        if !block.reported {
+            let found = self.bad_definition(text, span, block.kind.noun(), empty);
+            self.push(found);
+        }
+        match guess(text) {
+            Some(name) => (self.spanned(name, span), Named::Guessed),
+            None => (self.spanned(UNNAMED.clone(), span), Named::Not),
+        }
+    }
+
+    fn bad_definition(&self, name: &str, span: Span, noun: &str, empty: Code) -> Diagnostic {
+        if name.is_empty() {
             Diagnostic::new(empty, self.place(span), format!("this {noun} has no name"))
                 .label("a name is missing here")
                 .help("write the name right before `{`")
         } else if !is_id(name) {
-            let help = match name.strip_prefix("instanceof ") {
-                Some(rest) => format!("did you mean `instance of {}`?", rest.trim()),
-                None => name_help(name),
+            let help = match misspelt_keyword(name) {
+                Some((BlockKind::Instance, rest)) if is_id(rest) => format!("did you mean `instance of {rest} {{`?"),
+                Some((_, rest)) if is_id(rest) => format!("did you mean `facet {rest} {{`?"),
+                Some(_) | None => name_help(name),
             };
             Diagnostic::new(Code::InvalidName, self.place(span), format!("`{}` is not a name", short(name)))
                 .label("a name has letters, digits, `_` and `-`, and starts with a letter or `_`")
                 .help(help)
-        } else if name.contains('.') {
+        } else if name.len() > MAX_NAME_BYTES {
+            self.too_long(name, span)
+        } else {
             Diagnostic::new(
                 Code::DotNotAllowed,
                 self.place(span),
@@ -204,34 +334,20 @@ impl Checker<'_> {
             )
             .label("no dot here: it separates a component from its variable")
             .help(format!("write `{}`", name.replace('.', "-").trim_end_matches('-')))
-        } else {
-            match ComponentName::new(name) {
-                Ok(name) => return Some(self.spanned(name, span)),
-                Err(_) => self.too_long(name, span),
-            }
-        };
-        self.sink.incomplete = true;
-        self.push(found);
-        None
+        }
     }
 
-    /// A name that is used, from a list or alone.
-    fn used_name(&mut self, item: &str, span: Span, code: Code) -> Option<Spanned<ComponentName>> {
-        match ComponentName::new(item) {
-            Ok(name) => Some(self.spanned(name, span)),
-            Err(robo_model::name::NameError::TooLong { .. }) => {
-                let found = self.too_long(item, span);
-                self.push(found);
-                None
-            }
-            Err(_) => {
-                let found = Diagnostic::new(code, self.place(span), format!("`{}` is not a name", short(item)))
-                    .label("a name has letters, digits, `_`, `-` and `.`, and starts with a letter or `_`")
-                    .help(name_help(item));
-                self.push(found);
-                None
-            }
-        }
+    /// A name that is used, from a list or alone; reported where it is none.
+    fn used_name(&mut self, item: &str, span: Span, code: Code) -> Option<Reference> {
+        let found = match ComponentName::new(item) {
+            Ok(name) => return Some(Reference { name: self.spanned(name, span), reported: false }),
+            Err(robo_model::name::NameError::TooLong { .. }) => self.too_long(item, span),
+            Err(_) => Diagnostic::new(code, self.place(span), format!("`{}` is not a name", short(item)))
+                .label("a name has letters, digits, `_`, `-` and `.`, and starts with a letter or `_`")
+                .help(name_help(item)),
+        };
+        self.push(found);
+        guess(item).map(|name| Reference { name: self.spanned(name, span), reported: true })
     }
 
     fn too_long(&self, name: &str, span: Span) -> Diagnostic {
@@ -260,10 +376,26 @@ fn name_help(name: &str) -> String {
     if name.contains('\u{FEFF}') {
         return BOM_HELP.to_owned();
     }
-    let unquoted = name.trim_matches('"');
-    let mut good: String =
-        unquoted.chars().map(|c| if c.is_ascii_alphanumeric() || c == '_' || c == '.' { c } else { '-' }).collect();
+    let quoted = if name.contains('"') { ", without quotes" } else { "" };
+    match guess(name) {
+        Some(good) => format!("write `{}`{quoted}", short(good.as_str())),
+        None => "choose a name as in `Tomcat-8`".to_owned(),
+    }
+}
+
+/// The name that was most probably meant; the same for a definition and for its uses.
+fn guess(name: &str) -> Option<ComponentName> {
+    let unquoted = name.trim_matches(|c| matches!(c, '"' | '\u{FEFF}') || c <= ' ');
+    let mut good: String = unquoted
+        .chars()
+        .take(MAX_NAME_BYTES)
+        .map(|c| if c.is_ascii_alphanumeric() || matches!(c, '_' | '.' | '-') { c } else { '-' })
+        .collect();
     good.truncate(MAX_NAME_BYTES);
     let good = good.trim_start_matches(|c: char| !c.is_ascii_alphabetic() && c != '_').trim_end_matches(['-', '.']);
-    if is_id(good) { format!("write `{}`", short(good)) } else { "choose a name as in `Tomcat-8`".to_owned() }
+    ComponentName::new(good).ok()
 }
+
+/// What a block without a name is called; nothing can refer to it.
+#[expect(clippy::expect_used, reason = "the text is a name")]
+static UNNAMED: LazyLock<ComponentName> = LazyLock::new(|| ComponentName::new("unnamed").expect("a name"));

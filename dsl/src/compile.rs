@@ -1,7 +1,8 @@
 //! From files to an application: which stage runs when, and on what.
 //!
-//! Lines, blocks and names are checked in every file, whatever was wrong before. The whole is checked
-//! only when all of that is right: a graph with holes would give false alarms.
+//! Every stage runs on what could be read, whatever was wrong before, so that one run tells all mistakes.
+//! What could not be read is marked where it stands (`Unread` in a declaration, `Gaps` for the rest), and the later
+//! stages conclude nothing from what is missing there: one mistake is one diagnostic.
 
 use std::collections::BTreeMap;
 
@@ -66,6 +67,7 @@ pub fn compile_file_with(entry: &str, options: &CompileOptions, loader: &mut dyn
     let mut files = Files::new(loader);
     let mut model = Model::default();
     if let Err(reason) = files.read("", entry, Kind::Any, &mut model, &mut sink) {
+        model.gaps.files = true;
         unreadable(entry, &reason, &mut files, &mut sink);
     }
     without_graph(&mut model, &mut sink);
@@ -97,17 +99,16 @@ fn unreadable(entry: &str, reason: &str, files: &mut Files<'_>, sink: &mut Sink)
 /// Instances of components that nothing declares: one mistake, and not one for each instance.
 fn without_graph(model: &mut Model, sink: &mut Sink) {
     let Some(first) = model.instances.first() else { return };
-    if sink.incomplete || !model.components.is_empty() || !model.facets.is_empty() {
+    if model.gaps.files || model.gaps.any || !model.components.is_empty() || !model.facets.is_empty() {
         return;
     }
-    let place = first.component.place;
+    let place = first.place;
     sink.push(
         Diagnostic::new(Code::GraphNotBuilt, place, "the instances have no graph: no component is defined")
             .label("which graph defines this component?")
             .help("write `import FILE;` with the file of the components, or check it with `robo check --graph FILE`"),
     );
-    sink.incomplete = true;
-    model.instances.clear();
+    model.gaps.files = true;
 }
 
 fn one_application(applications: &[ApplicationDecl], sink: &mut Sink) {
@@ -144,15 +145,12 @@ pub(crate) struct Built {
 
 /// From declarations to an application, with all checks of the whole.
 pub(crate) fn build(model: Model, application: Option<&ApplicationDecl>, default_name: &str, sink: &mut Sink) -> Built {
-    let graph = convert::graph(model.components, model.facets, sink);
+    let graph = convert::graph(model.components, model.facets, model.gaps, sink);
     let nodes = convert::instances(model.instances, &graph, sink);
-    let mut done = None;
-    if sink.errors() == 0 {
+    if graph.complete {
         check::check(&graph, &nodes, sink);
-        let head = check::head(application, default_name, &graph, sink);
-        if sink.errors() == 0 {
-            done = Some(convert::assemble(head, &graph, &nodes, sink));
-        }
     }
-    Built { graph, application: done.filter(|_| sink.errors() == 0) }
+    let head = check::head(application, default_name, &graph, sink);
+    let application = (sink.errors() == 0).then(|| convert::assemble(head, &graph, &nodes));
+    Built { graph, application }
 }

@@ -7,9 +7,10 @@ mod graph;
 mod inherit;
 mod instances;
 mod load;
+mod siblings;
 
 pub(crate) use assemble::assemble;
-pub(crate) use exports::ExportSource;
+pub(crate) use exports::{Export, ExportSource};
 pub(crate) use graph::{ChildRef, ComponentId, FacetId, Graph, graph};
-pub(crate) use instances::{Node, instances};
+pub(crate) use instances::{Applied, BINDINGS, Node, instances, value_of};
 pub(crate) use load::{Files, Kind, Model, decode};

@@ -129,7 +129,8 @@ impl Reader<'_> {
         let tags = tags.split(',').map(str::trim).filter(|tag| !tag.is_empty()).map(str::to_owned).collect();
         let exports_prefix = self.get("exports-prefix");
         let exports = self.exports();
-        let application = ApplicationDecl { name, version, description, tags, exports_prefix, exports, rollout: None };
+        let application =
+            ApplicationDecl { name, version, description, tags, exports_prefix, exports, unread: false, rollout: None };
         Descriptor { application, graph, instances, template: None }
     }
 
@@ -145,6 +146,7 @@ impl Reader<'_> {
             exports_prefix: None,
             exports: Vec::new(),
             rollout: None,
+            unread: false,
         };
         Descriptor { application, graph: None, instances: None, template: Some(template) }
     }

@@ -82,8 +82,6 @@ pub(crate) struct Sink {
     list: Vec<Diagnostic>,
     errors: usize,
     dropped: Option<Place>,
-    /// A declaration could not be read, so that an unknown name may only seem unknown.
-    pub(crate) incomplete: bool,
     /// Codes that do not count here.
     without: &'static [Code],
 }
@@ -108,12 +106,13 @@ impl Sink {
         }
     }
 
-    /// A name that nothing defines. Where a declaration could not be read it may well be defined there.
-    pub(crate) fn push_unknown(&mut self, diagnostic: impl FnOnce() -> Diagnostic) {
-        if !self.incomplete && !self.is_full() {
-            self.push(diagnostic());
-        } else {
-            self.errors += 1;
+    /// A diagnostic that is costly to make: it is made only when it is kept.
+    pub(crate) fn push_with(&mut self, code: Code, place: Place, make: impl FnOnce() -> Diagnostic) {
+        if !self.is_full() {
+            self.push(make());
+        } else if !self.without.contains(&code) {
+            self.errors += usize::from(code.severity() == Severity::Error);
+            self.dropped.get_or_insert(place);
         }
     }
 

@@ -50,7 +50,7 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
 /// # Errors
 /// When it is not text, or its lines cannot be read.
 pub fn format_file(name: &str, bytes: Vec<u8>) -> Result<String, Unformatted> {
-    let (text, problem) = decode(bytes);
+    let (text, problem) = decode(name, bytes);
     let mut sink = Sink::default();
     if let Some((code, span, message, help)) = problem {
         sink.push(Diagnostic::new(code, place(span), message).label("here").help(help));

@@ -152,6 +152,7 @@ fn generated(files: &mut Files<'_>, sink: &mut Sink) -> Option<Descriptor> {
         exports_prefix: None,
         exports: Vec::new(),
         rollout: None,
+        unread: false,
     };
     Some(Descriptor { application, graph: Some(spanned(entry)), instances: None, template: None })
 }
@@ -163,7 +164,7 @@ fn graph(descriptor: Option<&Descriptor>, files: &mut Files<'_>, model: &mut Mod
     if let Some(Ok(())) = read {
         return true;
     }
-    sink.incomplete = true;
+    model.gaps.files = true;
     let there = files.has_folder("graph");
     let place = entry.map_or_else(Place::default, |entry| entry.place);
     if !there {
@@ -211,7 +212,7 @@ fn instances(descriptor: Option<&Descriptor>, graph: bool, files: &mut Files<'_>
 fn reusable(model: &Model, files: &mut Files<'_>, sink: &mut Sink) {
     if let Some(instance) = model.instances.first() {
         sink.push(
-            Diagnostic::new(Code::RecipeInstances, instance.component.place, "the recipe has instances")
+            Diagnostic::new(Code::RecipeInstances, instance.place, "the recipe has instances")
                 .label("everybody who imports the recipe gets them, wanted or not")
                 .help("take them out: instances belong to the application that uses the recipe"),
         );

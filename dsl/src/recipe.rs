@@ -8,6 +8,7 @@ mod targets;
 
 use std::collections::BTreeSet;
 
+use crate::block::{Named, Part};
 use crate::code::Code;
 use crate::convert::{ComponentId, Graph};
 use crate::diagnostic::{Diagnostic, Sink};
@@ -53,7 +54,11 @@ pub(crate) fn check(graph: &Graph, root: &str, folder: &mut Folder<'_, '_>, _exp
     let mut targets = BTreeSet::new();
     for id in graph.component_ids() {
         let Some(recipe) = find(graph, id, root, &all, folder) else {
-            missing(graph, id, root, sink);
+            // What cannot be told is which folder a wrong name would have, or where it is inherited from.
+            let component = graph.component(id);
+            if component.decl.named == Named::Well && !component.open.has(Part::Extends) && !component.shadowed {
+                missing(graph, id, root, sink);
+            }
             continue;
         };
         let installer = graph.component(id).decl.installer.as_ref().map_or("", |installer| installer.value.as_str());

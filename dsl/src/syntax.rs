@@ -11,7 +11,7 @@ mod text;
 mod token;
 mod tree;
 
-pub(crate) use line::is_space;
+pub(crate) use line::{bare_property, is_space, misspelt_keyword, second_property};
 pub(crate) use parse::{BOM_HELP, parse, short};
 pub(crate) use text::Text;
 pub use token::{Token, TokenKind, tokens};

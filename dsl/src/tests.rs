@@ -14,6 +14,7 @@ mod project;
 mod properties;
 mod refused;
 mod rendering;
+mod together;
 
 fn compile(text: impl AsRef<[u8]>) -> Compiled {
     compile_all(&[("app.graph", text.as_ref())])

@@ -22,8 +22,11 @@ pub(super) fn application(checker: &mut Checker<'_>, block: &RawBlock<'_>) -> Ap
         exports_prefix: None,
         exports: Vec::new(),
         rollout: None,
+        unread: !block.garbage.is_empty(),
     };
+    block.garbage.iter().for_each(|lines| checker.gaps.add(lines));
     for property in &block.properties {
+        let errors = checker.sink.errors();
         let text = property.value.as_str().trim();
         let spanned = checker.spanned(text.to_owned(), property.value.span_of(text));
         match property.name.as_str() {
@@ -38,6 +41,7 @@ pub(super) fn application(checker: &mut Checker<'_>, block: &RawBlock<'_>) -> Ap
             }
             _ => out.exports.extend(aliases(checker, &property.value)),
         }
+        out.unread |= checker.sink.errors() > errors;
     }
     out
 }

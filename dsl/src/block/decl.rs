@@ -1,12 +1,110 @@
 //! Blocks after their own checks, before names are looked up.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
 use robo_model::graph::{Check, ImageRef, Import, MountPath, RestartPolicy, Rollout};
+use robo_model::limits::MAX_NAME_BYTES;
 use robo_model::name::{ComponentName, InstanceName, NameTemplate, NetworkName, VariableName, VolumeName};
 use robo_model::quantity::{Bytes, MilliCpu, Millis};
 
 use crate::source::{Place, Spanned};
+
+/// How far the name of a definition can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Named {
+    Well,
+    /// It was reported; what stands here is what was most probably meant.
+    Guessed,
+    /// It was reported, and no name can be told: nothing can refer to it.
+    Not,
+}
+
+/// A name that is used.
+#[derive(Debug, Clone)]
+pub(crate) struct Reference {
+    /// As written, or what was most probably meant.
+    pub(crate) name: Spanned<ComponentName>,
+    /// It was reported: that nothing defines it is no second mistake.
+    pub(crate) reported: bool,
+}
+
+/// A part of a block that may be unreadable.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Part {
+    Installer,
+    Extends,
+    Facets,
+    Children,
+    Exports,
+    Imports,
+    /// robo's own properties.
+    Extras,
+}
+
+/// The parts of a block that could not be read, which was reported. Nothing is concluded from what is missing there.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Unread(u8);
+
+impl Unread {
+    pub(crate) const fn mark(&mut self, part: Part) {
+        self.0 |= 1 << part as u8;
+    }
+
+    pub(crate) const fn mark_all(&mut self) {
+        self.0 = u8::MAX;
+    }
+
+    /// Also what may be missing in something else.
+    pub(crate) const fn add(&mut self, other: Self) {
+        self.0 |= other.0;
+    }
+
+    pub(crate) const fn has(self, part: Part) -> bool {
+        self.0 & (1 << part as u8) != 0
+    }
+}
+
+/// What no declaration came of, although something stands there.
+#[derive(Debug, Default)]
+pub(crate) struct Gaps {
+    /// A file could not be read, or is not there: any name may be in it.
+    pub(crate) files: bool,
+    /// Something could not be read at all.
+    pub(crate) any: bool,
+    /// The words of lines that could not be read.
+    words: HashSet<String>,
+}
+
+/// Most words of unreadable lines that are kept: whoever has more of them has no graph.
+const MAX_WORDS: usize = 10_000;
+
+impl Gaps {
+    /// Keeps the words of an unreadable text.
+    pub(crate) fn add(&mut self, text: &str) {
+        self.any = true;
+        for word in text.split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-' | '.'))) {
+            if self.words.len() >= MAX_WORDS {
+                self.files = true;
+                return;
+            }
+            let word = word.trim_matches(['-', '.']);
+            if !word.is_empty() && word.len() <= MAX_NAME_BYTES && !self.words.contains(word) {
+                self.words.insert(word.to_owned());
+            }
+        }
+    }
+
+    /// Something that could not be read may be about this name.
+    pub(crate) fn mention(&self, name: &str) -> bool {
+        self.files || self.words.contains(name)
+    }
+
+    pub(crate) fn extend(&mut self, other: Self) {
+        self.files |= other.files;
+        self.any |= other.any;
+        self.words.extend(other.words);
+    }
+}
 
 /// What one file declares.
 #[derive(Debug, Default)]
@@ -20,18 +118,21 @@ pub(crate) struct Declarations {
     pub(crate) graph_at: Option<Place>,
     /// The first instance, readable or not.
     pub(crate) instances_at: Option<Place>,
+    pub(crate) gaps: Gaps,
 }
 
 /// `NAME { … }`
 #[derive(Debug)]
 pub(crate) struct ComponentDecl {
     pub(crate) name: Spanned<ComponentName>,
+    pub(crate) named: Named,
+    pub(crate) unread: Unread,
     pub(crate) annotation: Option<String>,
     pub(crate) installer: Option<Spanned<String>>,
     /// Raw, as in the original: a blank at the end, or a list, names no component.
     pub(crate) extends: Option<Spanned<String>>,
-    pub(crate) facets: Vec<Spanned<ComponentName>>,
-    pub(crate) children: Vec<Spanned<ComponentName>>,
+    pub(crate) facets: Vec<Reference>,
+    pub(crate) children: Vec<Reference>,
     pub(crate) exports: Vec<ExportDecl>,
     pub(crate) imports: Vec<ImportDecl>,
     pub(crate) extras: Extras,
@@ -41,8 +142,10 @@ pub(crate) struct ComponentDecl {
 #[derive(Debug)]
 pub(crate) struct FacetDecl {
     pub(crate) name: Spanned<ComponentName>,
-    pub(crate) extends: Vec<Spanned<ComponentName>>,
-    pub(crate) children: Vec<Spanned<ComponentName>>,
+    pub(crate) named: Named,
+    pub(crate) unread: Unread,
+    pub(crate) extends: Vec<Reference>,
+    pub(crate) children: Vec<Reference>,
     pub(crate) exports: Vec<ExportDecl>,
 }
 
@@ -94,11 +197,18 @@ pub(crate) struct CheckDecl {
 /// `instance of NAME { … }`
 #[derive(Debug)]
 pub(crate) struct InstanceDecl {
-    pub(crate) component: Spanned<ComponentName>,
-    /// With `device` for `{device}`.
+    /// Nothing, and reported, where it has no name at all.
+    pub(crate) component: Option<Reference>,
+    /// Where it stands, for what is said of it as a whole.
+    pub(crate) place: Place,
+    /// Its own name, or what was most probably meant; with `device` for `{device}`.
     pub(crate) name: Spanned<InstanceName>,
     /// The name with `{device}`, and where that stands.
     pub(crate) template: Option<Spanned<NameTemplate>>,
+    /// Its own name is right.
+    pub(crate) named: bool,
+    /// A line of it could not be read.
+    pub(crate) unread: bool,
     /// The instance it stands in, by its place in [`Declarations::instances`]; always an earlier one.
     pub(crate) parent: Option<usize>,
     pub(crate) count: Option<Spanned<u32>>,
@@ -123,6 +233,8 @@ pub(crate) struct ApplicationDecl {
     pub(crate) description: Option<String>,
     pub(crate) tags: Vec<String>,
     pub(crate) exports_prefix: Option<Spanned<String>>,
+    /// A line of it could not be read.
+    pub(crate) unread: bool,
     pub(crate) exports: Vec<AliasDecl>,
     pub(crate) rollout: Option<Rollout>,
 }

@@ -1,71 +1,121 @@
 //! Instances.
 
 use std::collections::BTreeMap;
+use std::sync::LazyLock;
 
 use robo_model::name::{InstanceName, NameError, NameTemplate, NameTemplateError};
-use robo_model::template::{Reference, references};
+use robo_model::template::{self, references};
 
 use super::extension::unquoted;
 use super::lists::items;
 use super::raw::{RawBlock, RawProperty};
-use super::{Checker, InstanceDecl, Override};
+use super::{Checker, InstanceDecl, Named, Override, Reference};
 use crate::code::Code;
 use crate::diagnostic::Diagnostic;
 use crate::source::Spanned;
+use crate::suggest::closest;
 use crate::syntax::short;
 
-/// `instance of NAME { … }`. Nothing when its component or its own name cannot be read.
-pub(super) fn instance(checker: &mut Checker<'_>, block: &RawBlock<'_>, parent: Option<usize>) -> Option<InstanceDecl> {
-    let component = checker.defined_name(block, Code::EmptyComponentName);
-    let (mut name, mut named, mut count) = (None, false, None);
-    let (mut channels, mut data, mut overrides) = (Vec::new(), BTreeMap::new(), Vec::new());
-    let mut runtime_data = None;
+/// `instance of NAME { … }`
+pub(super) fn instance(checker: &mut Checker<'_>, block: &RawBlock<'_>, parent: Option<usize>) -> InstanceDecl {
+    let (component, named) = checker.defined_name(block, Code::EmptyComponentName);
+    let place = component.place;
+    let component = (named != Named::Not).then_some(Reference { name: component, reported: named != Named::Well });
+    block.garbage.iter().for_each(|lines| checker.gaps.add(lines));
+    let mut out = InstanceDecl {
+        name: Spanned { value: fallback_name(component.as_ref()), place },
+        component,
+        place,
+        template: None,
+        named: false,
+        unread: !block.garbage.is_empty(),
+        parent,
+        count: None,
+        channels: Vec::new(),
+        data: BTreeMap::new(),
+        overrides: Vec::new(),
+    };
+    let (mut has_name, mut runtime_data) = (false, None);
     for property in &block.properties {
-        let value = property.value.as_str();
+        let errors = checker.sink.errors();
         match property.name.as_str() {
             "name" => {
-                named = true;
-                name = name.or(instance_name(checker, property));
-            }
-            "count" => count = count.or(self::count(checker, property)),
-            "channels" if checker.has_value(property) => {
-                channels.extend(items(&property.value).map(|(item, _)| item.to_owned()));
+                if let Some(name) = instance_name(checker, property).filter(|_| !has_name) {
+                    (out.name, out.template, out.named) = (name.plain, name.template, true);
+                }
+                has_name = true;
             }
             "instance-data" if checker.has_value(property) => {
                 no_secret(checker, property);
-                runtime_data = runtime_data.or(Some(value));
+                runtime_data = runtime_data.or(Some(property.value.as_str()));
             }
-            // The manager knows the state of what runs; a file cannot.
-            "channels" | "instance-data" | "instance-state" => {}
-            key => match data_key(key) {
-                Some(key) => {
-                    no_secret(checker, property);
-                    data.insert(key.to_owned(), value.to_owned());
-                }
-                None => overrides.extend(variable(checker, property)),
-            },
+            key => other(checker, &mut out, key, property),
         }
+        out.unread |= checker.sink.errors() > errors;
     }
     for entry in runtime_data.iter().flat_map(|text| text.split(',')) {
         let (key, value) = entry.split_once('=').filter(|(key, _)| !key.is_empty()).unwrap_or((entry, ""));
-        data.entry(key.trim().to_owned()).or_insert_with(|| value.trim().to_owned());
+        out.data.entry(key.trim().to_owned()).or_insert_with(|| value.trim().to_owned());
     }
-    if !named && !block.headless {
-        let found = Diagnostic::new(
-            Code::MissingInstanceName,
-            checker.place(block.name.whole()),
-            format!("this instance of `{}` has no name", block.name.as_str()),
-        )
-        .label("`name` is missing in this block")
-        .help("write `name: the-name;` in the block");
-        checker.push(found);
+    if !has_name {
+        missing_name(checker, block, &mut out);
     }
-    let (Some(component), Some(name)) = (component, name) else {
-        checker.sink.incomplete = true;
-        return None;
+    out
+}
+
+/// What an instance is called in messages when it has no name of its own.
+fn fallback_name(component: Option<&Reference>) -> InstanceName {
+    let component = component.map(|component| component.name.value.as_str());
+    component.and_then(|name| InstanceName::new(name).ok()).unwrap_or_else(|| UNNAMED.clone())
+}
+
+#[expect(clippy::expect_used, reason = "the text is a name")]
+static UNNAMED: LazyLock<InstanceName> = LazyLock::new(|| InstanceName::new("unnamed").expect("a name"));
+
+/// A property that is neither `name` nor `instance-data`.
+fn other(checker: &mut Checker<'_>, out: &mut InstanceDecl, key: &str, property: &RawProperty<'_>) {
+    match key {
+        "count" => out.count = out.count.take().or(count(checker, property)),
+        "channels" if checker.has_value(property) => {
+            out.channels.extend(items(&property.value).map(|(item, _)| item.to_owned()));
+        }
+        // The manager knows the state of what runs; a file cannot.
+        "channels" | "instance-data" | "instance-state" => {}
+        key => match data_key(key) {
+            Some(key) => {
+                no_secret(checker, property);
+                out.data.insert(key.to_owned(), property.value.as_str().to_owned());
+            }
+            None => out.overrides.extend(variable(checker, property)),
+        },
+    }
+}
+
+/// A block without `name`. Where a line of it was meant to give one, that is one mistake.
+fn missing_name(checker: &mut Checker<'_>, block: &RawBlock<'_>, out: &mut InstanceDecl) {
+    let begins_with_name = |line: &str| {
+        let line = line.trim_start();
+        line.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("name"))
+            && !line.get(4..5).is_some_and(|next| next.bytes().all(|b| b.is_ascii_alphanumeric()))
     };
-    let Name { plain: name, template } = name;
-    Some(InstanceDecl { component, name, template, parent, count, channels, data, overrides })
+    if block.garbage.iter().flat_map(|lines| lines.lines()).any(begins_with_name) {
+        return;
+    }
+    let misspelt = out.overrides.iter().position(|over| closest(&over.key.value, ["name"]).is_some());
+    let whose = match &out.component {
+        Some(component) => format!("of `{}` ", component.name.value),
+        None => String::new(),
+    };
+    let found = Diagnostic::new(Code::MissingInstanceName, out.place, format!("this instance {whose}has no name"))
+        .label("`name` is missing in this block");
+    // What was meant to be the name is no override.
+    let found = match misspelt.map(|i| out.overrides.remove(i)) {
+        Some(over) => found
+            .help(format!("write `name: {};`, in lower case", short(&over.value.value)))
+            .related(over.key.place, "did you mean `name`?"),
+        None => found.help("write `name: the-name;` in the block"),
+    };
+    checker.push(found);
 }
 
 /// An instance's own name.
@@ -134,7 +184,7 @@ fn braces_help(text: &str) -> Option<String> {
 /// The data of an instance goes to the one who makes the machine, and is shown.
 fn no_secret(checker: &mut Checker<'_>, property: &RawProperty<'_>) {
     for (reference, range) in references(property.value.as_str()) {
-        if let Reference::Secret(name) = reference {
+        if let template::Reference::Secret(name) = reference {
             let place = checker.place(property.value.span(range));
             checker.push(crate::check::secret_not_allowed(name, place, "the data of an instance"));
         }

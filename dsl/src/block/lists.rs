@@ -4,10 +4,10 @@ use robo_model::graph::Import;
 use robo_model::name::{ComponentName, NameError, VariableName, is_id};
 
 use super::raw::RawProperty;
-use super::{Checker, ImportDecl, name_help};
+use super::{Checker, ImportDecl, Reference, name_help};
 use crate::code::Code;
 use crate::diagnostic::Diagnostic;
-use crate::source::{Span, Spanned};
+use crate::source::Span;
 use crate::syntax::{Text, short};
 
 /// The items between commas, trimmed. As with Java's `split`, empty items at the end vanish.
@@ -21,12 +21,12 @@ pub(super) fn items<'t>(text: &'t Text<'_>) -> impl Iterator<Item = (&'t str, Sp
 }
 
 /// `children: A, B;`
-pub(super) fn children(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Vec<Spanned<ComponentName>> {
+pub(super) fn children(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Vec<Reference> {
     items(&property.value).filter_map(|(item, span)| checker.used_name(item, span, Code::InvalidChildName)).collect()
 }
 
 /// `facets: A, B;`, `extends: A, B;`
-pub(super) fn references(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Vec<Spanned<ComponentName>> {
+pub(super) fn references(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Vec<Reference> {
     let mut names = Vec::new();
     for (item, span) in items(&property.value) {
         if item.is_empty() {

@@ -6,7 +6,7 @@ use robo_model::graph::Application;
 use robo_model::name::{ApplicationName, ComponentName, Variable, VariableName, is_id};
 
 use super::offered::Offered;
-use crate::block::{AliasDecl, ApplicationDecl};
+use crate::block::{AliasDecl, ApplicationDecl, Part};
 use crate::code::Code;
 use crate::convert::Graph;
 use crate::diagnostic::{Diagnostic, Sink};
@@ -95,7 +95,7 @@ pub(crate) fn export_names(decl: &ApplicationDecl, sink: &mut Sink) {
         exports_prefix(prefix, sink);
     }
     let Some(first) = decl.exports.first() else { return };
-    if decl.exports_prefix.is_none() {
+    if decl.exports_prefix.is_none() && !decl.unread {
         sink.push(
             Diagnostic::new(
                 Code::MissingExportsPrefix,
@@ -141,13 +141,19 @@ fn exports(decl: &ApplicationDecl, graph: &Graph, sink: &mut Sink) -> BTreeMap<V
         return BTreeMap::new();
     }
     let offered = Offered::new(graph, graph.component_ids());
-    decl.exports.iter().filter_map(|export| external(export, &offered, sink)).collect()
+    decl.exports.iter().filter_map(|export| external(export, graph, &offered, sink)).collect()
 }
 
 /// Whether somebody exports it.
-fn external(export: &AliasDecl, offered: &Offered<'_>, sink: &mut Sink) -> Option<(Variable, VariableName)> {
+fn external(
+    export: &AliasDecl,
+    graph: &Graph,
+    offered: &Offered<'_>,
+    sink: &mut Sink,
+) -> Option<(Variable, VariableName)> {
     let variable = Variable::parse(&export.variable.value).ok()?;
-    if !offered.has(variable.prefix.as_str(), variable.local.as_str()) {
+    let prefix = variable.prefix.as_str();
+    if graph.complete && !graph.is_open(prefix, Part::Exports) && !offered.has(prefix, variable.local.as_str()) {
         let most = if sink.is_full() { 0 } else { MAX_CANDIDATES };
         let all: Vec<String> = offered.all().take(most).collect();
         let help = did_you_mean(&export.variable.value, all.iter().map(String::as_str), || {

@@ -6,7 +6,7 @@ use robo_model::graph::Import;
 use robo_model::name::{Variable, is_flex_id};
 
 use super::offered::Offered;
-use crate::block::{ExportDecl, ImportDecl};
+use crate::block::{ExportDecl, ImportDecl, Part};
 use crate::code::Code;
 use crate::convert::{ComponentId, Graph};
 use crate::diagnostic::{Diagnostic, Sink};
@@ -42,6 +42,10 @@ pub(super) fn check(graph: &Graph, reachable: &BTreeSet<ComponentId>, sink: &mut
 fn installer(graph: &Graph, id: ComponentId, sink: &mut Sink) {
     let component = graph.component(id);
     let name = &component.decl.name;
+    let open = component.open;
+    if open.has(Part::Installer) || component.shadowed {
+        return;
+    }
     let Some(installer) = graph.installer(id) else {
         sink.push(
             Diagnostic::new(Code::EmptyInstaller, name.place, format!("`{}` has no installer", name.value))
@@ -51,6 +55,11 @@ fn installer(graph: &Graph, id: ComponentId, sink: &mut Sink) {
         return;
     };
     debug_assert!(is_flex_id(&installer.value), "checked with its block");
+    // It may stand in one that could not be read, or be a member of a facet that was not found.
+    let maybe_child = component.maybe_child || open.has(Part::Facets) || graph.gaps.mention(name.value.as_str());
+    if maybe_child {
+        return;
+    }
     if component.parents.is_empty() && installer.value != "target" {
         let trimmed = installer.value.trim();
         let help = if trimmed.eq_ignore_ascii_case("target") {
@@ -116,7 +125,7 @@ fn own_export(graph: &Graph, id: ComponentId, decl: &ImportDecl, sink: &mut Sink
             supers.chain(facets).any(|name| *name == import.prefix)
         }
     };
-    if own && !import.optional {
+    if own && !import.optional && (!component.open.has(Part::Extends) || component.decl.name.value == import.prefix) {
         let name = &component.decl.name.value;
         sink.push(
             Diagnostic::new(
@@ -150,7 +159,7 @@ fn resolvable(
         Some(local) => offered.has(prefix, local.as_str()),
         None => offered.has_prefix(prefix),
     };
-    if found {
+    if found || graph.is_open(prefix, Part::Exports) {
         return;
     }
     let text = import.to_string();

@@ -10,12 +10,15 @@ use crate::source::Place;
 
 pub(super) fn check(graph: &Graph, sink: &mut Sink) {
     let roots: Vec<ComponentId> = graph.component_ids().filter(|id| graph.component(*id).parents.is_empty()).collect();
-    if roots.is_empty() {
+    let nothing = graph.component_ids().next().is_none();
+    if roots.is_empty() && !graph.gaps.files && !(nothing && graph.gaps.any) {
         no_root(graph, sink);
     }
-    let reachable = reachable(graph, &roots);
+    let reachable = if roots.is_empty() { graph.component_ids().collect() } else { reachable(graph, &roots) };
     components::check(graph, &reachable, sink);
-    containment(graph, &reachable, sink);
+    if !roots.is_empty() {
+        containment(graph, &reachable, sink);
+    }
     facet_circles(graph, &reachable, sink);
     orphans(graph, sink);
 }
@@ -187,10 +190,13 @@ impl<N: Copy + Ord + std::hash::Hash> Search<N> {
 fn orphans(graph: &Graph, sink: &mut Sink) {
     for id in graph.facet_ids() {
         let facet = graph.facet(id);
-        if !facet.users.is_empty() {
+        let name = &facet.decl.name;
+        let text = name.value.as_str();
+        // A component of its name was reported: that may have been meant.
+        let used = !facet.users.is_empty() || facet.maybe_used || graph.find(text).is_some();
+        if used || graph.gaps.mention(text) {
             continue;
         }
-        let name = &facet.decl.name;
         let code = if facet.children.is_empty() { Code::OrphanFacet } else { Code::OrphanFacetWithChildren };
         sink.push(
             Diagnostic::new(code, name.place, format!("no component has the facet `{}`", name.value))

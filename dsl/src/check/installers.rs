@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use robo_model::graph::MountPath;
 use robo_model::name::VolumeName;
 
-use crate::block::Extras;
+use crate::block::{Extras, Part};
 use crate::code::Code;
 use crate::convert::{ComponentId, Graph, Node};
 use crate::diagnostic::{Diagnostic, Sink};
@@ -15,11 +15,18 @@ pub(super) fn check(graph: &Graph, nodes: &[Node], sink: &mut Sink) {
     let extended: HashSet<ComponentId> = graph.component_ids().filter_map(|id| graph.component(id).extends).collect();
     let mut instances: HashMap<ComponentId, Place> = HashMap::new();
     for node in nodes {
-        instances.entry(node.component).or_insert(node.decl.component.place);
+        if let Some(id) = node.component {
+            instances.entry(id).or_insert(node.decl.place);
+        }
     }
     for id in graph.component_ids() {
         // Without an installer there is nothing to compare with, and that is a mistake of its own.
         let Some(installer) = graph.installer(id) else { continue };
+        // What could not be read may be what is missed here; it was reported.
+        let open = graph.component(id).open;
+        if open.has(Part::Installer) || open.has(Part::Extras) {
+            continue;
+        }
         let kind = Kind::of(&installer.value);
         foreign(graph, id, kind, sink);
         // What only others extend may leave to them what is to run.

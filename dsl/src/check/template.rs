@@ -8,6 +8,7 @@ use robo_model::name::{NameError, SecretName};
 use robo_model::template::{Reference, references};
 
 use super::offered::Offered;
+use crate::block::Part;
 use crate::code::Code;
 use crate::convert::{ComponentId, Graph, Node};
 use crate::diagnostic::{Diagnostic, Sink};
@@ -37,9 +38,10 @@ pub(super) fn check(graph: &Graph, nodes: &[Node], sink: &mut Sink) {
         }
     }
     for node in nodes {
+        let Some(component) = node.component else { continue };
         for over in &node.decl.overrides {
             let value = Value { text: &over.value.value, place: over.value.place, purpose: Purpose::Export };
-            checker.value(node.component, &value, sink);
+            checker.value(component, &value, sink);
         }
     }
 }
@@ -126,12 +128,17 @@ impl Checker<'_> {
         if known.contains(name) {
             return true;
         }
+        // What could not be read may export or import it.
+        let open = graph.component(id).open;
+        if open.has(Part::Exports) || open.has(Part::Imports) {
+            return true;
+        }
         // `Lamp.*` brings any variable that is exported with this prefix; `external Lamp.*` any at all.
         let Some((prefix, local)) = name.split_once('.') else { return false };
         graph.component(id).imports.iter().any(|import| {
             import.import.variable.is_none()
                 && import.import.prefix.as_str() == prefix
-                && (import.import.external || self.offered.has(prefix, local))
+                && (import.import.external || self.offered.has(prefix, local) || graph.is_open(prefix, Part::Exports))
         })
     }
 

@@ -23,7 +23,7 @@ pub fn compile_instances(
     let mut files = Files::new(graph_loader);
     if let Err(reason) = files.read("", graph_entry, Kind::Any, &mut model, &mut sink) {
         unreadable(graph_entry, &reason, &mut files, &mut sink);
-        sink.incomplete = true;
+        model.gaps.files = true;
     }
     model.instances.clear();
     let mut files = files.from(loader);

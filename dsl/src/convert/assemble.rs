@@ -1,23 +1,21 @@
 //! The finished application: components with what they inherit, instances with their copies.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::graph::{Application, Component, Container, ExportValue, Installer, Instance, Process, Settings};
-use robo_model::limits::MAX_INSTANCES;
 use robo_model::name::{ComponentName, InstanceName, InstancePath};
 
 use super::graph::{ComponentId, Graph};
-use super::instances::{MAX_EXPORTED, Node, too_many, value_of};
+use super::instances::{Applied, Node, value_of};
 use crate::block::Extras;
-use crate::code::Code;
-use crate::diagnostic::{Diagnostic, Sink};
 use crate::source::Spanned;
 
-/// Puts the application together. `head` has its name and what its block or descriptor says.
-pub(crate) fn assemble(head: Application, graph: &Graph, nodes: &[Node], sink: &mut Sink) -> Application {
-    let components =
-        graph.component_ids().map(|id| (graph.component(id).decl.name.value.clone(), component(graph, id))).collect();
-    Application { components, instances: expand(graph, nodes, sink), ..head }
+/// Puts the application together; all was checked. `head` has its name and what its block or descriptor says.
+pub(crate) fn assemble(head: Application, graph: &Graph, nodes: &[Node]) -> Application {
+    let components: Vec<Component> = graph.component_ids().map(|id| component(graph, id)).collect();
+    let instances = expand(&components, nodes);
+    let components = components.into_iter().map(|component| (component.name.clone(), component)).collect();
+    Application { components, instances, ..head }
 }
 
 fn component(graph: &Graph, id: ComponentId) -> Component {
@@ -112,69 +110,67 @@ struct Copy<'n> {
     address: Option<&'n str>,
 }
 
-fn expand(graph: &Graph, nodes: &[Node], sink: &mut Sink) -> BTreeMap<InstancePath, Instance> {
-    let mut instances = BTreeMap::new();
-    if !few_enough(nodes, sink) {
-        return instances;
-    }
-    let mut children: BTreeMap<Option<usize>, Vec<usize>> = BTreeMap::new();
-    for (i, node) in nodes.iter().enumerate() {
-        children.entry(node.parent).or_default().push(i);
-    }
-    let mut owners: HashMap<InstancePath, usize> = HashMap::new();
-    let none = Vec::new();
+fn expand(components: &[Component], nodes: &[Node]) -> BTreeMap<InstancePath, Instance> {
+    // Where the nodes in each one begin, once they are in the order of their parents.
+    let mut order: Vec<usize> = (0..nodes.len()).collect();
+    order.sort_by_key(|i| nodes.get(*i).and_then(|node| node.parent));
+    let parent = |i: &usize| nodes.get(*i).and_then(|node| node.parent);
+    let children = |above: Option<usize>| {
+        let start = order.partition_point(|i| parent(i) < above);
+        let end = order.partition_point(|i| parent(i) <= above);
+        order.get(start..end).unwrap_or_default()
+    };
+    let mut instances = Vec::with_capacity(nodes.len());
     let mut queue: Vec<Copy<'_>> = Vec::new();
-    for node in children.get(&None).unwrap_or(&none) {
-        queue.extend(copies(nodes, *node, None, sink));
+    for node in children(None) {
+        copies(nodes, *node, None, &mut queue);
     }
     while let Some(copy) = queue.pop() {
         let Some(node) = nodes.get(copy.node) else { continue };
-        for child in children.get(&Some(copy.node)).unwrap_or(&none) {
-            queue.extend(copies(nodes, *child, Some(&copy), sink));
+        for child in children(Some(copy.node)) {
+            copies(nodes, *child, Some(&copy), &mut queue);
         }
-        let instance = instance(graph, node, &copy);
-        instances.insert(copy.path.clone(), instance);
-        if let Some(other) = owners.insert(copy.path.clone(), copy.node).and_then(|other| nodes.get(other)) {
-            conflict(node, other, &copy.path, sink);
-        }
+        instances.extend(instance(components, node, copy));
     }
-    instances
+    instances.into_iter().map(|instance| (instance.path.clone(), instance)).collect()
 }
 
-fn copies<'n>(nodes: &'n [Node], id: usize, above: Option<&Copy<'n>>, sink: &mut Sink) -> Vec<Copy<'n>> {
-    let Some(node) = nodes.get(id) else { return Vec::new() };
-    let count = node.decl.count.as_ref().map_or(1, |count| count.value);
-    let width = count.to_string().len();
-    let mut out = Vec::new();
-    for number in 1..=count {
-        let plain = &node.decl.name.value;
-        let name = if count == 1 {
-            plain.clone()
-        } else {
-            match InstanceName::new(format!("{plain}{number:0width$}")) {
-                Ok(name) => name,
-                Err(error) => {
-                    sink.push(
-                        Diagnostic::new(Code::NameTooLong, node.name().place, error.to_string())
-                            .label("with the number of the copy"),
-                    );
-                    return out;
-                }
-            }
-        };
+fn copies<'n>(nodes: &'n [Node], id: usize, above: Option<&Copy<'n>>, out: &mut Vec<Copy<'n>>) {
+    let Some(node) = nodes.get(id) else { return };
+    let plain = &node.decl.name.value;
+    let mut copy = |name: &InstanceName, number: u32| {
         let first = number == 1 && above.is_none_or(|above| above.first);
         let address = match above {
             Some(above) => above.address,
             None => node.decl.data.get("ip.address").map(String::as_str).filter(|_| first),
         };
-        let path = above.map_or_else(|| InstancePath::root(&name), |above| above.path.child(&name));
+        let path = above.map_or_else(|| InstancePath::root(name), |above| above.path.child(name));
         out.push(Copy { node: id, path, first, address });
+    };
+    let Some(count) = &node.decl.count else { return copy(plain, 1) };
+    let width = count.value.to_string().len();
+    for number in 1..=count.value {
+        // That it is not too long was checked.
+        if let Ok(name) = InstanceName::new(format!("{plain}{number:0width$}")) {
+            copy(&name, number);
+        }
     }
-    out
 }
 
-fn instance(graph: &Graph, node: &Node, copy: &Copy<'_>) -> Instance {
-    let mut exports = node.exports.clone();
+/// Nothing for an instance of an unknown component, which was reported.
+fn instance(components: &[Component], node: &Node, copy: Copy<'_>) -> Option<Instance> {
+    let component = components.get(node.component?.index())?;
+    let mut exports = component.exports.clone();
+    for (over, applied) in node.decl.overrides.iter().zip(&node.overrides) {
+        let value = || ExportValue::Text(over.value.value.clone());
+        match applied {
+            Applied::Local(variables) => exports.extend(variables.iter().map(|variable| (variable.clone(), value()))),
+            Applied::Full(variable) | Applied::Magic(Some(variable)) => {
+                exports.insert(variable.clone(), value());
+            }
+            Applied::Magic(None) | Applied::Binding | Applied::Unknown => {}
+        }
+    }
     if let Some(address) = copy.address {
         for (variable, value) in &mut exports {
             if variable.local.as_str().eq_ignore_ascii_case("ip") {
@@ -182,46 +178,12 @@ fn instance(graph: &Graph, node: &Node, copy: &Copy<'_>) -> Instance {
             }
         }
     }
-    Instance {
-        path: copy.path.clone(),
-        component: graph.component(node.component).decl.name.value.clone(),
+    Some(Instance {
+        path: copy.path,
+        component: component.name.clone(),
         exports,
         data: if copy.first { node.decl.data.clone() } else { BTreeMap::new() },
         channels: node.decl.channels.clone(),
         binding: node.binding.clone(),
-    }
-}
-
-fn few_enough(nodes: &[Node], sink: &mut Sink) -> bool {
-    let mut sizes: Vec<usize> = Vec::with_capacity(nodes.len());
-    let (mut total, mut exports) = (0_usize, 0_usize);
-    for node in nodes {
-        let count = node.decl.count.as_ref().map_or(1, |count| usize::try_from(count.value).unwrap_or(usize::MAX));
-        let above = node.parent.and_then(|parent| sizes.get(parent).copied()).unwrap_or(1);
-        let size = count.saturating_mul(above);
-        sizes.push(size);
-        total = total.saturating_add(size);
-        exports = exports.saturating_add(size.saturating_mul(node.exports.len()));
-        if total > MAX_INSTANCES || exports > MAX_EXPORTED {
-            let place = node.decl.count.as_ref().map_or(node.name().place, |count| count.place);
-            sink.push(too_many(place));
-            return false;
-        }
-    }
-    true
-}
-
-/// Neighbours have different names as written, so one of the two at least is a copy.
-fn conflict(one: &Node, other: &Node, path: &InstancePath, sink: &mut Sink) {
-    let (copied, met) = if one.decl.count.is_some() { (one, other) } else { (other, one) };
-    sink.push(
-        Diagnostic::new(
-            Code::ConflictingInferredInstance,
-            copied.name().place,
-            format!("`count` makes a second instance `{path}`"),
-        )
-        .label("one of its copies meets another instance")
-        .help("choose a name that no copy gets: copies are the name and a number")
-        .related(met.name().place, "this instance"),
-    );
+    })
 }

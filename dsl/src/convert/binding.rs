@@ -63,7 +63,8 @@ fn one(decl: &InstanceDecl, over: &Override, sink: &mut Sink) -> Option<Binding>
 /// Several machines need several names, and there are as many of them as match.
 fn many_machines(decl: &InstanceDecl, devices: &Override, sink: &mut Sink) {
     let name = &decl.name;
-    if decl.template.is_none() {
+    // A name that is missing or wrong was reported.
+    if decl.template.is_none() && decl.named {
         let message = format!("`devices` of `{}` may select several machines, and its name is one", name.value);
         sink.push(
             Diagnostic::new(Code::DeviceNameTemplate, name.place, message)

@@ -5,23 +5,30 @@ use std::collections::{HashMap, HashSet};
 use robo_model::name::{ComponentName, Variable};
 
 use super::exports::Export;
-use crate::block::{ComponentDecl, FacetDecl, ImportDecl};
+use crate::block::{ComponentDecl, FacetDecl, Gaps, ImportDecl, Named, Part, Reference, Unread};
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::source::{Place, Spanned};
-use crate::suggest::did_you_mean;
+use crate::suggest::{closest, did_you_mean};
 use crate::syntax::short;
 
 /// A component, by its place in [`Graph::components`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct ComponentId(pub(super) usize);
 
+impl ComponentId {
+    /// Its place in [`Graph::components`].
+    pub(super) const fn index(self) -> usize {
+        self.0
+    }
+}
+
 /// A facet, by its place in [`Graph::facets`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(crate) struct FacetId(pub(super) usize);
 
 /// Who may stand in a component.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(crate) enum ChildRef {
     Component(ComponentId),
     Facet(FacetId),
@@ -34,6 +41,10 @@ pub(crate) struct Graph {
     facets: Vec<Facet>,
     component_ids: HashMap<ComponentName, ComponentId>,
     facet_ids: HashMap<ComponentName, FacetId>,
+    /// Names that something unreadable may define or use.
+    pub(crate) gaps: Gaps,
+    /// Inheritance was applied: without it nothing can be said of the whole.
+    pub(crate) complete: bool,
 }
 
 /// A component and what it has, its own and inherited.
@@ -55,6 +66,12 @@ pub(crate) struct Component {
     pub(crate) parents: Vec<ComponentId>,
     pub(crate) exports: std::collections::BTreeMap<Variable, Export>,
     pub(crate) imports: Vec<ImportDecl>,
+    /// What may be missing here, because it could not be read or found; reported. With what is inherited.
+    pub(crate) open: Unread,
+    /// It may stand in another, although none is known: a reported name was most probably meant to be it.
+    pub(crate) maybe_child: bool,
+    /// Another one of the same name came before.
+    pub(crate) shadowed: bool,
 }
 
 /// A facet.
@@ -65,6 +82,10 @@ pub(crate) struct Facet {
     pub(crate) children: Vec<ChildRef>,
     /// Components that name it themselves.
     pub(crate) users: Vec<ComponentId>,
+    /// What may be missing here, with what it extends.
+    pub(crate) open: Unread,
+    /// A reported name was most probably meant to be it.
+    pub(crate) maybe_used: bool,
 }
 
 impl Graph {
@@ -100,11 +121,13 @@ impl Graph {
     }
 
     pub(crate) fn component_names(&self) -> impl Iterator<Item = &str> {
-        self.components.iter().map(|component| component.decl.name.value.as_str())
+        let sound = self.components.iter().filter(|component| component.decl.named == Named::Well);
+        sound.map(|component| component.decl.name.value.as_str())
     }
 
     pub(crate) fn facet_names(&self) -> impl Iterator<Item = &str> {
-        self.facets.iter().map(|facet| facet.decl.name.value.as_str())
+        let sound = self.facets.iter().filter(|facet| facet.decl.named == Named::Well);
+        sound.map(|facet| facet.decl.name.value.as_str())
     }
 
     /// The nearest of something along what a component extends, its own first.
@@ -128,59 +151,104 @@ impl Graph {
 }
 
 /// Looks up every name that components and facets use, then applies inheritance.
-pub(crate) fn graph(components: Vec<ComponentDecl>, facets: Vec<FacetDecl>, sink: &mut Sink) -> Graph {
-    let mut graph = Graph::default();
-    let mut definitions: HashMap<ComponentName, Vec<Place>> = HashMap::new();
+pub(crate) fn graph(components: Vec<ComponentDecl>, facets: Vec<FacetDecl>, gaps: Gaps, sink: &mut Sink) -> Graph {
+    let mut graph = Graph { gaps, ..Graph::default() };
+    let mut again: HashMap<ComponentName, Vec<Place>> = HashMap::new();
     for decl in components {
-        definitions.entry(decl.name.value.clone()).or_default().push(decl.name.place);
-        graph.add_component(decl);
+        graph.add_component(decl, &mut again);
     }
-    report_duplicates(graph.components.iter().map(|c| &c.decl.name), &definitions, Code::DuplicateComponent, sink);
-    let mut definitions: HashMap<ComponentName, Vec<Place>> = HashMap::new();
+    report_duplicates(graph.components.iter().map(|c| &c.decl.name), &again, Code::DuplicateComponent, sink);
+    let mut again: HashMap<ComponentName, Vec<Place>> = HashMap::new();
     for decl in facets {
-        definitions.entry(decl.name.value.clone()).or_default().push(decl.name.place);
-        graph.add_facet(decl);
+        graph.add_facet(decl, &mut again);
     }
-    report_duplicates(graph.facets.iter().map(|f| &f.decl.name), &definitions, Code::DuplicateFacet, sink);
+    report_duplicates(graph.facets.iter().map(|f| &f.decl.name), &again, Code::DuplicateFacet, sink);
     conflicts(&graph, sink);
+    let mut guesses = Guesses::default();
     for id in graph.component_ids() {
-        link_component(&mut graph, id, sink);
+        link_component(&mut graph, id, &mut guesses, sink);
     }
     for id in graph.facet_ids() {
-        link_facet(&mut graph, id, sink);
+        link_facet(&mut graph, id, &mut guesses, sink);
     }
-    super::inherit::apply(&mut graph, sink);
+    super::inherit::apply(&mut graph, &guesses, sink);
     graph
 }
 
+/// What reported names were most probably meant to be.
+#[derive(Debug, Default)]
+pub(super) struct Guesses {
+    pub(super) children: HashSet<ChildRef>,
+    facets: HashSet<FacetId>,
+}
+
 impl Graph {
-    /// The first declaration of a name wins.
-    fn add_component(&mut self, decl: ComponentDecl) {
+    /// The first declaration of a name wins; the places of all go to `again` where there are several.
+    fn add_component(&mut self, decl: ComponentDecl, again: &mut HashMap<ComponentName, Vec<Place>>) {
         let id = ComponentId(self.components.len());
-        if let std::collections::hash_map::Entry::Vacant(free) = self.component_ids.entry(decl.name.value.clone()) {
-            free.insert(id);
-            self.components.push(Component {
-                decl,
-                extends: None,
-                facets: Vec::new(),
-                children: Vec::new(),
-                lineage: Vec::new(),
-                in_circle: false,
-                all_facets: Vec::new(),
-                all_children: Vec::new(),
-                parents: Vec::new(),
-                exports: std::collections::BTreeMap::new(),
-                imports: Vec::new(),
-            });
+        let name = &decl.name;
+        let mut shadowed = false;
+        if decl.named != Named::Not {
+            let first = *self.component_ids.entry(name.value.clone()).or_insert(id);
+            shadowed = first != id;
+            // What the later ones say belongs to it too.
+            if let Some(first) = self.components.get_mut(first.0) {
+                first.open.mark_all();
+                if decl.named == Named::Well && first.decl.named == Named::Well {
+                    let places = again.entry(name.value.clone()).or_insert_with(|| vec![first.decl.name.place]);
+                    places.push(name.place);
+                }
+            }
         }
+        self.components.push(Component {
+            open: decl.unread,
+            decl,
+            extends: None,
+            facets: Vec::new(),
+            children: Vec::new(),
+            lineage: Vec::new(),
+            in_circle: false,
+            all_facets: Vec::new(),
+            all_children: Vec::new(),
+            parents: Vec::new(),
+            exports: std::collections::BTreeMap::new(),
+            imports: Vec::new(),
+            maybe_child: false,
+            shadowed,
+        });
     }
 
-    fn add_facet(&mut self, decl: FacetDecl) {
+    fn add_facet(&mut self, decl: FacetDecl, again: &mut HashMap<ComponentName, Vec<Place>>) {
         let id = FacetId(self.facets.len());
-        if let std::collections::hash_map::Entry::Vacant(free) = self.facet_ids.entry(decl.name.value.clone()) {
-            free.insert(id);
-            self.facets.push(Facet { decl, extends: Vec::new(), children: Vec::new(), users: Vec::new() });
+        let name = &decl.name;
+        let mut maybe_used = decl.named == Named::Not;
+        if decl.named != Named::Not {
+            let first = *self.facet_ids.entry(name.value.clone()).or_insert(id);
+            maybe_used = first != id;
+            if let Some(first) = self.facets.get_mut(first.0) {
+                first.open.mark_all();
+                if decl.named == Named::Well && first.decl.named == Named::Well {
+                    let places = again.entry(name.value.clone()).or_insert_with(|| vec![first.decl.name.place]);
+                    places.push(name.place);
+                }
+            }
         }
+        let open = decl.unread;
+        self.facets.push(Facet {
+            decl,
+            extends: Vec::new(),
+            children: Vec::new(),
+            users: Vec::new(),
+            open,
+            maybe_used,
+        });
+    }
+
+    /// Whether something of this part may be missing in what is called `name`.
+    pub(crate) fn is_open(&self, name: &str, part: Part) -> bool {
+        let component = self.find(name).is_some_and(|id| self.component(id).open.has(part));
+        let facet = || self.find_facet(name).is_some_and(|id| self.facet(id).open.has(part));
+        self.gaps.mention(name) || component || facet()
     }
 
     fn child(&self, name: &str) -> Option<ChildRef> {
@@ -196,20 +264,21 @@ fn report_duplicates<'a>(
     code: Code,
     sink: &mut Sink,
 ) {
+    if definitions.is_empty() {
+        return;
+    }
     let noun = if code == Code::DuplicateFacet { "facet" } else { "component" };
     for name in names {
-        let places = definitions.get(&name.value).map_or(&[] as &[Place], Vec::as_slice);
-        let [first, others @ ..] = places else { continue };
-        let Some(second) = others.first() else { continue };
-        for (i, place) in places.iter().enumerate() {
-            let (there, label) = if i == 0 { (second, "defined again here") } else { (first, "first defined here") };
-            sink.push(
-                Diagnostic::new(code, *place, format!("the {noun} `{}` is defined {} times", name.value, places.len()))
-                    .label("one of its definitions")
-                    .help("keep one, or give them different names")
-                    .related(*there, label),
-            );
-        }
+        let Some([first, second, ..]) = definitions.get(&name.value).map(Vec::as_slice) else { continue };
+        let count = definitions.get(&name.value).map_or(0, Vec::len);
+        let (there, label) =
+            if name.place == *first { (second, "defined again here") } else { (first, "first defined here") };
+        sink.push_with(code, name.place, || {
+            Diagnostic::new(code, name.place, format!("the {noun} `{}` is defined {count} times", name.value))
+                .label("one of its definitions")
+                .help("keep one, or give them different names")
+                .related(*there, label)
+        });
     }
 }
 
@@ -231,17 +300,22 @@ fn conflicts(graph: &Graph, sink: &mut Sink) {
     }
 }
 
-fn link_component(graph: &mut Graph, id: ComponentId, sink: &mut Sink) {
-    let decl = &graph.component(id).decl;
+fn link_component(graph: &mut Graph, id: ComponentId, guesses: &mut Guesses, sink: &mut Sink) {
+    let component = graph.component(id);
+    let decl = &component.decl;
+    let mut open = component.open;
     let extends = decl.extends.as_ref().and_then(|name| {
         let found = graph.find(&name.value);
         if found.is_none() {
-            sink.push_unknown(|| unknown_super(graph, name));
+            open.mark(Part::Extends);
+            if !graph.gaps.mention(name.value.trim()) {
+                sink.push_with(Code::UnknownComponent, name.place, || unknown_super(graph, name));
+            }
         }
         found
     });
-    let facets = found_facets(graph, &decl.facets, sink);
-    let children = found_children(graph, &decl.children, sink);
+    let facets = found_facets(graph, &decl.facets, (&mut open, Part::Facets), guesses, sink);
+    let children = found_children(graph, &decl.children, &mut open, guesses, sink);
     for facet in &facets {
         if let Some(facet) = graph.facets.get_mut(facet.0) {
             facet.users.push(id);
@@ -251,53 +325,86 @@ fn link_component(graph: &mut Graph, id: ComponentId, sink: &mut Sink) {
     component.extends = extends;
     component.facets = facets;
     component.children = children;
+    component.open = open;
 }
 
-fn link_facet(graph: &mut Graph, id: FacetId, sink: &mut Sink) {
-    let decl = &graph.facet(id).decl;
-    let extends = found_facets(graph, &decl.extends, sink);
-    let children = found_children(graph, &decl.children, sink);
+fn link_facet(graph: &mut Graph, id: FacetId, guesses: &mut Guesses, sink: &mut Sink) {
+    let facet = graph.facet(id);
+    let decl = &facet.decl;
+    let mut open = facet.open;
+    let extends = found_facets(graph, &decl.extends, (&mut open, Part::Extends), guesses, sink);
+    let children = found_children(graph, &decl.children, &mut open, guesses, sink);
     if let Some(facet) = graph.facets.get_mut(id.0) {
         facet.extends = extends;
         facet.children = children;
+        facet.open = open;
+        facet.maybe_used |= guesses.facets.contains(&id);
     }
 }
 
-fn found_facets(graph: &Graph, names: &[Spanned<ComponentName>], sink: &mut Sink) -> Vec<FacetId> {
+fn found_facets(
+    graph: &Graph,
+    names: &[Reference],
+    (open, part): (&mut Unread, Part),
+    guesses: &mut Guesses,
+    sink: &mut Sink,
+) -> Vec<FacetId> {
     let mut found = Vec::new();
     let mut seen = HashSet::new();
-    for name in names {
-        match graph.find_facet(name.value.as_str()) {
-            Some(id) if !seen.insert(id) => {}
-            Some(id) => found.push(id),
-            None => sink.push_unknown(|| {
-                let text = name.value.as_str();
+    for Reference { name, reported } in names {
+        let text = name.value.as_str();
+        if let Some(id) = graph.find_facet(text) {
+            if seen.insert(id) {
+                found.push(id);
+            }
+            continue;
+        }
+        open.mark(part);
+        let meant = if sink.is_full() { None } else { closest(text, graph.facet_names()) };
+        if let Some(facet) = meant.and_then(|meant| graph.find_facet(meant)) {
+            guesses.facets.insert(facet);
+            guesses.children.extend(graph.facet(facet).children.iter().copied());
+        }
+        if !reported && !graph.gaps.mention(text) {
+            sink.push_with(Code::UnknownFacet, name.place, || {
                 let help = if graph.find(text).is_some() {
                     format!("`{text}` is a component; a facet begins with `facet {text} {{`")
                 } else {
-                    did_you_mean(text, graph.facet_names(), || format!("define it: `facet {text} {{`"))
+                    did_you_mean(text, meant, || format!("define it: `facet {text} {{`"))
                 };
                 Diagnostic::new(Code::UnknownFacet, name.place, format!("the facet `{text}` is not defined"))
                     .label("unknown facet")
                     .help(help)
-            }),
+            });
         }
     }
     found
 }
 
-fn found_children(graph: &Graph, names: &[Spanned<ComponentName>], sink: &mut Sink) -> Vec<ChildRef> {
+fn found_children(
+    graph: &Graph,
+    names: &[Reference],
+    open: &mut Unread,
+    guesses: &mut Guesses,
+    sink: &mut Sink,
+) -> Vec<ChildRef> {
     let mut found = Vec::new();
-    for name in names {
-        match graph.child(name.value.as_str()) {
-            Some(child) => found.push(child),
-            None => sink.push_unknown(|| {
-                let text = name.value.as_str();
-                let names = graph.component_names().chain(graph.facet_names());
+    for Reference { name, reported } in names {
+        let text = name.value.as_str();
+        if let Some(child) = graph.child(text) {
+            found.push(child);
+            continue;
+        }
+        open.mark(Part::Children);
+        let known = graph.component_names().chain(graph.facet_names());
+        let meant = if sink.is_full() { None } else { closest(text, known) };
+        guesses.children.extend(meant.and_then(|meant| graph.child(meant)));
+        if !reported && !graph.gaps.mention(text) {
+            sink.push_with(Code::UnknownChild, name.place, || {
                 Diagnostic::new(Code::UnknownChild, name.place, format!("the child `{text}` is not defined"))
                     .label("neither a component nor a facet")
-                    .help(did_you_mean(text, names, || format!("define it: `{text} {{`")))
-            }),
+                    .help(did_you_mean(text, meant, || format!("define it: `{text} {{`")))
+            });
         }
     }
     found

@@ -5,8 +5,8 @@
 use std::collections::{BTreeSet, HashSet};
 
 use super::exports;
-use super::graph::{ChildRef, ComponentId, FacetId, Graph};
-use crate::block::ImportDecl;
+use super::graph::{ChildRef, ComponentId, FacetId, Graph, Guesses};
+use crate::block::{ImportDecl, Part, Unread};
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::source::Place;
@@ -19,9 +19,10 @@ const MAX_LINEAGE: usize = 100;
 const MAX_RELATIONS: usize = 1_000_000;
 
 /// Fills in all that components inherit.
-pub(super) fn apply(graph: &mut Graph, sink: &mut Sink) {
+pub(super) fn apply(graph: &mut Graph, guesses: &Guesses, sink: &mut Sink) {
     lineages(graph, sink);
-    if multiply(graph).is_none() {
+    graph.complete = multiply(graph, guesses).is_some();
+    if !graph.complete {
         let at = graph.component_ids().next().map(|id| graph.component(id).decl.name.place).unwrap_or_default();
         sink.push(too_large(at));
     }
@@ -36,12 +37,13 @@ fn too_large(at: Place) -> Diagnostic {
 }
 
 /// Nothing when it becomes too much.
-fn multiply(graph: &mut Graph) -> Option<()> {
+fn multiply(graph: &mut Graph, guesses: &Guesses) -> Option<()> {
     let mut budget = Budget::of(MAX_RELATIONS);
     for id in graph.component_ids() {
         graph.component_mut(id).all_facets = all_facets(graph, id, &mut budget)?;
     }
-    children(graph, &mut budget)?;
+    open_parts(graph);
+    children(graph, guesses, &mut budget)?;
     exports::apply(graph, &mut budget)?;
     for id in graph.component_ids() {
         graph.component_mut(id).imports = imports(graph, id, &mut budget)?;
@@ -83,6 +85,9 @@ fn lineages(graph: &mut Graph, sink: &mut Sink) {
         }
         let component = graph.component_mut(id);
         component.in_circle = next == Some(id);
+        if lineage.len() > MAX_LINEAGE {
+            component.open.mark_all();
+        }
         component.lineage = lineage;
     }
 }
@@ -112,8 +117,44 @@ fn all_facets(graph: &Graph, id: ComponentId, budget: &mut Budget) -> Option<Vec
     Some(found)
 }
 
+/// What may be missing in a component may be missing in those that inherit from it.
+fn open_parts(graph: &mut Graph) {
+    let is_open = |unread: Unread| unread != Unread::default();
+    if !graph.component_ids().any(|id| is_open(graph.component(id).open))
+        && !graph.facet_ids().any(|id| is_open(graph.facet(id).open))
+    {
+        return;
+    }
+    let own: Vec<Unread> = graph.component_ids().map(|id| graph.component(id).open).collect();
+    for id in graph.component_ids() {
+        let component = graph.component(id);
+        let mut open = Unread::default();
+        for above in component.lineage.iter().filter_map(|above| own.get(above.0)) {
+            open.add(*above);
+        }
+        if open.has(Part::Extends) {
+            // Anything may be inherited.
+            open.mark_all();
+        }
+        let by_facet = component.all_facets.iter().map(|facet| graph.facet(*facet).open);
+        for facet in by_facet {
+            if facet.has(Part::Extends) || facet.has(Part::Exports) {
+                open.mark(Part::Exports);
+            }
+            if facet.has(Part::Extends) || facet.has(Part::Children) {
+                open.mark(Part::Children);
+            }
+        }
+        if open.has(Part::Facets) {
+            open.mark(Part::Exports);
+            open.mark(Part::Children);
+        }
+        graph.component_mut(id).open = open;
+    }
+}
+
 /// Nothing when there are too many.
-fn children(graph: &mut Graph, budget: &mut Budget) -> Option<()> {
+fn children(graph: &mut Graph, guesses: &Guesses, budget: &mut Budget) -> Option<()> {
     let mut heirs: Vec<Vec<ComponentId>> = vec![Vec::new(); graph.component_ids().count()];
     let mut members: Vec<Vec<ComponentId>> = vec![Vec::new(); graph.facet_ids().count()];
     for id in graph.component_ids() {
@@ -144,6 +185,15 @@ fn children(graph: &mut Graph, budget: &mut Budget) -> Option<()> {
             graph.component_mut(*child).parents.push(id);
         }
         graph.component_mut(id).all_children = found;
+    }
+    for child in &guesses.children {
+        let who = match child {
+            ChildRef::Component(id) => heirs.get(id.0),
+            ChildRef::Facet(id) => members.get(id.0),
+        };
+        for id in who.into_iter().flatten() {
+            graph.component_mut(*id).maybe_child = true;
+        }
     }
     Some(())
 }

@@ -1,16 +1,18 @@
 //! Instances with their components looked up and their overrides applied.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
+use std::sync::Arc;
 
 use robo_model::graph::{Binding, ExportValue};
 use robo_model::limits::MAX_INSTANCES;
-use robo_model::name::{ComponentName, Variable, is_id};
+use robo_model::name::{ComponentName, Variable, VariableName, is_id};
 
 use super::binding;
 use super::exports::ExportSource;
 use super::graph::{ComponentId, Graph};
 use super::inherit::Budget;
-use crate::block::InstanceDecl;
+use super::siblings;
+use crate::block::{InstanceDecl, Override};
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::source::{Place, Spanned};
@@ -24,43 +26,52 @@ pub(super) const MAX_EXPORTED: usize = 8_000_000;
 #[derive(Debug)]
 pub(crate) struct Node {
     pub(crate) decl: InstanceDecl,
-    pub(crate) component: ComponentId,
+    /// Nothing, and reported, where it is not known.
+    pub(crate) component: Option<ComponentId>,
     /// By its place in the list; always an earlier one.
     pub(crate) parent: Option<usize>,
-    pub(crate) exports: BTreeMap<Variable, ExportValue>,
+    /// What each of its overrides is, in their order.
+    pub(crate) overrides: Vec<Applied>,
     pub(crate) binding: Option<Binding>,
-    /// Overrides that override nothing, and those that override several variables; by place in the declaration.
-    pub(crate) magic: Vec<usize>,
-    pub(crate) ambiguous: Vec<(usize, Vec<Variable>)>,
 }
 
-/// Looks up components, applies overrides, reads bindings. An instance of an unknown component is
-/// reported and left out, with all that stands in it.
+/// What an override overrides.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Applied {
+    /// Every variable of this local name. Replicas under the component's own prefix count too.
+    Local(Arc<[Variable]>),
+    /// One variable by its full name.
+    Full(Variable),
+    /// Nothing: it adds a variable, where its name can be one.
+    Magic(Option<Variable>),
+    /// Which machine it is.
+    Binding,
+    /// The component is not known.
+    Unknown,
+}
+
+/// Looks up components, applies overrides, reads bindings. What stands in an instance of an unknown component
+/// is looked at all the same.
 pub(crate) fn instances(decls: Vec<InstanceDecl>, graph: &Graph, sink: &mut Sink) -> Vec<Node> {
-    let errors = sink.errors();
     let mut budget = Budget::of(MAX_EXPORTED);
     let mut nodes: Vec<Node> = Vec::with_capacity(decls.len());
-    let mut places: Vec<Option<usize>> = Vec::with_capacity(decls.len());
+    let mut locals = Locals { graph, known: HashMap::new() };
     for decl in decls {
-        let parent = decl.parent.map(|parent| places.get(parent).copied().flatten());
-        let component = graph.find(decl.component.value.as_str());
-        if component.is_none() {
-            sink.push_unknown(|| unknown_component(graph, &decl));
-        }
-        let (Some(component), false) = (component, parent == Some(None)) else {
-            places.push(None);
-            continue;
-        };
-        if budget.spend(graph.component(component).exports.len()).is_none() {
-            sink.push(too_many(decl.component.place));
+        let component = decl.component.as_ref().and_then(|name| {
+            let found = graph.find(name.name.value.as_str());
+            if found.is_none() && !name.reported && !graph.gaps.mention(name.name.value.as_str()) {
+                sink.push_with(Code::UnknownComponent, name.name.place, || unknown_component(graph, &name.name));
+            }
+            found
+        });
+        let exported = component.map_or(0, |id| graph.component(id).exports.len());
+        if budget.spend(exported + decl.overrides.len()).is_none() {
+            sink.push(too_many(decl.place));
             break;
         }
-        places.push(Some(nodes.len()));
-        nodes.push(node(decl, component, parent.flatten(), graph, sink));
+        nodes.push(node(decl, component, &mut locals, sink));
     }
-    if sink.errors() == errors {
-        duplicates(&nodes, sink);
-    }
+    siblings::check(&nodes, graph, sink);
     nodes
 }
 
@@ -73,55 +84,75 @@ pub(super) fn too_many(place: Place) -> Diagnostic {
         .help("lower the `count` here or above, or split the application")
 }
 
-fn unknown_component(graph: &Graph, decl: &InstanceDecl) -> Diagnostic {
-    let name = decl.component.value.as_str();
+fn unknown_component(graph: &Graph, component: &Spanned<ComponentName>) -> Diagnostic {
+    let name = component.value.as_str();
     let help = if graph.find_facet(name).is_some() {
         format!("`{name}` is a facet; instances are of components")
     } else {
         did_you_mean(name, graph.component_names(), || format!("define it: `{name} {{`"))
     };
-    Diagnostic::new(Code::UnknownComponent, decl.component.place, format!("the component `{name}` is not defined"))
+    Diagnostic::new(Code::UnknownComponent, component.place, format!("the component `{name}` is not defined"))
         .label("unknown component")
         .help(help)
 }
 
-fn node(decl: InstanceDecl, component: ComponentId, parent: Option<usize>, graph: &Graph, sink: &mut Sink) -> Node {
-    let known = &graph.component(component).exports;
-    let what = &graph.component(component).decl.name.value;
-    let mut exports: BTreeMap<Variable, ExportValue> =
-        known.iter().map(|(variable, export)| (variable.clone(), value_of(what, variable, &export.source))).collect();
-    let mut by_local: HashMap<&str, Vec<&Variable>> = HashMap::new();
-    for variable in known.keys() {
-        by_local.entry(variable.local.as_str()).or_default().push(variable);
-    }
-    let (mut magic, mut ambiguous, mut bindings) = (Vec::new(), Vec::new(), Vec::new());
-    let host = graph.is_host(component);
-    for (i, over) in decl.overrides.iter().enumerate() {
-        let key = over.key.value.as_str();
-        let value = ExportValue::Text(over.value.value.clone());
-        let full = Variable::parse(key).ok();
-        if let Some(variables) = by_local.get(key) {
-            // Replicas under the component's own prefix and what they replicate are one variable to a person.
-            if variables.len() > 1 {
-                ambiguous.push((i, variables.iter().map(|v| (*v).clone()).collect()));
-            }
-            exports.extend(variables.iter().map(|variable| ((*variable).clone(), value.clone())));
-        } else if let Some(full) = full.as_ref().filter(|full| known.contains_key(*full)) {
-            exports.insert(full.clone(), value);
-        } else if host && matches!(key, "device" | "devices" | "target") {
-            bindings.push(over);
-        } else {
-            magic.push(i);
-            let added = full.or_else(|| Variable::parse(&format!("{what}.{key}")).ok()).filter(|_| is_id(key));
-            exports.extend(added.map(|variable| (variable, value)));
-        }
-    }
-    let binding = binding::binding(&decl, &bindings, host, sink);
-    Node { decl, component, parent, exports, binding, magic, ambiguous }
+/// The variables of components by their local names; made when the first instance with overrides is met.
+struct Locals<'g> {
+    graph: &'g Graph,
+    known: HashMap<ComponentId, HashMap<VariableName, Arc<[Variable]>>>,
 }
 
+impl<'g> Locals<'g> {
+    fn find(&mut self, id: ComponentId, local: &str) -> Option<&Arc<[Variable]>> {
+        let graph = self.graph;
+        let known = self.known.entry(id).or_insert_with(|| {
+            let mut by_local: HashMap<VariableName, Vec<Variable>> = HashMap::new();
+            for variable in graph.component(id).exports.keys() {
+                by_local.entry(variable.local.clone()).or_default().push(variable.clone());
+            }
+            by_local.into_iter().map(|(local, variables)| (local, variables.into())).collect()
+        });
+        known.get(local)
+    }
+}
+
+fn node(decl: InstanceDecl, component: Option<ComponentId>, locals: &mut Locals<'_>, sink: &mut Sink) -> Node {
+    let mut overrides = Vec::with_capacity(decl.overrides.len());
+    let mut bindings = Vec::new();
+    for over in &decl.overrides {
+        let applied = component.map_or(Applied::Unknown, |id| applied(over, id, locals));
+        if applied == Applied::Binding {
+            bindings.push(over);
+        }
+        overrides.push(applied);
+    }
+    let host = component.map(|id| locals.graph.is_host(id));
+    let binding = host.and_then(|host| binding::binding(&decl, &bindings, host, sink));
+    Node { component, parent: decl.parent, overrides, binding, decl }
+}
+
+fn applied(over: &Override, id: ComponentId, locals: &mut Locals<'_>) -> Applied {
+    let graph = locals.graph;
+    let key = over.key.value.as_str();
+    if let Some(variables) = locals.find(id, key) {
+        return Applied::Local(Arc::clone(variables));
+    }
+    let component = graph.component(id);
+    let full = Variable::parse(key).ok();
+    match full {
+        Some(full) if component.exports.contains_key(&full) => Applied::Full(full),
+        _ if graph.is_host(id) && BINDINGS.contains(&key) => Applied::Binding,
+        _ if !is_id(key) => Applied::Magic(None),
+        Some(full) => Applied::Magic(Some(full)),
+        None => Applied::Magic(Variable::parse(&format!("{}.{key}", component.decl.name.value)).ok()),
+    }
+}
+
+/// What says which machine a host instance is.
+pub(crate) const BINDINGS: [&str; 3] = ["device", "devices", "target"];
+
 /// The value of a variable before overrides.
-pub(super) fn value_of(component: &ComponentName, variable: &Variable, source: &ExportSource) -> ExportValue {
+pub(crate) fn value_of(component: &ComponentName, variable: &Variable, source: &ExportSource) -> ExportValue {
     match source {
         ExportSource::Text { value, .. } if !(value.trim().is_empty() && variable.is_address()) => {
             ExportValue::Text(value.clone())
@@ -129,32 +160,6 @@ pub(super) fn value_of(component: &ComponentName, variable: &Variable, source: &
         ExportSource::Random { owner } if owner == component => ExportValue::RandomPort,
         ExportSource::None | ExportSource::Text { .. } if variable.is_address() => ExportValue::Address,
         ExportSource::None | ExportSource::Text { .. } | ExportSource::Random { .. } => ExportValue::Missing,
-    }
-}
-
-/// One diagnostic for each declaration of a path that has several.
-fn duplicates(nodes: &[Node], sink: &mut Sink) {
-    let mut places: HashMap<(Option<usize>, &str), Vec<Place>> = HashMap::new();
-    let key = |node: &Node| (node.parent, node.decl.name.value.clone());
-    for node in nodes {
-        places.entry((node.parent, node.decl.name.value.as_str())).or_default().push(node.decl.name.place);
-    }
-    for node in nodes {
-        let (parent, name) = key(node);
-        let all = places.get(&(parent, name.as_str())).map_or(&[] as &[Place], Vec::as_slice);
-        let [first, second, ..] = all else { continue };
-        let place = node.decl.name.place;
-        let (there, label) = if place == *first { (second, "named again here") } else { (first, "first named here") };
-        sink.push(
-            Diagnostic::new(
-                Code::DuplicateInstance,
-                place,
-                format!("{} instances in one place are named `{name}`", all.len()),
-            )
-            .label("one of them")
-            .help("names of neighbours differ; choose another one")
-            .related(*there, label),
-        );
     }
 }
 

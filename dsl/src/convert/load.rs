@@ -5,7 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use robo_model::limits::MAX_SOURCE_BYTES;
 use robo_model::spec::RelativePath;
 
-use crate::block::{self, ApplicationDecl, ComponentDecl, Declarations, FacetDecl, InstanceDecl};
+use crate::block::{self, ApplicationDecl, ComponentDecl, Declarations, FacetDecl, Gaps, InstanceDecl};
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::source::{FileId, Loader, Place, SourceFile, Span, Spanned, narrow};
@@ -29,6 +29,7 @@ pub(crate) struct Model {
     pub(crate) facets: Vec<FacetDecl>,
     pub(crate) instances: Vec<InstanceDecl>,
     pub(crate) applications: Vec<ApplicationDecl>,
+    pub(crate) gaps: Gaps,
 }
 
 /// The files that were read so far.
@@ -89,7 +90,7 @@ impl<'l> Files<'l> {
             let declared = self.file(&format!("{folder}{path}"), bytes, kind, sink);
             for import in &declared.imports {
                 let Some(path) = normalized(&import.value) else {
-                    sink.incomplete = true;
+                    model.gaps.files = true;
                     sink.push(leaves_root(import));
                     continue;
                 };
@@ -99,7 +100,7 @@ impl<'l> Files<'l> {
                 match self.bytes(&format!("{folder}{path}")) {
                     Ok(bytes) => queue.push_back((path, bytes)),
                     Err(reason) => {
-                        sink.incomplete = true;
+                        model.gaps.files = true;
                         sink.push(unreachable_file(import, &reason));
                     }
                 }
@@ -111,8 +112,9 @@ impl<'l> Files<'l> {
 
     fn file(&mut self, name: &str, bytes: Vec<u8>, kind: Kind, sink: &mut Sink) -> Declarations {
         let Some(file) = self.text(name, bytes, sink) else {
-            sink.incomplete = true;
-            return Declarations::default();
+            let mut nothing = Declarations::default();
+            nothing.gaps.files = true;
+            return nothing;
         };
         let text = self.sources.last().map_or("", |source| source.text.as_str());
         carriage_returns(text, file, sink);
@@ -126,7 +128,7 @@ impl<'l> Files<'l> {
 
     /// Adds a file of text; nothing, and reported, when its bytes are none.
     pub(crate) fn text(&mut self, name: &str, bytes: Vec<u8>, sink: &mut Sink) -> Option<FileId> {
-        let (text, problem) = decode(bytes);
+        let (text, problem) = decode(name, bytes);
         let file = self.add(name, text);
         let Some((code, span, message, help)) = problem else { return Some(file) };
         sink.push(Diagnostic::new(code, Place { file, span }, message).label("here").help(help));
@@ -140,6 +142,7 @@ impl Model {
         self.components.extend(declared.components);
         self.facets.extend(declared.facets);
         self.applications.extend(declared.applications);
+        self.gaps.extend(declared.gaps);
         self.instances.extend(declared.instances.into_iter().map(|mut instance| {
             instance.parent = instance.parent.map(|parent| base + parent);
             instance
@@ -164,37 +167,47 @@ fn normalized(path: &str) -> Option<String> {
 
 pub(crate) type Problem = (Code, Span, String, &'static str);
 
-/// The text, and why it is none. Text that is not UTF-8 is kept with replacements, for showing it.
-pub(crate) fn decode(bytes: Vec<u8>) -> (String, Option<Problem>) {
+/// The text, and why it is none. Text that is not UTF-8 is kept with replacements, so that places in it have lines.
+pub(crate) fn decode(name: &str, bytes: Vec<u8>) -> (String, Option<Problem>) {
     if bytes.len() > MAX_SOURCE_BYTES {
-        let message = format!("the file has {} bytes, {MAX_SOURCE_BYTES} are allowed", bytes.len());
-        return (String::new(), Some((Code::SourceTooLarge, Span::default(), message, "is this the right file?")));
+        let message = format!(
+            "`{name}` has {} MB; a file of a graph may have {} MB",
+            bytes.len().div_ceil(MEGABYTE),
+            MAX_SOURCE_BYTES / MEGABYTE
+        );
+        let help = "is this the right file? If so, split it with `import`";
+        return (String::new(), Some((Code::SourceTooLarge, Span::default(), message, help)));
     }
-    if let Some(at) = bytes.iter().position(|byte| *byte == 0) {
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        // Before the first NUL nothing may have been replaced, else the other problem comes first.
-        if bytes.get(..at).is_some_and(|before| std::str::from_utf8(before).is_ok()) {
-            let span = Span::new(narrow(at), narrow(at + 1));
-            let message = "the file has a NUL byte in it, so it is not text".to_owned();
-            return (text, Some((Code::NulByte, span, message, "is this the right file?")));
+    let nul = bytes.iter().position(|byte| *byte == 0);
+    let bytes = match String::from_utf8(bytes) {
+        Ok(text) => {
+            let problem = nul.map(|at| nul_byte(name, at, &text));
+            return (text, problem);
         }
+        Err(error) => error,
+    };
+    let at = bytes.utf8_error().valid_up_to();
+    let byte = bytes.as_bytes().get(at).copied().unwrap_or_default();
+    let text = String::from_utf8_lossy(bytes.as_bytes()).into_owned();
+    // Before the first NUL nothing may have been replaced, else the other problem comes first.
+    if let Some(nul) = nul.filter(|nul| *nul < at) {
+        let problem = nul_byte(name, nul, &text);
+        return (text, Some(problem));
     }
-    match String::from_utf8(bytes) {
-        Ok(text) => (text, None),
-        Err(error) => {
-            let at = narrow(error.utf8_error().valid_up_to());
-            let text = String::from_utf8_lossy(error.as_bytes()).into_owned();
-            // One replacement character has three bytes.
-            let problem = (
-                Code::NotUtf8,
-                Span::new(at, at + 3),
-                "the file is not UTF-8".to_owned(),
-                "save it with the encoding UTF-8",
-            );
-            (text, Some(problem))
-        }
-    }
+    let message = format!("`{name}` is not UTF-8 text: its byte {at} is {byte:#04X}");
+    // One replacement character has three bytes.
+    let span = Span::new(narrow(at), narrow(at + 3));
+    (text, Some((Code::NotUtf8, span, message, "save it with the encoding UTF-8; or is this the right file?")))
 }
+
+fn nul_byte(name: &str, at: usize, text: &str) -> Problem {
+    debug_assert_eq!(text.as_bytes().get(at), Some(&0), "nothing was replaced before it");
+    let message = format!("`{name}` is not text: its byte {at} is NUL");
+    (Code::NulByte, Span::new(narrow(at), narrow(at + 1)), message, "is this the right file?")
+}
+
+/// For messages.
+const MEGABYTE: usize = 1024 * 1024;
 
 /// The original deletes every CR, so a file with CR alone is one line.
 fn carriage_returns(text: &str, file: FileId, sink: &mut Sink) {
@@ -232,14 +245,19 @@ fn kind_fits(declared: &mut Declarations, file: FileId, kind: Kind, clean: bool,
         Kind::Instances => declared.graph_at.map(|at| (Code::NotInstances, at, "a file of instances holds a graph")),
     };
     if let Some((code, at, message)) = foreign {
-        // What does not belong here is not looked at further.
-        sink.incomplete = true;
-        match kind {
-            Kind::Instances => (declared.components, declared.facets) = (Vec::new(), Vec::new()),
-            Kind::Graph | Kind::Any => declared.instances = Vec::new(),
-        }
         let mixed = declared.graph_at.is_some() && declared.instances_at.is_some();
         let code = if mixed { Code::InvalidFileType } else { code };
+        // What does not belong here is not looked at further, and that something is missing is no second mistake.
+        match kind {
+            Kind::Instances => {
+                (declared.components, declared.facets) = (Vec::new(), Vec::new());
+                declared.gaps.files = true;
+            }
+            Kind::Graph | Kind::Any => {
+                declared.instances = Vec::new();
+                declared.gaps.files |= !mixed;
+            }
+        }
         sink.push(Diagnostic::new(code, at, message).label("does not belong into this file").help(
             "a project folder keeps components in `graph/` and instances in `instances/`; one file with both is applied by its own name",
         ));

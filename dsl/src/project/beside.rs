@@ -71,7 +71,7 @@ pub(super) fn measures(folder: &mut Folder<'_, '_>, graph: Option<&Graph>, sink:
         let values = values(&format!("{base}{VALUES_ENDING}"), folder, sink);
         measures::check(folder.text_of(file), file, values.as_ref(), sink);
         let name = stem(&path, MEASURES_ENDING);
-        let graph = graph.filter(|_| !sink.incomplete);
+        let graph = graph.filter(|graph| !graph.gaps.mention(name));
         if let Some(graph) = graph.filter(|graph| graph.find(name).is_none()) {
             let help = did_you_mean(name, graph.component_names(), || {
                 "call the file like the component whose instances are watched".to_owned()

@@ -61,7 +61,7 @@ impl<'f, 'l> Folder<'f, 'l> {
         }
         match self.files.bytes(path) {
             Ok(bytes) => {
-                let (text, problem) = decode(bytes);
+                let (text, problem) = decode(path, bytes);
                 let file = self.add(path, text);
                 if let Some((code, span, message, help)) = problem {
                     sink.push(Diagnostic::new(code, Place { file, span }, message).label("here").help(help));

@@ -154,6 +154,53 @@ pub(super) fn continuation(text: &str, holder: BlockKind) -> Option<Piece<'_>> {
     (!ends).then(|| piece(value_code(text, code, holder)))
 }
 
+/// The statements of a block that stands on one line, each with its `;`.
+pub(super) fn statements(inside: &str) -> impl Iterator<Item = &str> {
+    let mut rest = inside;
+    std::iter::from_fn(move || {
+        let end = stray_semicolon(rest).map_or(rest.len(), |at| offset_in(rest, at) + 1);
+        let (statement, after) = rest.split_at_checked(end)?;
+        rest = after;
+        let statement = trim(statement);
+        (!statement.is_empty() || !after.is_empty()).then_some(statement)
+    })
+    .filter(|statement| !statement.is_empty())
+}
+
+/// A property with or without its `;`, where there is one.
+pub(super) fn statement(text: &str) -> Option<Property<'_>> {
+    property(text).filter(|property| is_id(property.name))
+}
+
+/// An opening `NAME {` whose name is none: nothing when the line does not end with `{`.
+pub(super) fn broken_opening(code: &str) -> Option<Opening<'_>> {
+    opening(BlockKind::Component, code).filter(|opening| opening.brace == Brace::Open && !opening.name.is_empty())
+}
+
+/// A keyword that is written wrongly, and the name after it: `instanceof Web`, `fcaet web`.
+pub(crate) fn misspelt_keyword(head: &str) -> Option<(BlockKind, &str)> {
+    let (first, rest) = head.split_once(is_space)?;
+    let rest = rest.trim_start_matches(is_space);
+    let near = |word: &str, keyword: &str| strsim::osa_distance(&word.to_ascii_lowercase(), keyword) <= 2;
+    if first.len() > "instances-of".len() {
+        return None;
+    }
+    if near(first, "instanceof") || near(first, "instance-of") {
+        return Some((BlockKind::Instance, rest));
+    }
+    if near(first, "instance") {
+        let (second, name) = rest.split_once(is_space).unwrap_or(("", rest));
+        let of = strsim::osa_distance(&second.to_ascii_lowercase(), "of") <= 1 && !second.is_empty();
+        return Some((BlockKind::Instance, if of { name.trim_start_matches(is_space) } else { rest }));
+    }
+    near(first, "facet").then_some((BlockKind::Facet, rest))
+}
+
+/// Where `part`, a slice of `text`, begins in it.
+fn offset_in(text: &str, part: &str) -> usize {
+    (part.as_ptr() as usize).saturating_sub(text.as_ptr() as usize)
+}
+
 /// An opening `NAME {` where a property should stand: a `}` was forgotten.
 pub(super) fn misplaced_opening(code: &str) -> Option<Opening<'_>> {
     let block = |word, block| keyword(word, code).and_then(|rest| opening(block, rest));
@@ -225,6 +272,20 @@ fn piece(text: &str) -> Piece<'_> {
         None => (text, PieceEnd::Nothing),
     };
     Piece { text, end, stray: stray_semicolon(text) }
+}
+
+/// What follows a stray `;`, when it is a property: two stand on one line.
+pub(crate) fn second_property(value: &str) -> Option<(&str, &str)> {
+    let at = offset_in(value, stray_semicolon(value)?);
+    let (first, rest) = value.split_at_checked(at)?;
+    let rest = rest.strip_prefix(';').map(trim)?;
+    begins_property(rest).is_ok().then_some((first, rest))
+}
+
+/// A property's name and value, at the very start of a text.
+pub(crate) fn bare_property(text: &str) -> Option<(&str, &str)> {
+    let (value, name) = begins_property(text).ok()?;
+    Some((name, value.trim_start_matches(is_space)))
 }
 
 /// The first `;` outside of complete `"…"` pairs.

@@ -12,7 +12,8 @@ use crate::source::{FileId, Place, Span, narrow};
 
 /// Reads a file. Every mistake goes to `sink`; every byte goes into the tree.
 pub(crate) fn parse(source: &str, file: FileId, sink: &mut Sink) -> Tree {
-    let mut parser = Parser { source, file, sink, tree: Tree::default(), open: Vec::new(), pos: 0, too_deep: false };
+    let mut parser =
+        Parser { source, file, sink, tree: Tree::default(), open: Vec::new(), pos: 0, too_deep: false, adrift: false };
     while let Some(raw) = parser.next_line() {
         parser.line(raw);
     }
@@ -48,6 +49,8 @@ struct Parser<'s, 'd> {
     open: Vec<Open>,
     pos: usize,
     too_deep: bool,
+    /// The line before was a part of a block, outside of any, and reported: more of it is the same mistake.
+    adrift: bool,
 }
 
 impl<'s> Parser<'s, '_> {
@@ -133,6 +136,7 @@ impl<'s> Parser<'s, '_> {
     }
 
     fn opening(&mut self, raw: Raw, text: &Text<'_>, opening: Opening<'_>) {
+        self.adrift = false;
         let name = if opening.name.is_empty() {
             // An empty name has no place of its own: it stands for the line's code.
             let code = text.span_of(line::trim(text.as_str()));
@@ -169,8 +173,9 @@ impl<'s> Parser<'s, '_> {
         self.open.push(Open { block, name });
     }
 
-    /// `A { x` and `A { }`: reported; a `}` at the end closes the block again.
+    /// `A { x` and `A { name: b; }`: reported once, and read as if each statement had its line.
     fn opening_with_more(&mut self, raw: Raw, text: &Text<'_>, opening: Opening<'_>, name: Span, extra: &str) {
+        let (inside, closed) = extra.strip_suffix('}').map_or((extra, false), |inside| (inside, true));
         let found = self
             .report(
                 Code::OpenExtra,
@@ -178,12 +183,28 @@ impl<'s> Parser<'s, '_> {
                 format!("nothing may follow the `{{` of `{}`", short(opening.name)),
             )
             .label("goes to the next line")
-            .help("a block's properties and its `}` each take a line of their own");
+            .help(over_lines(text.as_str(), inside));
         self.sink.push(found);
-        self.sink.incomplete = true;
-        self.push_block(raw.span(), opening.block, name, opening.name.is_empty());
-        if extra.ends_with('}') {
-            self.close_silently();
+        let Span { start, end } = raw.span();
+        let mut at = text.span_of(extra).start;
+        self.push_block(Span::new(start, at), opening.block, name, opening.name.is_empty());
+        // With a block inside it is not read any further.
+        let nested = inside.contains('{').then_some(line::trim(inside));
+        let statements = line::statements(inside).filter(|_| nested.is_none());
+        for statement in statements.chain(nested) {
+            let span = text.span_of(statement);
+            let kind = line::statement(statement).filter(|_| nested.is_none()).map_or(ItemKind::Garbage, |property| {
+                let value = Value::single(text.span_of(property.value.text));
+                ItemKind::Property { name: text.span_of(property.name), value }
+            });
+            self.item(Span::new(at, span.end), kind);
+            at = span.end;
+        }
+        if closed {
+            self.item(Span::new(at, end), ItemKind::Close);
+            self.open.pop();
+        } else if let Some(last) = self.tree.items.last_mut() {
+            last.span.end = end;
         }
     }
 
@@ -200,16 +221,19 @@ impl<'s> Parser<'s, '_> {
             .label("`{` is missing here")
             .help("write `{` at the end of this line, and `}` on a line of its own after the last property");
         self.sink.push(found);
-        self.sink.incomplete = true;
-        match self.what_follows(opening.block) {
-            Follows::Body => self.push_block(raw.span(), opening.block, name, opening.name.is_empty()),
-            Follows::Brace(brace) => {
-                self.pos = brace.next;
-                let span = Span::new(narrow(raw.start), narrow(brace.next));
-                self.push_block(span, opening.block, name, opening.name.is_empty());
-            }
-            Follows::Other => self.run(raw, ItemKind::Garbage),
-        }
+        self.reported_head(raw, opening.block, name, opening.name.is_empty());
+    }
+
+    /// The head of a block that was reported: the block begins if what follows looks like its body.
+    fn reported_head(&mut self, raw: Raw, block: BlockKind, name: Span, nameless: bool) {
+        let next = match self.what_follows(block) {
+            Follows::Body => raw.next,
+            Follows::Brace(brace) => brace.next,
+            Follows::Other => return self.run(raw, ItemKind::Garbage),
+        };
+        self.pos = next;
+        self.tree.reported.push(narrow(raw.start));
+        self.push_block(Span::new(narrow(raw.start), narrow(next)), block, name, nameless);
     }
 
     fn what_follows(&self, block: BlockKind) -> Follows {
@@ -323,7 +347,14 @@ impl<'s> Parser<'s, '_> {
             }
             return self.joined(first, last, first_piece);
         }
-        self.no_semicolon(last, name, at);
+        let end = last.end.max(at.end);
+        let comma = Span::new(last.end.saturating_sub(1), last.end);
+        let found = self
+            .report(Code::PropertyEnd, Span::new(end, end), format!("`{}` has no `;` at its end", short(name)))
+            .label("`;` is missing here")
+            .help("write `;` instead of the last `,`: after a `,` the list goes on in the next line")
+            .related(self.place(comma), "nothing follows this comma");
+        self.sink.push(found);
         self.joined(first, last, first_piece)
     }
 
@@ -333,22 +364,32 @@ impl<'s> Parser<'s, '_> {
     }
 
     fn unknown_block(&mut self, raw: Raw, text: &Text<'_>, code: &str) {
-        self.run(raw, ItemKind::Garbage);
-        self.sink.incomplete = true;
+        let loose = code.starts_with('}') || (code.ends_with(';') && code.contains(':'));
+        if std::mem::replace(&mut self.adrift, loose) && loose {
+            return self.run(raw, ItemKind::Garbage);
+        }
+        let misspelt = line::misspelt_keyword(code);
         let help = if code.contains('\u{FEFF}') {
-            BOM_HELP
+            BOM_HELP.to_owned()
         } else if code.starts_with('}') {
-            "no block is open here; is a `}` too many above?"
-        } else if code.ends_with(';') && code.contains(':') {
-            "a property stands in a block: is a `}` too many above?"
+            "no block is open here; is a `}` too many above?".to_owned()
+        } else if loose {
+            "a property stands in a block: is a `}` too many above?".to_owned()
+        } else if let Some((block, name)) = misspelt.filter(|(_, name)| is_id(name)) {
+            format!("did you mean `{}{name} {{`?", keyword(block))
         } else {
-            "write `import FILE;`, `NAME {`, `facet NAME {` or `instance of NAME {`"
+            "write `import FILE;`, `NAME {`, `facet NAME {` or `instance of NAME {`".to_owned()
         };
         let found = self
             .report(Code::UnrecognizedBlock, text.span_of(code), format!("`{}` begins nothing known", short(code)))
             .label("not a block, not an import")
             .help(help);
         self.sink.push(found);
+        if loose {
+            return self.run(raw, ItemKind::Garbage);
+        }
+        let (block, name) = misspelt.unwrap_or((BlockKind::Component, code));
+        self.reported_head(raw, block, text.span_of(name), name.is_empty());
     }
 
     fn unknown_property(&mut self, raw: Raw, text: &Text<'_>, code: &str) {
@@ -356,7 +397,11 @@ impl<'s> Parser<'s, '_> {
         if let Some(opening) = line::misplaced_opening(code) {
             return self.block_in_block(raw, text, opening);
         }
-        self.run(raw, ItemKind::Garbage);
+        let head = line::broken_opening(code);
+        match &head {
+            Some(opening) => self.broken_block(raw, text, opening),
+            None => self.run(raw, ItemKind::Garbage),
+        }
         let (number, expected) = match holder {
             BlockKind::Ignored => return,
             BlockKind::Instance => (Code::InvalidPropertyOrInstance, "neither a property nor an instance"),
@@ -364,11 +409,9 @@ impl<'s> Parser<'s, '_> {
                 (Code::InvalidProperty, "not a property")
             }
         };
-        let help = match code.split_once('=') {
-            Some((name, value)) if is_id(line::trim(name)) => {
-                format!("write `{}: {};`", line::trim(name), short(line::trim(value).trim_end_matches(';')))
-            }
-            _ => "write `name: value;`, or close the block with `}` first".to_owned(),
+        let help = match head.and_then(|opening| line::misspelt_keyword(opening.name)) {
+            Some((block, name)) if is_id(name) => format!("did you mean `{}{name} {{`?", keyword(block)),
+            Some(_) | None => property_help(code),
         };
         let found = self
             .report(number, text.span_of(code), format!("`{}` is {expected}", short(code)))
@@ -377,33 +420,57 @@ impl<'s> Parser<'s, '_> {
         self.sink.push(found);
     }
 
+    /// A head in a block that has no name: what stands in it is read, so that the blocks around it end where they do.
+    fn broken_block(&mut self, raw: Raw, text: &Text<'_>, opening: &Opening<'_>) {
+        let inside_instance = self.open.last().is_some_and(|open| open.block == BlockKind::Instance);
+        let meant =
+            line::misspelt_keyword(opening.name).filter(|(block, _)| inside_instance && *block == BlockKind::Instance);
+        let (block, name) = meant.unwrap_or((BlockKind::Ignored, opening.name));
+        self.tree.reported.push(narrow(raw.start));
+        self.push_block(raw.span(), block, text.span_of(name), name.is_empty());
+    }
+
     /// `B {` inside of a block. Without indentation it begins a new block and the open ones are over.
     fn block_in_block(&mut self, raw: Raw, text: &Text<'_>, opening: Opening<'_>) {
         let name = text.span_of(opening.name);
         let outermost = self.open.first().map(|open| (open.block, open.name));
         let indented = text.as_str().starts_with([' ', '\t']);
-        let ignored = self.open.last().is_some_and(|open| open.block == BlockKind::Ignored);
+        let holder = self.open.last().map_or(BlockKind::Ignored, |open| open.block);
+        let ignored = holder == BlockKind::Ignored;
+        // In an instance, with its indentation: `instance of` was forgotten.
+        let forgotten = indented && holder == BlockKind::Instance && opening.block == BlockKind::Component;
         if let Some((block, at)) = outermost.filter(|_| !ignored) {
             let number =
                 if block == BlockKind::Instance { Code::InvalidPropertyOrInstance } else { Code::InvalidProperty };
             let message = format!("`{}` begins a block inside of another", short(opening.name));
+            let help = if forgotten {
+                format!("write `instance of {} {{`", short(opening.name))
+            } else {
+                "close the block above with `}` on a line of its own first".to_owned()
+            };
             let place = self.place(at);
             let found = self
                 .report(number, name, message)
                 .label("not a property")
-                .help("close the block above with `}` on a line of its own first")
+                .help(help)
                 .related(place, "this block is still open");
             self.sink.push(found);
         }
-        if indented {
-            self.push_block(raw.span(), BlockKind::Ignored, name, false);
-            return;
+        if !indented {
+            let start = narrow(raw.start);
+            while self.open.pop().is_some() {
+                self.item(Span::new(start, start), ItemKind::Close);
+            }
         }
-        let start = narrow(raw.start);
-        while self.open.pop().is_some() {
-            self.item(Span::new(start, start), ItemKind::Close);
+        let block = match (ignored && indented, forgotten) {
+            (true, _) => BlockKind::Ignored,
+            (false, true) => BlockKind::Instance,
+            (false, false) => opening.block,
+        };
+        if forgotten {
+            self.tree.reported.push(narrow(raw.start));
         }
-        self.push_block(raw.span(), opening.block, name, false);
+        self.push_block(raw.span(), block, name, false);
     }
 
     /// Every block that is open at the end of the file lacks its `}`.
@@ -428,6 +495,46 @@ impl<'s> Parser<'s, '_> {
             self.sink.push(found);
         }
     }
+}
+
+/// What begins a block of this kind, before its name.
+fn keyword(block: BlockKind) -> &'static str {
+    match block {
+        BlockKind::Facet => "facet ",
+        BlockKind::Instance => "instance of ",
+        BlockKind::Application => "application ",
+        BlockKind::Component | BlockKind::Ignored => "",
+    }
+}
+
+/// What to write instead of a line that is no property.
+fn property_help(code: &str) -> String {
+    let code = code.trim_end_matches([';', ',']);
+    let words = |(name, value): (&str, &str)| (line::trim(name).to_owned(), line::trim(value).to_owned());
+    let pair = code.split_once('=').or_else(|| code.split_once(line::is_space)).map(words);
+    match pair {
+        Some((name, value)) if is_id(&name) && !value.is_empty() => format!("write `{name}: {};`", short(&value)),
+        Some(_) | None => "write `name: value;`, or close the block with `}` first".to_owned(),
+    }
+}
+
+/// Most statements of a block that a help shows.
+const SHOWN_STATEMENTS: usize = 4;
+
+/// How to write a block that stands on one line.
+fn over_lines(line: &str, inside: &str) -> String {
+    let head = line::trim(line.split('{').next().unwrap_or_default());
+    let mut help = format!("a block's properties and its `}}` each take a line of their own:\n{} {{", short(head));
+    let mut statements = line::statements(inside);
+    for statement in statements.by_ref().take(SHOWN_STATEMENTS) {
+        help.push_str("\n  ");
+        help.push_str(&short(statement));
+        if !statement.ends_with(';') {
+            help.push(';');
+        }
+    }
+    help.push_str(if statements.next().is_some() { "\n  …\n}" } else { "\n}" });
+    help
 }
 
 enum Follows {

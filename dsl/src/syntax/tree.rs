@@ -9,6 +9,8 @@ pub(crate) struct Tree {
     pub(crate) items: Vec<Item>,
     /// The pieces of values that go over several lines.
     pub(super) pieces: Vec<Span>,
+    /// Where the `Open` items begin whose head was reported, in reading order.
+    pub(super) reported: Vec<u32>,
 }
 
 /// Some whole lines.
@@ -79,6 +81,11 @@ impl Value {
 }
 
 impl Tree {
+    /// The head of this `Open` item was reported: what is wrong with its name is no second mistake.
+    pub(crate) fn is_reported(&self, item: &Item) -> bool {
+        self.reported.binary_search(&item.span.start).is_ok()
+    }
+
     /// The pieces of a value: one for each line it goes over.
     pub(crate) fn pieces(&self, value: &Value) -> &[Span] {
         let start = widen(value.first_piece);

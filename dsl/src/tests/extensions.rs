@@ -172,9 +172,9 @@ fn application_blocks() {
 fn long_lists_end_where_a_line_cannot_go_on() {
     let m = |lines: &str| format!("M {{\n installer: target;\n{lines}}}\n");
     check(m(" exports: a,\n\n # between\n b;\n"), "");
-    check(m(" exports: a,\n imports: M.a (optional);\n"), "P_PROPERTY_ENDS_WITH_SEMI_COLON@3 PM_EMPTY_VARIABLE_NAME@3");
+    check(m(" exports: a,\n imports: M.a (optional);\n"), "P_PROPERTY_ENDS_WITH_SEMI_COLON@3");
     check(m(" exports: a,\n b\n"), "P_PROPERTY_ENDS_WITH_SEMI_COLON@4");
-    check(m(" exports: a,\n"), "P_PROPERTY_ENDS_WITH_SEMI_COLON@3 PM_EMPTY_VARIABLE_NAME@3");
+    check(m(" exports: a,\n"), "P_PROPERTY_ENDS_WITH_SEMI_COLON@3");
     // The label is under the item of its own line.
     let compiled = super::compile(m(" exports: a,\n   -b, # c\n   d;\n"));
     assert_eq!(compiled.diagnostics[0].span.of(&compiled.sources[0].text), "-b");

@@ -2,9 +2,11 @@
 
 use super::{check, compile_all, summary};
 
-/// A machine, then `text` from line 5 on.
+/// A machine, with the child `A` where `text` defines it; then `text` from line 5 on.
 fn below_vm(text: &str, expect: &str) {
-    check(format!("VM {{\n installer: target;\n children: A;\n}}\n{text}"), expect);
+    let has_a = text.lines().any(|line| matches!(line, "A {" | "facet A {" | "\u{FEFF}A {"));
+    let third = if has_a { "children: A;" } else { "# alone" };
+    check(format!("VM {{\n installer: target;\n {third}\n}}\n{text}"), expect);
 }
 
 #[test]
@@ -12,8 +14,13 @@ fn lines() {
     check("A\n", "P_O_C_BRACKET_MISSING@1");
     check("A\n installer: target;\n}\n", "P_O_C_BRACKET_MISSING@1");
     check("A\n{\n installer: target;\n}\n", "P_O_C_BRACKET_MISSING@1");
-    check("A { }\n", "P_O_C_BRACKET_EXTRA_CHARACTERS@1");
+    check("A { }\n", "RM_EMPTY_COMPONENT_INSTALLER@1 P_O_C_BRACKET_EXTRA_CHARACTERS@1");
     check("A { x\n}\n", "P_O_C_BRACKET_EXTRA_CHARACTERS@1");
+    check("A { installer: target; }\n", "P_O_C_BRACKET_EXTRA_CHARACTERS@1");
+    check(
+        "A { installer: target\n exports: 1;\n}\n",
+        "P_O_C_BRACKET_EXTRA_CHARACTERS@1 PM_INVALID_EXPORTED_VAR_NAME@2",
+    );
     check("A {\n installer: target;\n} x\n", "P_C_C_BRACKET_EXTRA_CHARACTERS@3");
     check("A {\n installer: target;\n}};\n", "P_C_C_BRACKET_EXTRA_CHARACTERS@3");
     check("A {\n installer: target;\n", "P_C_C_BRACKET_MISSING@3");
@@ -21,10 +28,7 @@ fn lines() {
     check("A {\n installer: target; x;\n}\n", "PM_INVALID_INSTALLER_NAME@2 P_ONE_BLOCK_PER_LINE@2");
     check("A {\n installer: target; # is fine\n}\n", "");
     check("A {\n installer = target;\n}\n", "P_INVALID_PROPERTY@2");
-    check(
-        "A {\n installer: target;\n}\ninstance of A {\n name=a;\n}\n",
-        "PM_MISSING_INSTANCE_NAME@4 P_INVALID_PROPERTY_OR_INSTANCE@5",
-    );
+    check("A {\n installer: target;\n}\ninstance of A {\n name=a;\n}\n", "P_INVALID_PROPERTY_OR_INSTANCE@5");
     check("[ nothing known ]\n", "P_UNRECOGNIZED_BLOCK@1");
     check("}\n", "P_UNRECOGNIZED_BLOCK@1");
     check("import a.graph\n", "CO_UNREACHABLE_FILE@1 P_IMPORT_ENDS_WITH_SEMI_COLON@1");
@@ -37,14 +41,17 @@ fn lines() {
 fn a_bad_line_hides_nothing() {
     check(
         "A {\n installer target;\n exports: 1, b;\n}\nfacet {\n}\nB {\n children: -, \"x\";\n nope: 1;\n imports: x;\n",
-        "P_INVALID_PROPERTY@2 PM_INVALID_EXPORTED_VAR_NAME@3 PM_EMPTY_FACET_NAME@5 PM_INVALID_CHILD_NAME@8 \
-         PM_INVALID_CHILD_NAME@8 PM_PROPERTY_NOT_APPLIABLE@9 PM_INCOMPLETE_IMPORTED_VAR_NAME@10 P_C_C_BRACKET_MISSING@11",
+        "P_INVALID_PROPERTY@2 PM_INVALID_EXPORTED_VAR_NAME@3 PM_EMPTY_FACET_NAME@5 \
+         RM_EMPTY_COMPONENT_INSTALLER@7 PM_INVALID_CHILD_NAME@8 PM_INVALID_CHILD_NAME@8 PM_PROPERTY_NOT_APPLIABLE@9 PM_INCOMPLETE_IMPORTED_VAR_NAME@10 P_C_C_BRACKET_MISSING@11",
     );
     // A forgotten `}`: the next block begins all the same, and its mistakes are found.
-    check("A {\n installer: target;\nB {\n nope: 1;\n}\n", "P_INVALID_PROPERTY@3 PM_PROPERTY_NOT_APPLIABLE@4");
+    check(
+        "A {\n installer: target;\nB {\n nope: 1;\n}\n",
+        "P_INVALID_PROPERTY@3 RM_EMPTY_COMPONENT_INSTALLER@3 PM_PROPERTY_NOT_APPLIABLE@4",
+    );
     check(
         "A {\n installer: target;\n} facet B {\n nope: 1;\n}\n",
-        "P_C_C_BRACKET_EXTRA_CHARACTERS@3 PM_PROPERTY_NOT_APPLIABLE@4",
+        "P_C_C_BRACKET_EXTRA_CHARACTERS@3 RM_ORPHAN_FACET@3 PM_PROPERTY_NOT_APPLIABLE@4",
     );
 }
 
@@ -54,8 +61,8 @@ fn blocks() {
     below_vm("A {\n installer: ;\n}\n", "PM_EMPTY_PROPERTY_VALUE@6");
     below_vm("A {\n Installer: script;\n}\n", "PM_PROPERTY_NOT_APPLIABLE@6");
     below_vm("A {\n installer: script;\n installer: script;\n}\n", "PM_DUPLICATE_PROPERTY@7");
-    below_vm("a b {\n}\n", "PM_INVALID_NAME@5");
-    below_vm("a.b {\n}\n", "PM_DOT_IS_NOT_ALLOWED@5");
+    below_vm("a b {\n}\n", "PM_INVALID_NAME@5 RM_EMPTY_COMPONENT_INSTALLER@5");
+    below_vm("a.b {\n installer: target;\n}\n", "PM_DOT_IS_NOT_ALLOWED@5");
     below_vm("\u{FEFF}A {\n installer: script;\n}\n", "PM_INVALID_NAME@5");
     below_vm(
         "A {\n installer: script;\n facets: x,,y;\n}\n",
@@ -75,8 +82,11 @@ fn blocks() {
         "PM_INVALID_IMPORTED_VAR_NAME@7 PM_INCOMPLETE_IMPORTED_VAR_NAME@7 PM_INCOMPLETE_IMPORTED_VAR_NAME@7 PM_INVALID_IMPORTED_VAR_NAME@7",
     );
     below_vm("instance of VM {\n name: 8;\n count: 3 ;\n}\n", "PM_INVALID_INSTANCE_NAME@6 PM_INVALID_INSTANCE_COUNT@7");
-    below_vm("A {\n}\ninstance of VM {\n name: vm;\n Name: x;\n name: y;\n}\n", "PM_DUPLICATE_PROPERTY@10");
-    below_vm(&format!("{} {{\n}}\n", "a".repeat(129)), "E0907@5");
+    below_vm(
+        "instance of VM {\n name: vm;\n Name: x;\n name: y;\n}\n",
+        "RM_MAGIC_INSTANCE_VARIABLE@7 PM_DUPLICATE_PROPERTY@8",
+    );
+    below_vm(&format!("{} {{\n installer: target;\n}}\n", "a".repeat(129)), "E0907@5");
 }
 
 #[test]
@@ -90,7 +100,7 @@ fn names() {
     below_vm("A {\n installer: script;\n}\nfacet A {\n}\n", "CO_CONFLICTING_NAME@5 CO_CONFLICTING_NAME@8");
     below_vm(
         "facet f {\n}\nfacet f {\n}\nA {\n installer: script;\n}\n",
-        "CO_ALREADY_DEFINED_FACET@5 CO_ALREADY_DEFINED_FACET@7",
+        "CO_ALREADY_DEFINED_FACET@5 RM_ORPHAN_FACET@5 CO_ALREADY_DEFINED_FACET@7",
     );
     let a = "A {\n installer: script;\n}\n";
     below_vm(&format!("{a}instance of Vm {{\n name: a;\n}}\n"), "CO_INEXISTING_COMPONENT@8");
@@ -215,5 +225,5 @@ fn what_is_no_text() {
         "instance of VM {\nname: a;\n".repeat(10_000),
         "}\n".repeat(10_000)
     );
-    assert!(summary(&super::compile(deep)).starts_with("E0905@"));
+    assert!(summary(&super::compile(deep)).contains("E0905@"));
 }
