@@ -212,13 +212,16 @@ impl std::fmt::Display for Counts {
     /// `formatted 3 files, 12 unchanged`
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         let files = |count: usize| format!("{count} file{}", if count == 1 { "" } else { "s" });
-        let first = if self.would_change > 0 {
-            format!("{} would change", files(self.would_change))
-        } else {
-            format!("formatted {}", files(self.formatted))
-        };
-        f.write_str(&first)?;
-        let rest = [(self.unchanged, "unchanged"), (self.refused, "with mistakes"), (self.failed, "failed")];
+        let mut rest = vec![(self.unchanged, "unchanged"), (self.refused, "with mistakes"), (self.failed, "failed")];
+        f.write_str(&match (self.would_change, self.formatted, self.unchanged) {
+            (0, 0, 0) => "nothing formatted".to_owned(),
+            (0, 0, _) => {
+                rest.remove(0);
+                format!("{} unchanged", files(self.unchanged))
+            }
+            (0, formatted, _) => format!("formatted {}", files(formatted)),
+            (changing, _, _) => format!("{} would change", files(changing)),
+        })?;
         rest.iter().filter(|(count, _)| *count > 0).try_for_each(|(count, what)| write!(f, ", {count} {what}"))
     }
 }
