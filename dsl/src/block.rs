@@ -21,6 +21,9 @@ pub(crate) use decl::{
 pub(crate) use exports::random;
 pub(crate) use lists::import_words;
 
+#[cfg(test)]
+pub(crate) use extension::PROPERTIES;
+
 use std::sync::LazyLock;
 
 use raw::{Piece, RawBlock, RawProperty};

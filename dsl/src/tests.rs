@@ -12,6 +12,7 @@ mod extensions;
 mod format;
 mod project;
 mod properties;
+mod reference;
 mod refused;
 mod rendering;
 mod together;

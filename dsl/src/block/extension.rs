@@ -15,7 +15,7 @@ use crate::source::Span;
 pub(super) use rollout::rollout;
 
 /// Those with a fixed name.
-pub(super) const PROPERTIES: [&str; 13] = [
+pub(crate) const PROPERTIES: [&str; 13] = [
     "run",
     "restart",
     "check",
