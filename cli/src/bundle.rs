@@ -1,12 +1,14 @@
 //! What an apply sends: the graph, compiled here first, and the recipe files of its components.
 //!
 //! - `check`: the same for `robo check`, which sends nothing and also takes instances alone.
+//! - `folder`: which files a folder has.
 //! - `locate`: which file or folder is meant, and what the application is called by default.
 //! - `recipes`: the files of the recipes, found and hashed.
 //!
 //! Files are known by their SHA-256, so that only those go over the wire that the manager lacks.
 
 mod check;
+mod folder;
 mod locate;
 mod recipes;
 
@@ -72,12 +74,35 @@ enum From {
 /// # Errors
 /// When `path` is no graph file and no folder of one, or cannot be read.
 pub(crate) fn compile(path: &Path, properties: &BTreeMap<String, String>) -> Result<Graph, CliError> {
+    compile_for(path, properties, Purpose::Apply)
+}
+
+/// [`compile`] for what need not be an application: a reusable recipe, or a file that stands beside a graph.
+///
+/// # Errors
+/// As there.
+pub(crate) fn compile_to_check(path: &Path, properties: &BTreeMap<String, String>) -> Result<Graph, CliError> {
+    compile_for(path, properties, Purpose::Check)
+}
+
+/// What a graph is compiled for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Purpose {
+    Apply,
+    Check,
+}
+
+fn compile_for(path: &Path, properties: &BTreeMap<String, String>, purpose: Purpose) -> Result<Graph, CliError> {
     let located = locate::locate(path)?;
     let mut reader = Reader::new(&located.root, true);
     let options = CompileOptions { default_name: located.default_name.clone(), properties: properties.clone() };
-    let mut compiled = match &located.entry {
-        Entry::File(entry) => robo_dsl::compile_file_with(entry.as_str(), &options, &mut reader),
-        Entry::Project => robo_dsl::compile_project_with(&options, &mut reader),
+    let mut compiled = match (&located.entry, purpose) {
+        (Entry::File(entry), Purpose::Apply) => robo_dsl::compile_file_with(entry.as_str(), &options, &mut reader),
+        (Entry::File(entry), Purpose::Check) => robo_dsl::compile_any(entry.as_str(), &options, &mut reader),
+        (Entry::Project, Purpose::Check) if !located.has_descriptor() => {
+            robo_dsl::compile_recipe_with(&options, &mut reader)
+        }
+        (Entry::Project, _) => robo_dsl::compile_project_with(&options, &mut reader),
     };
     for source in &mut compiled.sources {
         source.name = located.shown(&source.name);
@@ -236,6 +261,10 @@ impl Loader for Reader {
     fn has_folder(&mut self, path: &str) -> bool {
         self.root.join(path).is_dir()
     }
+
+    fn files(&mut self, path: &str) -> Option<Vec<String>> {
+        folder::files(&self.root, path)
+    }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "the kinds are not ours, and the others speak for themselves")]
@@ -279,6 +308,47 @@ instance of VM {\n\tname: vm;\n\tinstance of Db {\n\t\tname: db;\n\t}\n}\n";
         let hashes: Vec<_> = recipe.values().map(|f| f.hash.as_str()).collect();
         assert_eq!(hashes, ["b5bea41b6c623f7c09f1bf24dcae58ebab3c0cdd90ad966bc43a45b44867e12b"]);
         assert_eq!(packed.contents.len(), 2);
+    }
+
+    #[test]
+    fn a_project_takes_all_that_was_looked_at_along() {
+        let folder = tempfile::tempdir().unwrap();
+        let graph = "VM {\n\tinstaller: target;\n\tchildren: Db;\n}\nDb {\n\tinstaller: script;\n}\n";
+        for (name, text) in [
+            ("descriptor/application.properties", "name=a\nversion=1.0\ndsl-id=x\ngraph-entry-point=main.graph\n"),
+            ("graph/main.graph", graph),
+            ("graph/VM/target.properties", "id: t\nhandler: docker\nname: T\n"),
+            ("graph/Db/scripts/start.sh", ""),
+            ("commands/c.commands", "write a into b\n"),
+            ("rules.autonomic/r.drl", "rule \"r\" when e then c end"),
+            ("probes/Db.measures", "[event docker e]\n"),
+        ] {
+            let path = folder.path().join(name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        }
+        let compiled = compile(folder.path(), &BTreeMap::new()).unwrap();
+        assert_eq!(compiled.compiled.diagnostics, []);
+        let packed = compiled.pack().unwrap();
+        let sources: Vec<&str> = packed.bundle.sources.keys().map(RelativePath::as_str).collect();
+        assert_eq!(
+            sources,
+            [
+                "commands/c.commands",
+                "descriptor/application.properties",
+                "graph/VM/target.properties",
+                "graph/main.graph",
+                "probes/Db.measures",
+                "rules.autonomic/r.drl",
+            ]
+        );
+        assert_eq!(packed.bundle.recipes.len(), 2);
+        std::fs::remove_dir_all(folder.path().join("descriptor")).unwrap();
+        std::fs::write(folder.path().join("readme"), "").unwrap();
+        let codes = |graph: Graph| graph.compiled.diagnostics.iter().map(|d| d.code).collect::<Vec<_>>();
+        let applied = codes(compile(folder.path(), &BTreeMap::new()).unwrap());
+        assert!(applied.contains(&robo_dsl::Code::NoDescriptorFolder), "{applied:?}");
+        assert_eq!(codes(compile_to_check(folder.path(), &BTreeMap::new()).unwrap()), []);
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::check;
 use crate::code::Code;
 use crate::convert::{self, Files, Graph, Kind, Model};
 use crate::diagnostic::{Diagnostic, Sink};
-use crate::project::compile_project_with;
+use crate::project::{compile_project_with, compile_recipe_with};
 use crate::single;
 use crate::source::{FileId, Loader, Place, SourceFile, Span};
 
@@ -42,9 +42,17 @@ pub struct CompileOptions {
     pub properties: BTreeMap<String, String>,
 }
 
-/// Compiles what `entry` is: a project folder where the loader has a `descriptor/`, otherwise a file by its name's ending.
+/// Folders that only a Roboconf project has.
+const PROJECT_FOLDERS: [&str; 5] = ["descriptor", "instances", "commands", "rules.autonomic", "probes"];
+
+/// Compiles what `entry` is: a project where it lies in one of a project's folders, a reusable recipe where it lies in
+/// `graph/` and there is no descriptor, otherwise a file by its name's ending.
 pub fn compile_any(entry: &str, options: &CompileOptions, loader: &mut dyn Loader) -> Compiled {
-    if loader.files("descriptor").is_some_and(|files| !files.is_empty()) {
+    let folder = entry.split_once('/').map_or("", |(folder, _)| folder);
+    if folder == "graph" && !loader.has_folder("descriptor") {
+        return compile_recipe_with(options, loader);
+    }
+    if folder == "graph" || PROJECT_FOLDERS.contains(&folder) {
         return compile_project_with(options, loader);
     }
     match single::Kind::of(entry) {

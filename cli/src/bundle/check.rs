@@ -9,7 +9,7 @@ use robo_model::limits::MAX_SOURCE_BYTES;
 use robo_model::spec::RelativePath;
 
 use super::locate::{INSTANCES, project_of};
-use super::{Reader, compile};
+use super::{Reader, compile_to_check};
 use crate::error::CliError;
 
 /// What standard input is called, and what it is read as.
@@ -45,7 +45,7 @@ pub(crate) fn check(path: &Path, properties: &BTreeMap<String, String>) -> Resul
             return Ok(Checked { note: Some(note), ..with_graph(path, (&root, &graph), properties)? });
         }
     }
-    Ok(Checked { compiled: compile(path, properties)?.compiled, note: None })
+    Ok(Checked { compiled: compile_to_check(path, properties)?.compiled, note: None })
 }
 
 /// A file with the project in whose instances it is. From inside of that folder the path alone does not tell.

@@ -10,6 +10,9 @@ use crate::error::CliError;
 /// Names of graph files that say nothing about the application: the folder's name does.
 const NAMELESS: [&str; 2] = ["app", "main"];
 
+/// The folder that makes a folder a project.
+const DESCRIPTOR: &str = "descriptor";
+
 /// Most graph files that are named when a folder holds several.
 const NAMED: usize = 5;
 
@@ -27,6 +30,11 @@ pub(crate) struct Located {
 }
 
 impl Located {
+    /// A project has one; a reusable recipe need not.
+    pub(super) fn has_descriptor(&self) -> bool {
+        self.root.join(DESCRIPTOR).is_dir()
+    }
+
     /// A source's name as seen from the working directory.
     pub(crate) fn shown(&self, name: &str) -> String {
         self.root.join(name).display().to_string()
@@ -48,7 +56,7 @@ pub(crate) fn locate(path: &Path) -> Result<Located, CliError> {
     if kind.is_file() {
         return file(path);
     }
-    if path.join("descriptor").is_dir() && path.join("graph").is_dir() {
+    if is_project(path)? {
         let default_name = folder_name(path);
         return Ok(Located { root: path.to_owned(), entry: Entry::Project, default_name, recipes: path.join("graph") });
     }
@@ -67,6 +75,13 @@ pub(super) fn project_of(path: &Path) -> Option<PathBuf> {
     })
 }
 
+/// Whether a folder has a project's parts. One that lacks a part is a project too, so that what it lacks can be said,
+/// but not where a graph file stands in it: then that is meant.
+fn is_project(path: &Path) -> Result<bool, CliError> {
+    let (descriptor, graph) = (path.join(DESCRIPTOR).is_dir(), path.join("graph").is_dir());
+    Ok(descriptor && graph || (descriptor || graph) && graphs(path)?.is_empty())
+}
+
 fn file(path: &Path) -> Result<Located, CliError> {
     let name = path.file_name().and_then(|name| name.to_str()).and_then(|name| RelativePath::new(name).ok());
     let Some(name) = name else {
@@ -83,15 +98,7 @@ fn file(path: &Path) -> Result<Located, CliError> {
 }
 
 fn only_graph(folder: &Path) -> Result<PathBuf, CliError> {
-    let unreadable = |error| CliError::new(format!("cannot read the folder {}: {error}", folder.display()));
-    let mut found = Vec::new();
-    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
-        let path = entry.map_err(unreadable)?.path();
-        if path.extension().is_some_and(|e| e == "graph") && path.is_file() {
-            found.push(path);
-        }
-    }
-    found.sort();
+    let found = graphs(folder)?;
     match found.as_slice() {
         [one] => Ok(one.clone()),
         [] => Err(CliError::new(format!("there is no graph in the folder {}", folder.display()))
@@ -103,6 +110,20 @@ fn only_graph(folder: &Path) -> Result<PathBuf, CliError> {
                 .help(format!("say which one: {}{more}", names.join(", "))))
         }
     }
+}
+
+/// The graph files directly in a folder, sorted.
+fn graphs(folder: &Path) -> Result<Vec<PathBuf>, CliError> {
+    let unreadable = |error| CliError::new(format!("cannot read the folder {}: {error}", folder.display()));
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).map_err(unreadable)? {
+        let path = entry.map_err(unreadable)?.path();
+        if path.extension().is_some_and(|e| e == "graph") && path.is_file() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
 }
 
 /// The folder's own name, also for `.` and `..`.
@@ -145,5 +166,10 @@ mod tests {
         assert_eq!(located.default_name.as_deref(), Some("lamp"));
         assert!(located.recipes.ends_with("lamp/graph"));
         assert!(locate(folder.path()).unwrap_err().what().starts_with("there is no graph"));
+        touch(&folder.path().join("recipe/graph/db.graph"));
+        let recipe = locate(&folder.path().join("recipe")).unwrap();
+        assert!(recipe.entry == Entry::Project && !recipe.has_descriptor());
+        touch(&folder.path().join("recipe/app.graph"));
+        assert!(matches!(locate(&folder.path().join("recipe")).unwrap().entry, Entry::File(_)), "a file is meant");
     }
 }

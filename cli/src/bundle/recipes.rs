@@ -119,7 +119,8 @@ impl Walk<'_> {
     }
 }
 
-fn is_left_behind(name: &str) -> bool {
+/// What editors and other tools leave in a folder, and nobody wants elsewhere.
+pub(super) fn is_left_behind(name: &str) -> bool {
     let backup = name.ends_with('~') || name.starts_with('#') && name.ends_with('#') || name.starts_with(".#");
     let swap = name.starts_with('.') && (name.ends_with(".swp") || name.ends_with(".swo"));
     LEFT_BEHIND.contains(&name) || backup || swap || Path::new(name).extension().is_some_and(|e| e == "pyc")

@@ -1,6 +1,6 @@
 //! From an uploaded bundle to what is wished: the manager compiles again, it is the authority.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use robo_dsl::{CompileOptions, Compiled, Loader, Severity, compile_file_with, compile_project_with};
 use robo_model::limits::{MAX_RECIPE_FILES, MAX_SOURCE_BYTES};
@@ -22,7 +22,7 @@ pub(super) fn compile(files: &Files, bundle: &Bundle) -> Result<Desired, Service
     check_bounds(bundle)?;
     check_files(files, bundle)?;
     let options = CompileOptions { default_name: bundle.default_name.clone(), properties: bundle.properties.clone() };
-    let mut loader = Sources { files, sources: &bundle.sources };
+    let mut loader = Sources { files, bundle };
     let compiled = match &bundle.entry {
         Entry::File(path) => compile_file_with(path.as_str(), &options, &mut loader),
         Entry::Project => compile_project_with(&options, &mut loader),
@@ -36,18 +36,52 @@ pub(super) fn compile(files: &Files, bundle: &Bundle) -> Result<Desired, Service
 /// Reads the sources out of the store of files.
 struct Sources<'a> {
     files: &'a Files,
-    sources: &'a BTreeMap<RelativePath, FileRef>,
+    bundle: &'a Bundle,
 }
 
 impl Loader for Sources<'_> {
     fn load(&mut self, path: &str) -> Result<Vec<u8>, String> {
         let relative = RelativePath::new(path).map_err(|e| e.to_string())?;
-        let file = self.sources.get(&relative).ok_or("it is not part of the upload")?;
+        let file = self.bundle.sources.get(&relative).ok_or("it is not part of the upload")?;
         std::fs::read(self.files.path(&file.hash)).map_err(|error| {
             tracing::error!(path, hash = %file.hash, %error, "an uploaded source cannot be read");
             "the manager cannot read it".to_owned()
         })
     }
+
+    fn has_folder(&mut self, path: &str) -> bool {
+        has_folder(self.bundle, path)
+    }
+
+    fn files(&mut self, path: &str) -> Option<Vec<String>> {
+        Some(listed(self.bundle, path))
+    }
+}
+
+/// The folder that the recipes' folders are in, empty or with `/` at its end: beside the entry file, or in `graph/`.
+const fn recipes_root(bundle: &Bundle) -> &'static str {
+    match bundle.entry {
+        Entry::File(_) => "",
+        Entry::Project => "graph/",
+    }
+}
+
+/// Whether the folder was there. Folders without files are not uploaded: in a recipe any may have been there, and
+/// who uploaded it has looked.
+fn has_folder(bundle: &Bundle, path: &str) -> bool {
+    let recipe = path.strip_prefix(recipes_root(bundle)).map(|below| below.split('/').next().unwrap_or(below));
+    recipe.is_some_and(|recipe| bundle.recipes.keys().any(|name| name.as_str() == recipe))
+        || !listed(bundle, path).is_empty()
+}
+
+/// The files of the upload below a folder, sorted: sources, and recipes where they were.
+fn listed(bundle: &Bundle, path: &str) -> Vec<String> {
+    let root = recipes_root(bundle);
+    let recipes =
+        bundle.recipes.iter().flat_map(|(name, files)| files.keys().map(move |file| format!("{root}{name}/{file}")));
+    let sources = bundle.sources.keys().map(|source| source.as_str().to_owned());
+    let below = |file: &String| path.is_empty() || file.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
+    sources.chain(recipes).filter(below).collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 fn check_bounds(bundle: &Bundle) -> Result<(), ServiceError> {
@@ -93,4 +127,47 @@ fn errors(compiled: &Compiled) -> GraphErrors {
         format!("{}{place}: {}", diagnostic.code, diagnostic.message)
     };
     GraphErrors { lines: errors.iter().take(MAX_ERRORS).map(line).collect(), count: errors.len() }
+}
+
+#[cfg(test)]
+mod tests {
+    use robo_model::name::ComponentName;
+    use robo_model::spec::FileHash;
+
+    use super::*;
+
+    #[test]
+    fn an_upload_lists_what_was_beside_the_graph() {
+        let path = |text: &str| RelativePath::new(text).unwrap();
+        let file = FileRef { hash: FileHash::new("0".repeat(64)).unwrap(), size: 0, executable: false };
+        let name = |text: &str| ComponentName::new(text).unwrap();
+        let mut bundle = Bundle {
+            entry: Entry::Project,
+            default_name: None,
+            properties: BTreeMap::new(),
+            sources: ["graph/main.graph", "graph/VM/t.properties"].map(|p| (path(p), file.clone())).into(),
+            recipes: BTreeMap::from([
+                (name("VM"), BTreeMap::from([(path("t.properties"), file.clone())])),
+                (name("Db"), BTreeMap::from([(path("scripts/a"), file.clone())])),
+                (name("Empty"), BTreeMap::new()),
+            ]),
+        };
+        let all = ["graph/Db/scripts/a", "graph/VM/t.properties", "graph/main.graph"];
+        assert_eq!(listed(&bundle, ""), all);
+        assert_eq!(listed(&bundle, "graph"), all);
+        assert_eq!(listed(&bundle, "graph/Db"), all[..1]);
+        for (folder, there) in [
+            ("graph", true),
+            ("graph/Empty", true),
+            ("graph/Db/scripts", true),
+            ("graph/Empty/scripts", true),
+            ("graph/No", false),
+            ("instances", false),
+        ] {
+            assert_eq!(has_folder(&bundle, folder), there, "{folder}");
+        }
+        bundle.entry = Entry::File(path("app.graph"));
+        assert_eq!(listed(&bundle, "Db"), ["Db/scripts/a"]);
+        assert!(has_folder(&bundle, "Empty") && !has_folder(&bundle, "graph/Empty"));
+    }
 }
