@@ -3,6 +3,8 @@
 #[cfg(test)]
 mod conformance;
 #[cfg(test)]
+mod editors;
+#[cfg(test)]
 mod house;
 #[cfg(test)]
 mod program;

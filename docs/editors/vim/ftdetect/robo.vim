@@ -1,0 +1,1 @@
+autocmd BufNewFile,BufRead *.graph,*.instances setfiletype robo
