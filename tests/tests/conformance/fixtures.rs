@@ -1,5 +1,10 @@
 //! The graphs that instances and commands of the corpus refer to. The original builds them by its interface.
 
+use std::collections::BTreeMap;
+
+use robo_dsl::{CommandContext, compile_file};
+use robo_model::graph::Application;
+
 use super::table::Row;
 
 /// `VM` with `Tomcat` in it.
@@ -60,7 +65,7 @@ A {
 ";
 
 /// What commands refer to.
-pub(super) const TEST_APPLICATION: &str = "application test {
+const TEST_APPLICATION: &str = "application test {
 }
 vm {
 \tinstaller: target;
@@ -107,15 +112,20 @@ pub(super) fn graph(row: &Row) -> &'static str {
     }
 }
 
+/// What is known of `TestApplication` in a commands file.
+pub(super) fn test_application() -> CommandContext {
+    CommandContext::of(&compile(TEST_APPLICATION))
+}
+
+fn compile(text: &str) -> Application {
+    let mut files = BTreeMap::from([("f.graph".to_owned(), text.as_bytes().to_vec())]);
+    let compiled = compile_file("f.graph", &mut files);
+    compiled.application.unwrap_or_else(|| panic!("{:?}", compiled.diagnostics))
+}
+
 #[test]
 fn fixtures_are_right() {
     for graph in [VT, VTW, VA, OBSERVED, TEST_APPLICATION] {
-        let compiled = robo_dsl::compile_file(
-            "f.graph",
-            &mut [("f.graph".to_owned(), graph.into())]
-                .into_iter()
-                .collect::<std::collections::BTreeMap<String, Vec<u8>>>(),
-        );
-        assert!(compiled.application.is_some(), "{:?}", compiled.diagnostics);
+        assert!(!compile(graph).components.is_empty());
     }
 }

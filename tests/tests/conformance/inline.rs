@@ -5,6 +5,7 @@
 use robo_dsl::{CompileOptions, Stage, TokenKind, compile_project_with, syntax_errors, tokens};
 
 use super::folder::Folder;
+use super::lines;
 use super::table::Vector;
 use super::verdict::{self, Problem, Seen};
 
@@ -25,6 +26,7 @@ pub(super) fn check(vector: &Vector) -> Vec<Problem> {
         "facet name" => blocks(vector, &format!("facet {input} {{\n}}\n")),
         "component name" => blocks(vector, &format!("{input} {{\n}}\n")),
         "'instance of' component name" => blocks(vector, &instance(input, &vector.expected)),
+        "command-line" => lines::check(input, &vector.expected),
         kind if kind.starts_with("application ") => application(input, &vector.expected),
         _ => vec![Problem::other("not tried")],
     }

@@ -95,14 +95,22 @@ fn told(want: &Want, seen: &Seen) -> bool {
     const ABOUT_VARIABLES: [&str; 4] =
         ["RM_INVALID_RANDOM_KIND", "RM_NO_VALUE_FOR_RANDOM", "RM_MAGIC_INSTANCE_VARIABLE", "RM_AMBIGUOUS_OVERRIDING"];
     let Some(object) = &want.object else { return true };
-    object == "Graphs" || ABOUT_VARIABLES.contains(&want.code.as_str()) || seen.text.contains(&format!("`{object}`"))
+    object == "Graphs"
+        || ABOUT_VARIABLES.contains(&want.code.as_str())
+        || seen.text.contains(&format!("`{object}`"))
+        || seen.file.split('/').any(|folder| folder == object)
 }
 
 /// Nothing is refused in these stages.
 pub(super) fn clean(stages: &[Stage], seen: &[Seen]) -> Vec<Problem> {
-    let refused = |seen: &&Seen| seen.error && stages.contains(&seen.stage);
+    let some: Vec<Seen> = seen.iter().filter(|seen| stages.contains(&seen.stage)).cloned().collect();
+    no_errors(&some)
+}
+
+/// Nothing is refused.
+pub(super) fn no_errors(seen: &[Seen]) -> Vec<Problem> {
     let problem = |seen: &Seen| Problem { code: seen.code.to_owned(), text: format!("valid, but: {}", shown(seen)) };
-    seen.iter().filter(refused).map(problem).collect()
+    seen.iter().filter(|seen| seen.error).map(problem).collect()
 }
 
 /// Something is.
