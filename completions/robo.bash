@@ -52,6 +52,9 @@ _robo() {
             robo,fmt)
                 cmd="robo__subcmd__fmt"
                 ;;
+            robo,graph)
+                cmd="robo__subcmd__graph"
+                ;;
             robo,logs)
                 cmd="robo__subcmd__logs"
                 ;;
@@ -107,7 +110,7 @@ _robo() {
 
     case "${cmd}" in
         robo)
-            opts="-o -v -h -V --output --context --project --verbose --help --version up down check fmt explain plan apply status start stop undeploy delete logs events exec device context manager agent completions"
+            opts="-o -v -h -V --output --context --project --verbose --help --version up down check fmt explain graph plan apply status start stop undeploy delete logs events exec device context manager agent completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -827,6 +830,52 @@ _robo() {
                     ;;
                 -o)
                     COMPREPLY=($(compgen -W "table wide json yaml name" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --project)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
+        robo__subcmd__graph)
+            opts="-o -v -h --set --component --depth --instances --out --output --context --project --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --component)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --depth)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "table wide json yaml name dot mermaid" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "table wide json yaml name dot mermaid" -- "${cur}"))
                     return 0
                     ;;
                 --context)

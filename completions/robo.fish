@@ -39,6 +39,7 @@ complete -c robo -n "__fish_robo_needs_command" -f -a "down" -d 'Ends everything
 complete -c robo -n "__fish_robo_needs_command" -f -a "check" -d 'Says what is wrong with a graph, without a manager'
 complete -c robo -n "__fish_robo_needs_command" -f -a "fmt" -d 'Lays out graph and instance files in one form'
 complete -c robo -n "__fish_robo_needs_command" -f -a "explain" -d 'Tells what a code of `robo check` means, with a wrong and a right example'
+complete -c robo -n "__fish_robo_needs_command" -f -a "graph" -d 'Draws a graph: what stands on what, and what needs what'
 complete -c robo -n "__fish_robo_needs_command" -f -a "plan" -d 'Shows what an apply would do, and does nothing'
 complete -c robo -n "__fish_robo_needs_command" -f -a "apply" -d 'Makes an application what its graph says: shows the plan, asks, does it, and waits until all is as wished'
 complete -c robo -n "__fish_robo_needs_command" -f -a "status" -d 'Shows what runs where, and what keeps the rest from running'
@@ -108,6 +109,22 @@ complete -c robo -n "__fish_robo_using_subcommand explain" -l context -d 'The ma
 complete -c robo -n "__fish_robo_using_subcommand explain" -l project -d 'The project to work in, instead of the context\'s' -r
 complete -c robo -n "__fish_robo_using_subcommand explain" -s v -l verbose -d 'Say on standard error what is being done; twice for more'
 complete -c robo -n "__fish_robo_using_subcommand explain" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c robo -n "__fish_robo_using_subcommand graph" -l set -d 'Put VALUE for `${KEY}` in a Roboconf project\'s descriptor; may be given again' -r
+complete -c robo -n "__fish_robo_using_subcommand graph" -l component -d 'Only this component and what is near: where it may stand, what may stand on it, what it needs, who needs it' -r
+complete -c robo -n "__fish_robo_using_subcommand graph" -l depth -d 'How many steps from the component are still near' -r
+complete -c robo -n "__fish_robo_using_subcommand graph" -l out -d 'Write to a file instead of standard output' -r -F
+complete -c robo -n "__fish_robo_using_subcommand graph" -s o -l output -d 'How to draw' -r -f -a "table\t'For people'
+wide\t'For people with a wide terminal'
+json\t'For programs; a stream is one object per line'
+yaml\t'For programs and people'
+name\t'Names only, one per line'
+dot\t'For Graphviz'
+mermaid\t'For Mermaid, as Markdown shows it on many sites'"
+complete -c robo -n "__fish_robo_using_subcommand graph" -l context -d 'The manager to talk to, by its name in `robo context list`' -r
+complete -c robo -n "__fish_robo_using_subcommand graph" -l project -d 'The project to work in, instead of the context\'s' -r
+complete -c robo -n "__fish_robo_using_subcommand graph" -l instances -d 'Draw the instances instead of the components'
+complete -c robo -n "__fish_robo_using_subcommand graph" -s v -l verbose -d 'Say on standard error what is being done; twice for more'
+complete -c robo -n "__fish_robo_using_subcommand graph" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c robo -n "__fish_robo_using_subcommand plan" -l set -d 'Put VALUE for `${KEY}` in a Roboconf project\'s descriptor; may be given again' -r
 complete -c robo -n "__fish_robo_using_subcommand plan" -s o -l output -d 'How to print what was asked for' -r -f -a "table\t'For people'
 wide\t'For people with a wide terminal'

@@ -115,6 +115,19 @@ fn compile_for(path: &Path, properties: &BTreeMap<String, String>, purpose: Purp
 /// # Errors
 /// As there, and when the graph has errors: all of them are shown, and nothing is to be sent.
 pub(crate) fn compile_checked(path: &Path, properties: &BTreeMap<String, String>, ui: &Ui) -> Result<Graph, CliError> {
+    compile_or(path, properties, "nothing was sent", ui)
+}
+
+/// [`compile_checked`] for other ends: `otherwise` says what a graph with errors means for them.
+///
+/// # Errors
+/// As there.
+pub(crate) fn compile_or(
+    path: &Path,
+    properties: &BTreeMap<String, String>,
+    otherwise: &str,
+    ui: &Ui,
+) -> Result<Graph, CliError> {
     let graph = compile(path, properties)?;
     let shown = diagnostics::render(&graph.compiled, ui.err, ui.width);
     if !shown.is_empty() {
@@ -122,7 +135,7 @@ pub(crate) fn compile_checked(path: &Path, properties: &BTreeMap<String, String>
     }
     if graph.application().is_none() {
         let counts = diagnostics::Counts::of(&graph.compiled);
-        return Err(CliError::new(format!("{} has {counts}; nothing was sent", path.display())));
+        return Err(CliError::new(format!("{} has {counts}; {otherwise}", path.display())));
     }
     Ok(graph)
 }

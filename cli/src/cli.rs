@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use clap::builder::{PossibleValuesParser, TypedValueParser};
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap::{Parser, ValueEnum};
 use robo_model::name::ProjectName;
 
@@ -76,6 +76,10 @@ pub(crate) enum Output {
     Data(Format),
     /// The format of code review tools, of `check` alone.
     Sarif,
+    /// The format of Graphviz, of `graph` alone.
+    Dot,
+    /// The format of Mermaid, of `graph` alone.
+    Mermaid,
 }
 
 impl Default for Output {
@@ -89,7 +93,7 @@ impl Output {
     pub(crate) const fn format(self) -> Format {
         match self {
             Self::Data(format) => format,
-            Self::Sarif => Format::Json,
+            Self::Sarif | Self::Dot | Self::Mermaid => Format::Json,
         }
     }
 }
@@ -101,10 +105,25 @@ pub(crate) fn formats() -> impl TypedValueParser<Value = Output> {
 
 /// Those of `check`.
 pub(crate) fn formats_and_sarif() -> impl TypedValueParser<Value = Output> {
+    formats_and(&[("sarif", "SARIF 2.1.0, for code review tools", Output::Sarif)])
+}
+
+/// Those of `graph`.
+pub(crate) fn formats_and_drawings() -> impl TypedValueParser<Value = Output> {
+    formats_and(&[
+        ("dot", "For Graphviz", Output::Dot),
+        ("mermaid", "For Mermaid, as Markdown shows it on many sites", Output::Mermaid),
+    ])
+}
+
+/// The formats of every command, and some that a command has beside them: name, help and meaning.
+fn formats_and(own: &'static [(&str, &str, Output)]) -> impl TypedValueParser<Value = Output> {
     let known = Format::value_variants().iter().filter_map(ValueEnum::to_possible_value);
-    let sarif = clap::builder::PossibleValue::new("sarif").help("SARIF 2.1.0, for code review tools");
-    PossibleValuesParser::new(known.chain([sarif]))
-        .map(|name| Format::from_str(&name, false).map_or(Output::Sarif, Output::Data))
+    let own_values = own.iter().map(|(name, help, _)| PossibleValue::new(*name).help(*help));
+    PossibleValuesParser::new(known.chain(own_values)).map(|text| {
+        let own = own.iter().find(|(name, _, _)| *name == text).map(|(_, _, output)| *output);
+        own.unwrap_or_else(|| Output::Data(Format::from_str(&text, false).unwrap_or_default()))
+    })
 }
 
 /// What a command works with.
@@ -196,6 +215,7 @@ mod tests {
         assert_eq!(output(&["robo", "check", "-o", "yaml", "x"]), Ok(Output::Data(Format::Yaml)));
         assert_eq!(output(&["robo", "-o", "json", "check", "x"]), Ok(Output::Data(Format::Json)));
         assert_eq!(output(&["robo", "check", "x"]), Ok(Output::default()));
+        assert_eq!(output(&["robo", "graph", "-o", "dot", "x"]), Ok(Output::Dot));
         let refused = output(&["robo", "plan", "-o", "sarif", "x"]).unwrap_err();
         assert!(refused.contains("possible values: table, wide, json, yaml, name"), "{refused}");
     }

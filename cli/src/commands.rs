@@ -12,6 +12,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod fmt;
+pub(crate) mod graph;
 pub(crate) mod logs;
 pub(crate) mod manager;
 pub(crate) mod plan;
@@ -31,6 +32,7 @@ pub(crate) enum Command {
     Check(check::CheckArgs),
     Fmt(fmt::FmtArgs),
     Explain(explain::ExplainArgs),
+    Graph(graph::DrawArgs),
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),
     Status(status::StatusArgs),
@@ -67,6 +69,7 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Check(args) => check::run(&args, env),
         Command::Fmt(args) => fmt::run(&args, env),
         Command::Explain(args) => explain::run(&args, env),
+        Command::Graph(args) => graph::run(&args, env),
         Command::Plan(args) => Box::pin(plan::run(args, env)).await,
         Command::Apply(args) => Box::pin(apply::run(args, env)).await,
         Command::Status(args) => Box::pin(status::run(args, env)).await,

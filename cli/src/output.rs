@@ -126,12 +126,19 @@ impl Ui {
     /// # Errors
     /// As [`Ui::line`].
     pub(crate) fn value<T: Serialize + ?Sized>(&self, value: &T) -> Result<(), CliError> {
-        let text = if self.format == Format::Json {
-            serde_json::to_string_pretty(value).map_err(|error| unprintable(&error))? + "\n"
+        self.text(&self.value_text(value)?)
+    }
+
+    /// What [`Ui::value`] prints.
+    ///
+    /// # Errors
+    /// When the value has no form in the format.
+    pub(crate) fn value_text<T: Serialize + ?Sized>(&self, value: &T) -> Result<String, CliError> {
+        if self.format == Format::Json {
+            Ok(serde_json::to_string_pretty(value).map_err(|error| unprintable(&error))? + "\n")
         } else {
-            serde_yaml::to_string(value).map_err(|error| unprintable(&error))?
-        };
-        self.text(&text)
+            serde_yaml::to_string(value).map_err(|error| unprintable(&error))
+        }
     }
 
     /// Prints one element of a stream for programs: a line of JSON, or a document of YAML.

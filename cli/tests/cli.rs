@@ -170,6 +170,46 @@ fn codes_are_explained() {
 }
 
 #[test]
+fn a_graph_is_drawn_in_several_ways() {
+    let home = Home::new();
+    home.file("shop.graph", GRAPH);
+    let (code, out, err) = home.run(&["graph", "shop.graph"]);
+    assert_eq!((code, err.as_str()), (0, ""));
+    assert!(out.contains("└─ Db  logger") && !out.contains('\u{1b}'), "{out}");
+    assert!(home.run(&["graph", "shop.graph", "-o", "dot"]).1.starts_with("digraph \"shop\" {"));
+    assert!(home.run(&["graph", "shop.graph", "-o", "mermaid"]).1.starts_with("flowchart TB\n"));
+    assert_eq!(home.run(&["graph", "shop.graph", "-o", "name", "--instances"]).1, "/vm\n/vm/db\n");
+    let data: serde_json::Value = serde_json::from_str(&home.run(&["graph", "shop.graph", "-o", "json"]).1).unwrap();
+    assert_eq!((&data["nodes"][0]["id"], &data["edges"][0]["kind"]), (&"Db".into(), &"contains".into()));
+    let (code, out, err) = home.run(&["graph", "shop.graph", "-o", "dot", "--out", "shop.dot"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", "Wrote shop.dot.\n"));
+    assert!(std::fs::read_to_string(home.0.path().join("shop.dot")).unwrap().ends_with("}\n"));
+}
+
+#[test]
+fn what_cannot_be_drawn_is_said() {
+    let home = Home::new();
+    home.file("shop.graph", GRAPH);
+    home.file("bad.graph", &GRAPH.replace("children: Db;", "children: Dbb;"));
+    std::fs::create_dir(home.0.path().join("folder")).unwrap();
+    let check = |args: &[&str], expect: &[&str]| {
+        let (code, out, err) = home.run(&[&["graph"], args].concat());
+        assert_eq!((code, out.as_str()), (1, ""), "{err}");
+        assert!(expect.iter().all(|part| err.contains(part)), "{args:?}: {err}");
+    };
+    check(&["bad.graph"], &["children: Dbb;", "bad.graph has 1 error; nothing is drawn"]);
+    check(&["shop.graph", "--component", "Dn"], &["no component `Dn` in shop", "did you mean `Db`?"]);
+    check(&["shop.graph", "--component", "Nothing"], &["-o name"]);
+    check(&["shop.graph", "--component", "Db", "--depth", "0"], &["1 or more"]);
+    check(&["shop.graph", "--component", "Db", "--depth", "two"], &["a number of steps"]);
+    check(&["shop.graph", "--depth", "2"], &["--component"]);
+    check(&["shop.graph", "--component", "Db", "--instances"], &["cannot be used with"]);
+    check(&["shop.graph", "--out", "folder"], &["folder is a folder"]);
+    check(&["shop.graph", "--out", "no/where"], &["cannot write no/where", "No such file"]);
+    check(&["shop.graph", "--out", "/dev/null"], &["/dev/null is no ordinary file"]);
+}
+
+#[test]
 fn a_graph_with_errors_is_not_sent_anywhere() {
     let home = Home::new();
     home.file("bad.graph", &GRAPH.replace("children: Db;", "children: Dbb;"));

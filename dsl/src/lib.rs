@@ -55,6 +55,7 @@ pub use project::{compile_project, compile_project_with, compile_recipe_with};
 pub use report::{Report, Reporter, printable, report};
 pub use rules::{Rule, check_rule};
 pub use source::{FileId, Loader, SourceFile, Span};
+pub use suggest::closest;
 pub use syntax::{Token, TokenKind, tokens};
 pub use target::{Target, check_target};
 

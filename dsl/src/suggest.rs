@@ -5,7 +5,7 @@
 pub(crate) const MAX_CANDIDATES: usize = 2000;
 
 /// The candidate that `name` most probably was meant to be.
-pub(crate) fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub fn closest<'a>(name: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
     let most = (name.chars().count() / 3).max(1);
     candidates
         .into_iter()
