@@ -226,6 +226,9 @@ async fn a_failed_script_says_why() {
     let puppet = Installer::Other { name: "puppet".to_owned() };
     let (reason, ..) = failure(bench.step(order(5, Step::Deploy, puppet)).await);
     assert_eq!(reason, "this device has no installer `puppet`; it has script, process, logger");
+    let container = serde_json::from_str(r#"{"kind": "container", "image": "nginx"}"#).unwrap();
+    let (reason, ..) = failure(bench.step(order(6, Step::Deploy, container)).await);
+    assert_eq!(reason, "this device has no installer `container`; it has script, process, logger");
 }
 
 #[tokio::test]

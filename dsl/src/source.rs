@@ -98,6 +98,17 @@ pub(crate) struct Spanned<T> {
     pub(crate) place: Place,
 }
 
+impl Spanned<String> {
+    /// Where some bytes of the value stand. Where the value goes over several lines, only the whole has a place.
+    pub(crate) fn part(&self, range: std::ops::Range<usize>) -> Place {
+        let Place { file, span } = self.place;
+        if span.range().len() != self.value.len() {
+            return self.place;
+        }
+        Place { file, span: Span::new(span.start + narrow(range.start), span.start + narrow(range.end)) }
+    }
+}
+
 /// Where imports come from. The caller reads files; the language does not.
 pub trait Loader {
     /// The content of the file at `path`, which is relative to the root folder of its kind: the entry

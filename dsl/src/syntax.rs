@@ -12,7 +12,7 @@ mod token;
 mod tree;
 
 pub(crate) use line::{bare_property, is_space, misspelt_keyword, second_property};
-pub(crate) use parse::{BOM_HELP, parse, short};
+pub(crate) use parse::{BOM_HELP, parse, short, told};
 pub(crate) use text::Text;
 pub use token::{Token, TokenKind, tokens};
 pub(crate) use tree::{BlockKind, Item, ItemKind, Tree, Value};

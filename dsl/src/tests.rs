@@ -107,7 +107,7 @@ proptest! {
     }
 }
 
-const LINES: [&str; 26] = [
+const LINES: [&str; 35] = [
     "VM {",
     "A {",
     "B {",
@@ -134,4 +134,13 @@ const LINES: [&str; 26] = [
     " device: d;",
     "application a {",
     " run: x",
+    " installer: container;",
+    " image: a.b:1/c:d;",
+    " volume.a: /x;",
+    " env.A: $(secret:x) $(p);",
+    " devices: gpu, !a;",
+    " name: n-{device};",
+    " memory: 1.5MiB;",
+    " rollout: 1 then 2% pause 1s;",
+    " check: tcp $(p) every 1s;",
 ];

@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
+use std::ops::Range;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -65,11 +66,30 @@ pub fn check_label(key: &str, value: &str) -> Result<(), SelectorError> {
     Ok(())
 }
 
+impl Selector {
+    /// Reads a selector, as [`FromStr`] does.
+    ///
+    /// # Errors
+    /// Says which requirement is wrong, as bytes of `text`, and why.
+    pub fn parse(text: &str) -> Result<Self, (Range<usize>, SelectorError)> {
+        let mut end = 0;
+        let requirements = split_outside_parentheses(text).map(|part| {
+            let start = end;
+            // One more for the comma.
+            end = start + part.len() + 1;
+            let blanks = part.len() - part.trim_start().len();
+            let range = start + blanks..start + blanks + part.trim().len();
+            requirement(part).map_err(|error| (range, error))
+        });
+        requirements.collect::<Result<_, _>>().map(Self)
+    }
+}
+
 impl FromStr for Selector {
     type Err = SelectorError;
 
     fn from_str(text: &str) -> Result<Self, SelectorError> {
-        split_outside_parentheses(text).map(requirement).collect::<Result<_, _>>().map(Self)
+        Self::parse(text).map_err(|(_, error)| error)
     }
 }
 
@@ -197,5 +217,9 @@ mod tests {
         for bad in ["", "a,,b", "a b", "a in b", "a in (b", "=x", "a=b=c", "a=ü", "!"] {
             assert!(bad.parse::<Selector>().is_err(), "{bad}");
         }
+        let wrong = |text: &str| text.get(Selector::parse(text).unwrap_err().0).map(str::to_owned);
+        assert_eq!(wrong("rack in (a, b),  c d ,e").as_deref(), Some("c d"));
+        assert_eq!(wrong("a,,b").as_deref(), Some(""));
+        assert_eq!(wrong("ü").as_deref(), Some("ü"));
     }
 }

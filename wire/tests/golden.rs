@@ -232,6 +232,7 @@ fn from_manager() -> Vec<(&'static str, FromManager)> {
     vec![
         ("welcome", FromManager::Welcome(welcome)),
         ("assign", FromManager::Assign(assignment())),
+        ("assign-container", FromManager::Assign(containers())),
         ("assign-nothing", FromManager::Assign(Assignment { generation: Generation(2), instances: vec![] })),
         ("imports", FromManager::Imports(imports)),
         ("ack", FromManager::Ack(Ack { seq: 3, events_stored: 500 })),
@@ -375,6 +376,29 @@ fn assignment() -> Assignment {
             full_spec(),
         ],
     }
+}
+
+/// A container, and every limit.
+fn containers() -> Assignment {
+    let spec = serde_json::json!({
+        "key": key("/vm/web"),
+        "component": "Web",
+        "installer": {
+            "kind": "container",
+            "image": format!("registry.example:5000/shop/web:1.4@sha256:{}", "ab".repeat(32)),
+            "run": "serve --port $(port)",
+            "env": {"PASSWORD": "$(secret:db-password)"},
+            "volumes": {"data": "/var/lib/shop"},
+            "network": "front",
+        },
+        "settings": {
+            "lease": 86_400_000,
+            "memory": 536_870_912,
+            "cpu": 500,
+            "rollout": "10% then 50% pause 1m max-failures 1 rollback",
+        },
+    });
+    Assignment { generation: Generation(43), instances: vec![serde_json::from_value(spec).unwrap()] }
 }
 
 fn check(probe: Probe) -> Check {

@@ -133,7 +133,7 @@ fn installer(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Option<Sp
         let message = format!("`{}` is not an installer", short(value));
         let found = Diagnostic::new(Code::InvalidInstallerName, checker.place(span), message)
             .label("a name, without quotes")
-            .help("write one of `target`, `script`, `process`, `logger`");
+            .help("write one of `target`, `script`, `process`, `container`, `logger`");
         checker.push(found);
         return None;
     }

@@ -50,7 +50,7 @@ fn installer(graph: &Graph, id: ComponentId, sink: &mut Sink) {
         sink.push(
             Diagnostic::new(Code::EmptyInstaller, name.place, format!("`{}` has no installer", name.value))
                 .label("neither it nor what it extends says how it is installed")
-                .help("write `installer: script;`, `process`, `logger` or, for a machine, `target`"),
+                .help("write `installer: script;`, `process`, `container`, `logger` or, for a machine, `target`"),
         );
         return;
     };

@@ -2,7 +2,6 @@
 //! reads them.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ops::Range;
 
 use robo_model::name::{NameError, SecretName};
 use robo_model::template::{Reference, references};
@@ -12,7 +11,7 @@ use crate::block::Part;
 use crate::code::Code;
 use crate::convert::{ComponentId, Graph, Node};
 use crate::diagnostic::{Diagnostic, Sink};
-use crate::source::{Place, Span, narrow};
+use crate::source::{Place, Spanned};
 use crate::suggest::did_you_mean;
 use crate::syntax::short;
 
@@ -40,7 +39,7 @@ pub(super) fn check(graph: &Graph, nodes: &[Node], sink: &mut Sink) {
     for node in nodes {
         let Some(component) = node.component else { continue };
         for over in &node.decl.overrides {
-            let value = Value { text: &over.value.value, place: over.value.place, purpose: Purpose::Export };
+            let value = Value { given: &over.value, purpose: Purpose::Export };
             checker.value(component, &value, sink);
         }
     }
@@ -48,8 +47,7 @@ pub(super) fn check(graph: &Graph, nodes: &[Node], sink: &mut Sink) {
 
 /// A value, and what it is for.
 struct Value<'g> {
-    text: &'g str,
-    place: Place,
+    given: &'g Spanned<String>,
     purpose: Purpose,
 }
 
@@ -88,11 +86,7 @@ fn values(graph: &Graph, id: ComponentId) -> impl Iterator<Item = Value<'_>> {
     let commands = extras.run.iter().map(|value| (value, Purpose::Command));
     let environment = extras.env.values().map(|value| (value, Purpose::Environment));
     let checks = extras.check.iter().map(|check| (&check.text, Purpose::Check));
-    exports.chain(commands).chain(environment).chain(checks).map(|(value, purpose)| Value {
-        text: &value.value,
-        place: value.place,
-        purpose,
-    })
+    exports.chain(commands).chain(environment).chain(checks).map(|(value, purpose)| Value { given: value, purpose })
 }
 
 struct Checker<'g> {
@@ -106,11 +100,11 @@ struct Checker<'g> {
 
 impl Checker<'_> {
     fn value(&mut self, id: ComponentId, value: &Value<'_>, sink: &mut Sink) {
-        if !value.text.contains("$(") {
+        if !value.given.value.contains("$(") {
             return;
         }
-        for (reference, range) in references(value.text) {
-            let place = part(value, &range);
+        for (reference, range) in references(&value.given.value) {
+            let place = value.given.part(range);
             let found = match reference {
                 Reference::Secret(name) => secret(name, place, value.purpose),
                 Reference::Variable(name) if self.is_known(id, name) => None,
@@ -153,15 +147,6 @@ impl Checker<'_> {
             .label(format!("`{}` is neither exported nor imported", short(name)))
             .help(help)
     }
-}
-
-/// The place of a part of a value. Where the value goes over several lines, only the whole has one.
-fn part(value: &Value<'_>, range: &Range<usize>) -> Place {
-    let Place { file, span } = value.place;
-    if span.range().len() != value.text.len() {
-        return value.place;
-    }
-    Place { file, span: Span::new(span.start + narrow(range.start), span.start + narrow(range.end)) }
 }
 
 /// What is wrong with `$(secret:NAME)`.

@@ -1,13 +1,13 @@
 //! Which machine a host instance is: `device`, `devices` with `{device}` in the name, or `target`.
 
 use robo_model::graph::Binding;
-use robo_model::label::SelectorError;
+use robo_model::label::Selector;
 use robo_model::name::{DeviceName, is_id};
 
 use crate::block::{InstanceDecl, Override};
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
-use crate::syntax::short;
+use crate::syntax::{short, told};
 
 /// Reads the bindings of an instance, of which one may stand. `host` says whether it is a machine.
 pub(super) fn binding(decl: &InstanceDecl, given: &[&Override], host: bool, sink: &mut Sink) -> Option<Binding> {
@@ -39,15 +39,18 @@ fn one(decl: &InstanceDecl, over: &Override, sink: &mut Sink) -> Option<Binding>
                 "write a name as in `device: robot-42;`",
             ),
         },
-        "devices" => match text.parse() {
+        "devices" => match Selector::parse(&over.value.value) {
             Ok(selector) => {
                 let name = decl.template.as_ref()?.value.clone();
                 return Some(Binding::Devices { selector, name });
             }
-            Err(error) => {
-                let error: SelectorError = error;
-                let help = "write a selector as in `devices: site=tokyo, arch!=arm, gpu;`";
-                refused(Code::InvalidSelector, error.to_string(), "not a selector", help)
+            Err((range, error)) => {
+                let wrong = over.value.value.get(range.clone()).unwrap_or_default();
+                // What is missing has no bytes to point at.
+                let place = if range.is_empty() { over.value.place } else { over.value.part(range) };
+                Diagnostic::new(Code::InvalidSelector, place, told(&error, wrong))
+                    .label("not a requirement on labels")
+                    .help("write a selector as in `devices: site=tokyo, arch!=arm, gpu;`")
             }
         },
         _ if is_id(text) => return Some(Binding::Target(text.to_owned())),

@@ -562,3 +562,9 @@ pub(crate) fn short(text: &str) -> std::borrow::Cow<'_, str> {
         Some((i, _)) => format!("{}…", text.get(..i).unwrap_or_default()).into(),
     }
 }
+
+/// An error in whose words `text` stands, with that cut for a message.
+pub(crate) fn told(error: &impl std::fmt::Display, text: &str) -> String {
+    let words = error.to_string();
+    if text.len() <= SHOWN { words } else { words.replace(text, &short(text)) }
+}

@@ -197,6 +197,8 @@ fn a_fleet_has_a_name_for_each_device() {
     wrong(&machine("name: m;\n devices: gpu;"), "E0940", "m", "write `name: m-{device};`");
     wrong(&machine("name: m-{device};"), "E0940", "{device}", "devices: SELECTOR;");
     wrong(&machine("name: m-{device};\n device: a;"), "E0940", "{device}", "devices: SELECTOR;");
+    wrong(&machine("name: m-{device};\n devices: site=tokyo, gpu or cpu, a;"), "E0920", "gpu or cpu", "arch!=arm");
+    wrong(&machine("name: m-{device};\n devices: site=tokyo, , a;"), "E0920", "site=tokyo, , a", "arch!=arm");
     wrong(&machine("name: {device}-{device};\n devices: gpu;"), "E0940", "{device}", "one of the two");
     wrong(&machine("name: m-{device};\n devices: gpu;\n count: 3;"), "E0940", "3", "leave `count` out");
     wrong(&machine("name: m-{devcie};\n devices: gpu;"), "E0223", "m-{devcie}", "did you mean `{device}`?");
@@ -221,5 +223,35 @@ fn ours_only_where_free() {
         let app = application(&text);
         assert_eq!(super::instance(&app, "/m").binding, None);
         assert_eq!(super::exports(&super::instance(&app, "/m").exports), format!("M.{word}=not a, name"));
+    }
+}
+
+/// What is long in a file is cut in the message.
+#[test]
+fn messages_are_short() {
+    let long = "9".repeat(20_000);
+    let lines = [
+        "memory: #;",
+        "memory: 1#x;",
+        "cpu: #;",
+        "lease: #s;",
+        "rollout: #%;",
+        "rollout: 1 pause #;",
+        "check: tcp #;",
+        "network: #;",
+    ];
+    let machine = ["device: -#;", "devices: # #;", "target: #;", "name: #;"];
+    let all = lines.iter().map(|line| source("process", &format!("run: a;\n {}", line.replace('#', &long))));
+    let all = all.chain(machine.iter().map(|line| {
+        let line = line.replace('#', &long);
+        format!("M {{\n installer: target;\n}}\ninstance of M {{\n name: m-{{device}};\n {line}\n}}\n")
+    }));
+    for text in all {
+        let compiled = compile(&text);
+        assert!(!compiled.diagnostics.is_empty(), "{text}");
+        for found in compiled.diagnostics {
+            let said = found.message.len() + found.label.len() + found.help.as_ref().map_or(0, String::len);
+            assert!(said < 500, "{} {said}: {:.300}", found.code, found.message);
+        }
     }
 }

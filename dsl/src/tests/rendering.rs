@@ -161,6 +161,6 @@ fn what_a_terminal_obeys_is_replaced() {
        ·                        ╰── a name, without quotes
      3 │ }
        ╰────
-      help: write one of `target`, `script`, `process`, `logger`
+      help: write one of `target`, `script`, `process`, `container`, `logger`
     ");
 }

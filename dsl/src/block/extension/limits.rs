@@ -7,7 +7,7 @@ use super::Given;
 use crate::code::Code;
 use crate::source::Spanned;
 use crate::suggest::did_you_mean;
-use crate::syntax::short;
+use crate::syntax::{short, told};
 
 /// Longest name of a user on Linux.
 const MAX_USER_BYTES: usize = 32;
@@ -41,7 +41,7 @@ pub(super) fn duration(checker: &mut Checker<'_>, given: Given<'_>, part: &str) 
         let help = "write a number and its unit: `500ms`, `30s`, `5m`, `24h`, `7days`";
         (Code::InvalidDuration, "not a length of time", help)
     };
-    checker.wrong(code, given.span_of(part), error.to_string(), label, help);
+    checker.wrong(code, given.span_of(part), told(&error, part), label, help);
     None
 }
 
@@ -57,7 +57,8 @@ pub(super) fn memory(checker: &mut Checker<'_>, given: Given<'_>) -> Option<Byte
     } else {
         (given.text, "write a number and its unit: `512MiB`, `1.5GiB`, `64MB`".to_owned())
     };
-    checker.wrong(Code::InvalidSize, given.span_of(part), error.to_string(), "not a size", help);
+    let message = told(&told(&error, given.text), part);
+    checker.wrong(Code::InvalidSize, given.span_of(part), message, "not a size", help);
     None
 }
 
@@ -66,6 +67,7 @@ fn unit_help(number: &str, unit: &str) -> String {
     let unit = if unit.len() == 1 { format!("{unit}iB") } else { unit.to_owned() };
     let known = Bytes::UNITS.map(|(name, _)| name);
     let meant = known.iter().find(|name| name.eq_ignore_ascii_case(&unit));
+    let number = short(number);
     let plain = || format!("write the unit as well, as in `{number}MiB`");
     match meant {
         Some(meant) => format!("did you mean `{number}{meant}`?"),
@@ -84,6 +86,6 @@ pub(super) fn cpu(checker: &mut Checker<'_>, given: Given<'_>) -> Option<MilliCp
         Some(cpu) => format!("did you mean `{cpu}`?"),
         None => "write a number of processors: `0.5` for half of one, `2` for two".to_owned(),
     };
-    checker.wrong(Code::InvalidCpu, given.span(), error.to_string(), "not a share of processors", help);
+    checker.wrong(Code::InvalidCpu, given.span(), told(&error, given.text), "not a share of processors", help);
     None
 }

@@ -7,6 +7,7 @@ use super::super::Checker;
 use super::Given;
 use crate::code::Code;
 use crate::suggest::did_you_mean;
+use crate::syntax::told;
 
 /// Of a component, or of the application.
 pub(in super::super) fn rollout(checker: &mut Checker<'_>, given: Given<'_>) -> Option<Rollout> {
@@ -21,6 +22,7 @@ pub(in super::super) fn rollout(checker: &mut Checker<'_>, given: Given<'_>) -> 
     } else {
         kind.help().to_owned()
     };
-    checker.wrong(code, given.span_at(range), kind.to_string(), "the rollout cannot be read from here on", help);
+    let message = told(&kind, given.text.get(range.clone()).unwrap_or_default());
+    checker.wrong(code, given.span_at(range), message, "the rollout cannot be read from here on", help);
     None
 }
