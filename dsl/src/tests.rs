@@ -10,6 +10,7 @@ use crate::{Compiled, compile_file};
 mod accepted;
 mod extensions;
 mod format;
+mod original;
 mod project;
 mod properties;
 mod reference;
