@@ -56,7 +56,7 @@ pub fn compile_any(entry: &str, options: &CompileOptions, loader: &mut dyn Loade
         return compile_project_with(options, loader);
     }
     match single::Kind::of(entry) {
-        Some(kind) => single::compile(kind, entry, loader),
+        Some(kind) => single::compile(kind, entry, options, loader),
         None => compile_file_with(entry, options, loader),
     }
 }

@@ -292,3 +292,40 @@ fn a_loader_that_cannot_tell_is_enough_for_the_model() {
     let compiled = compile_project_with(&CompileOptions::default(), &mut Blind(changed(&PROJECT, &[("x.graph", "")])));
     assert_eq!(compiled.diagnostics, []);
 }
+
+#[test]
+fn what_stands_beside_a_graph_is_checked_alone() {
+    for (name, text, expect) in [
+        ("r.drl", RULE, ""),
+        ("r.drl", "rule", "RULE_INVALID_SYNTAX@r.drl:1"),
+        ("App.measures", "[event docker e]", ""),
+        ("App.measures", "[event dokcer e]", "E1003@App.measures:1"),
+        ("target.properties", TARGET, ""),
+        (
+            "docker.target.properties",
+            "id: a",
+            "REC_TARGET_NO_HANDLER@docker.target.properties:1 REC_TARGET_NO_NAME@docker.target.properties:1",
+        ),
+        ("application.properties", DESCRIPTOR, ""),
+        (
+            "application.properties",
+            "name: a",
+            "RM_MISSING_APPLICATION_VERSION@application.properties:1 RM_MISSING_APPLICATION_DSL_ID@application.properties:1 RM_MISSING_APPLICATION_GEP@application.properties:1",
+        ),
+    ] {
+        let mut files = changed(&[(name, text)], &[]);
+        let compiled = crate::compile_any(name, &CompileOptions::default(), &mut files);
+        assert_eq!(named(&compiled), expect, "{name}: {text}");
+        let refused = crate::compile_file_with(name, &CompileOptions::default(), &mut files);
+        assert_eq!(refused.diagnostics[0].code, crate::Code::NotGraphOrInstances, "{name}");
+    }
+    for (name, code) in [
+        ("r.drl", "RULE_IO_ERROR"),
+        ("a.measures", "P_IO_ERROR"),
+        ("t.properties", "REC_TARGET_INVALID_FILE_OR_CONTENT"),
+        ("application.properties", "PROJ_READ_DESC_FILE"),
+    ] {
+        let compiled = crate::compile_any(name, &CompileOptions::default(), &mut BTreeMap::new());
+        assert_eq!(summary(&compiled), format!("{code}@1"));
+    }
+}
