@@ -100,6 +100,19 @@ fn warnings_can_count() {
 }
 
 #[test]
+fn commands_are_checked_and_not_applied() {
+    let home = Home::new();
+    home.file("a.commands", "stop all /vm\n");
+    home.file("b.commands", "stop all /vm\nstop /vm\n");
+    let (code, out, _) = home.run(&["check", "-o", "name", "a.commands"]);
+    assert_eq!((code, out.as_str()), (0, ""));
+    let (code, out, _) = home.run(&["check", "-o", "name", "b.commands"]);
+    assert_eq!((code, out.as_str()), (1, "b.commands:2:1 E0707\n"));
+    let (code, _, err) = home.run(&["apply", "a.commands"]);
+    assert!(code != 0 && err.contains("E0942"), "{code} {err}");
+}
+
+#[test]
 fn instances_are_checked_with_their_graph() {
     let home = Home::new();
     let (graph, instances) = GRAPH.split_once("instance of").unwrap();
