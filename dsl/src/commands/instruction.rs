@@ -83,9 +83,14 @@ impl<'r> Reader<'r, '_, '_> {
             self.malformed(kind);
         }
         self.unresolved(kind);
-        let Some(parsed) = parsed.filter(|_| !self.wrong) else { return Ok(None) };
-        let checked = self.check(parsed);
-        let Some(checked) = checked.filter(|_| !self.wrong) else { return Ok(None) };
+        let defined = parsed.as_ref().and_then(|parsed| parsed.defined(&self.line.text));
+        let checked = parsed.filter(|_| !self.wrong).and_then(|parsed| self.check(parsed));
+        let Some(checked) = checked.filter(|_| !self.wrong) else {
+            if let Some(name) = defined {
+                self.world.not_defined.insert(name.to_owned(), self.line.number);
+            }
+            return Ok(None);
+        };
         let (action, not_found) = self.carry_out(checked)?;
         Ok(Some((action, disabled || not_found)))
     }
@@ -152,6 +157,9 @@ impl<'r> Reader<'r, '_, '_> {
                     return format!(
                         "built-in values stand in `define` only: write `define x = $({name})`, then `$(x)`"
                     );
+                }
+                if let Some(line) = world.not_defined.get(name) {
+                    return format!("its definition on line {line} has a mistake; mend that one first");
                 }
                 let names = world.variables.keys().map(String::as_str).chain(define::NAMES);
                 did_you_mean(name, names, || "define it above, as in `define NAME = value`".to_owned())

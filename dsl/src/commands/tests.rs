@@ -21,13 +21,16 @@ fn shop() -> Application {
 }
 
 fn context() -> CommandContext {
-    CommandContext::of(&shop()).file("main").siblings([
-        ("main", ""),
-        ("other.commands", "deploy and start all /tomcat-vm"),
-        ("back", "execute middle"),
-        ("middle", "execute main.commands # leads back"),
-        ("itself", "# never execute itself"),
-    ])
+    static CONTEXT: std::sync::LazyLock<CommandContext> = std::sync::LazyLock::new(|| {
+        CommandContext::of(&shop()).file("main").siblings([
+            ("main", ""),
+            ("other.commands", "deploy and start all /tomcat-vm"),
+            ("back", "execute middle"),
+            ("middle", "execute main.commands # leads back"),
+            ("itself", "# never execute itself"),
+        ])
+    });
+    CONTEXT.clone()
 }
 
 /// `NAME@line` for each diagnostic, in order.
@@ -181,6 +184,8 @@ fn mistakes_are_underlined() {
     assert_eq!(found[0].help.as_deref(), Some("did you mean `/tomcat-vm`?"));
     let (_, found) = check_commands("define b = $(smart_INDEX)", &context());
     assert_eq!(found[0].help.as_deref(), Some("did you mean `SMART_INDEX`?"));
+    let (_, found) = check_commands("\ndefine b = $(x)\nstop all /$(b)", &context());
+    assert_eq!(found[1].help.as_deref(), Some("its definition on line 2 has a mistake; mend that one first"));
 }
 
 #[test]

@@ -43,6 +43,8 @@ impl Limit {
 pub(super) struct World<'c> {
     pub(super) context: &'c CommandContext,
     pub(super) variables: HashMap<String, Value>,
+    /// Variables whose definition has a mistake, and its line.
+    pub(super) not_defined: HashMap<String, usize>,
     instances: Arc<Instances>,
     /// Made when first asked for.
     by_component: Option<HashMap<ComponentName, BTreeSet<InstancePath>>>,
@@ -72,6 +74,7 @@ impl<'c> World<'c> {
         Self {
             context,
             variables: HashMap::new(),
+            not_defined: HashMap::new(),
             instances,
             by_component: None,
             taken: HashMap::new(),

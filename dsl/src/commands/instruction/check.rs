@@ -22,6 +22,13 @@ pub(super) enum Parsed {
     Execute(Range<usize>),
 }
 
+impl Parsed {
+    /// The variable that it defines.
+    pub(super) fn defined<'t>(&self, text: &'t str) -> Option<&'t str> {
+        if let Self::Define(parts) = self { text.get(parts.left.clone()) } else { None }
+    }
+}
+
 /// Takes a line apart; nothing when it is not well formed.
 pub(super) fn parse(kind: Kind, text: &str) -> Option<Parsed> {
     use pattern::{parts, path_parts};
