@@ -14,6 +14,7 @@ use crate::code::Code;
 use crate::convert::{self, Files, Graph, Kind, Model};
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::project::{compile_project_with, compile_recipe_with};
+use crate::recipe;
 use crate::single;
 use crate::source::{FileId, Loader, Place, SourceFile, Span};
 
@@ -84,7 +85,9 @@ pub fn compile_file_with(entry: &str, options: &CompileOptions, loader: &mut dyn
     let default_name = options.default_name.as_deref().unwrap_or(stem);
     let applications = std::mem::take(&mut model.applications);
     one_application(&applications, &mut sink);
-    finish(model, applications.first(), default_name, files.sources, sink)
+    let built = build(model, applications.first(), default_name, &mut sink);
+    recipe::beside(&built.graph, &mut files, &mut sink);
+    finish(built, files.sources, sink)
 }
 
 /// The mistakes of one text's lines and blocks alone, without looking up names: for editors, as one types.
@@ -131,14 +134,7 @@ fn one_application(applications: &[ApplicationDecl], sink: &mut Sink) {
     }
 }
 
-fn finish(
-    model: Model,
-    application: Option<&ApplicationDecl>,
-    default_name: &str,
-    sources: Vec<SourceFile>,
-    mut sink: Sink,
-) -> Compiled {
-    let built = build(model, application, default_name, &mut sink);
+fn finish(built: Built, sources: Vec<SourceFile>, sink: Sink) -> Compiled {
     let application = built.application.filter(|_| sink.errors() == 0);
     Compiled { application, diagnostics: sink.finish(), sources }
 }

@@ -19,7 +19,7 @@ use crate::compile::{Built, CompileOptions, Compiled, build};
 use crate::convert::{Files, Kind, Model};
 use crate::descriptor::{self, Descriptor};
 use crate::diagnostic::{Diagnostic, Sink};
-use crate::recipe::{self, Expect};
+use crate::recipe;
 use crate::source::{Loader, Place, Span, Spanned};
 
 pub(crate) use folder::{Folder, names};
@@ -80,7 +80,7 @@ fn finish(descriptor: Option<Descriptor>, mut files: Files<'_>, mut sink: Sink, 
     }
     let mut folder = Folder::new(&mut files);
     if let Some(built) = &built {
-        recipe::check(&built.graph, "graph", &mut folder, Expect::Everything, &mut sink);
+        recipe::check(&built.graph, "graph", &mut folder, &mut sink);
     }
     beside(built.as_ref(), &mut folder, &mut sink);
     location::check(&mut folder, &mut sink);

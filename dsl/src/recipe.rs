@@ -10,20 +10,13 @@ use std::collections::BTreeSet;
 
 use crate::block::{Named, Part};
 use crate::code::Code;
-use crate::convert::{ComponentId, Graph};
+use crate::convert::{ComponentId, Files, Graph};
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::project::Folder;
 use crate::source::Place;
 
 /// Where an installer that runs scripts looks for them.
 const SCRIPTS: &str = "scripts";
-
-/// Which recipes are missed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Expect {
-    /// Every component has a folder below `graph/`: a project.
-    Everything,
-}
 
 /// A component's recipe.
 struct Recipe<'g> {
@@ -48,8 +41,28 @@ impl Recipe<'_> {
     }
 }
 
-/// Checks the recipes of all components, which are folders below `root`.
-pub(crate) fn check(graph: &Graph, root: &str, folder: &mut Folder<'_, '_>, _expect: Expect, sink: &mut Sink) {
+/// Warns of missing recipes beside a graph of one file. Most installers need none there, and a graph beside which no
+/// recipe lies at all is a sketch; but where some are, one that is missed is most often one that is spelt differently.
+pub(crate) fn beside(graph: &Graph, files: &mut Files<'_>, sink: &mut Sink) {
+    let mut has = |id: ComponentId| {
+        let mut lineage = graph.component(id).lineage.iter();
+        lineage.any(|above| files.has_folder(graph.component(*above).decl.name.value.as_str()))
+    };
+    let needs = |id: &ComponentId| {
+        let installer = graph.installer(*id).map_or("", |installer| installer.value.as_str());
+        ["script", "puppet"].iter().any(|name| installer.eq_ignore_ascii_case(name))
+    };
+    let missed: Vec<ComponentId> = graph.component_ids().filter(needs).filter(|id| !has(*id)).collect();
+    if missed.is_empty() || !graph.component_ids().any(has) {
+        return;
+    }
+    for id in missed {
+        missing(graph, id, "", sink);
+    }
+}
+
+/// Checks the recipes of all components of a project, which are folders below `root`.
+pub(crate) fn check(graph: &Graph, root: &str, folder: &mut Folder<'_, '_>, sink: &mut Sink) {
     let Some(all) = folder.below(root) else { return };
     let mut targets = BTreeSet::new();
     for id in graph.component_ids() {

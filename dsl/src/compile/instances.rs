@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CompileOptions, Compiled, finish, one_application, unreadable};
+use super::{CompileOptions, Compiled, build, finish, one_application, unreadable};
 use crate::convert::{Files, Kind, Model};
 use crate::descriptor;
 use crate::diagnostic::Sink;
@@ -33,7 +33,8 @@ pub fn compile_instances(
     let applications = std::mem::take(&mut model.applications);
     one_application(&applications, &mut sink);
     let default_name = options.default_name.as_deref().unwrap_or("application");
-    finish(model, applications.first(), default_name, files.sources, sink)
+    let built = build(model, applications.first(), default_name, &mut sink);
+    finish(built, files.sources, sink)
 }
 
 /// The graph's entry point, below `graph/`, that a project folder's descriptor names. What is wrong with the

@@ -65,29 +65,28 @@ pub(super) fn rules(folder: &mut Folder<'_, '_>, commands: &BTreeSet<&str>, sink
 
 /// Checks every file of measures. `graph` is nothing when there is none to look at.
 pub(super) fn measures(folder: &mut Folder<'_, '_>, graph: Option<&Graph>, sink: &mut Sink) {
-    for path in folder.below(PROBES).unwrap_or_default() {
+    let all = folder.below(PROBES).unwrap_or_default();
+    for path in &all {
         let Some(base) = path.strip_suffix(MEASURES_ENDING) else { continue };
-        let Some(file) = folder.text(&path, Code::IoError, sink) else { continue };
-        let values = values(&format!("{base}{VALUES_ENDING}"), folder, sink);
+        let Some(file) = folder.text(path, Code::IoError, sink) else { continue };
+        let values = values(&format!("{base}{VALUES_ENDING}"), &all, folder, sink);
         measures::check(folder.text_of(file), file, values.as_ref(), sink);
-        let name = stem(&path, MEASURES_ENDING);
+        let name = stem(path, MEASURES_ENDING);
         let graph = graph.filter(|graph| !graph.gaps.mention(name));
         if let Some(graph) = graph.filter(|graph| graph.find(name).is_none()) {
             let help = did_you_mean(name, graph.component_names(), || {
                 "call the file like the component whose instances are watched".to_owned()
             });
-            let place = folder.place(&path);
-            let message = format!("`{}` are the measures of no component", short(&path));
+            let place = folder.place(path);
+            let message = format!("`{}` are the measures of no component", short(path));
             sink.push(Diagnostic::new(Code::ProbeComponent, place, message).label("nobody measures these").help(help));
         }
     }
 }
 
-/// The values of a file of measures, where there are some.
-fn values(path: &str, folder: &mut Folder<'_, '_>, sink: &mut Sink) -> Option<Properties> {
-    if !folder.below(PROBES).unwrap_or_default().iter().any(|there| there == path) {
-        return None;
-    }
+/// The values of a file of measures, where there are some; `all` are the files of the folder, sorted.
+fn values(path: &str, all: &[String], folder: &mut Folder<'_, '_>, sink: &mut Sink) -> Option<Properties> {
+    all.binary_search_by(|there| there.as_str().cmp(path)).ok()?;
     let bytes = match folder.bytes(path) {
         Ok(bytes) => bytes,
         Err(reason) => {

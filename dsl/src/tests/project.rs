@@ -329,3 +329,21 @@ fn what_stands_beside_a_graph_is_checked_alone() {
         assert_eq!(summary(&compiled), format!("{code}@1"));
     }
 }
+
+#[test]
+fn a_graph_of_one_file_misses_few_recipes() {
+    let graph = "VM {\n installer: target;\n children: A, B, C;\n}\nA {\n installer: script;\n}\n\
+                 B {\n extends: A;\n}\nC {\n installer: logger;\n}\n";
+    for (beside, expect) in [
+        ("", ""),
+        ("a/scripts/start.sh", ""),
+        ("A/scripts/start.sh", ""),
+        ("C/x", "PROJ_NO_RESOURCE_DIRECTORY@5 PROJ_NO_RESOURCE_DIRECTORY@8"),
+        ("B/x", "PROJ_NO_RESOURCE_DIRECTORY@5"),
+    ] {
+        let mut files = changed(&[("app.graph", graph), (beside, "")], &[]);
+        let compiled = crate::compile_file("app.graph", &mut files);
+        assert_eq!(summary(&compiled), expect, "{beside}");
+        assert!(compiled.application.is_some(), "{beside}");
+    }
+}

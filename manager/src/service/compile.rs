@@ -22,7 +22,7 @@ pub(super) fn compile(files: &Files, bundle: &Bundle) -> Result<Desired, Service
     check_bounds(bundle)?;
     check_files(files, bundle)?;
     let options = CompileOptions { default_name: bundle.default_name.clone(), properties: bundle.properties.clone() };
-    let mut loader = Sources { files, bundle };
+    let mut loader = Sources { files, bundle, all: listed(bundle) };
     let compiled = match &bundle.entry {
         Entry::File(path) => compile_file_with(path.as_str(), &options, &mut loader),
         Entry::Project => compile_project_with(&options, &mut loader),
@@ -37,6 +37,8 @@ pub(super) fn compile(files: &Files, bundle: &Bundle) -> Result<Desired, Service
 struct Sources<'a> {
     files: &'a Files,
     bundle: &'a Bundle,
+    /// Every file of the upload, sorted.
+    all: Vec<String>,
 }
 
 impl Loader for Sources<'_> {
@@ -50,11 +52,11 @@ impl Loader for Sources<'_> {
     }
 
     fn has_folder(&mut self, path: &str) -> bool {
-        has_folder(self.bundle, path)
+        has_folder(self.bundle, &self.all, path)
     }
 
     fn files(&mut self, path: &str) -> Option<Vec<String>> {
-        Some(listed(self.bundle, path))
+        Some(below(&self.all, path).to_vec())
     }
 }
 
@@ -68,20 +70,29 @@ const fn recipes_root(bundle: &Bundle) -> &'static str {
 
 /// Whether the folder was there. Folders without files are not uploaded: in a recipe any may have been there, and
 /// who uploaded it has looked.
-fn has_folder(bundle: &Bundle, path: &str) -> bool {
+fn has_folder(bundle: &Bundle, all: &[String], path: &str) -> bool {
     let recipe = path.strip_prefix(recipes_root(bundle)).map(|below| below.split('/').next().unwrap_or(below));
-    recipe.is_some_and(|recipe| bundle.recipes.keys().any(|name| name.as_str() == recipe))
-        || !listed(bundle, path).is_empty()
+    recipe.is_some_and(|recipe| bundle.recipes.contains_key(recipe)) || !below(all, path).is_empty()
 }
 
-/// The files of the upload below a folder, sorted: sources, and recipes where they were.
-fn listed(bundle: &Bundle, path: &str) -> Vec<String> {
+/// Of sorted paths those below a folder.
+fn below<'a>(all: &'a [String], folder: &str) -> &'a [String] {
+    if folder.is_empty() {
+        return all;
+    }
+    let prefix = format!("{folder}/");
+    let start = all.partition_point(|path| path.as_str() < prefix.as_str());
+    let rest = all.get(start..).unwrap_or_default();
+    rest.get(..rest.partition_point(|path| path.starts_with(&prefix))).unwrap_or_default()
+}
+
+/// The files of the upload, sorted: sources, and recipes where they were.
+fn listed(bundle: &Bundle) -> Vec<String> {
     let root = recipes_root(bundle);
     let recipes =
         bundle.recipes.iter().flat_map(|(name, files)| files.keys().map(move |file| format!("{root}{name}/{file}")));
     let sources = bundle.sources.keys().map(|source| source.as_str().to_owned());
-    let below = |file: &String| path.is_empty() || file.strip_prefix(path).is_some_and(|rest| rest.starts_with('/'));
-    sources.chain(recipes).filter(below).collect::<BTreeSet<String>>().into_iter().collect()
+    sources.chain(recipes).collect::<BTreeSet<String>>().into_iter().collect()
 }
 
 fn check_bounds(bundle: &Bundle) -> Result<(), ServiceError> {
@@ -153,9 +164,10 @@ mod tests {
             ]),
         };
         let all = ["graph/Db/scripts/a", "graph/VM/t.properties", "graph/main.graph"];
-        assert_eq!(listed(&bundle, ""), all);
-        assert_eq!(listed(&bundle, "graph"), all);
-        assert_eq!(listed(&bundle, "graph/Db"), all[..1]);
+        let found = listed(&bundle);
+        assert_eq!(below(&found, ""), all);
+        assert_eq!(below(&found, "graph"), all);
+        assert_eq!(below(&found, "graph/Db"), all[..1]);
         for (folder, there) in [
             ("graph", true),
             ("graph/Empty", true),
@@ -164,10 +176,11 @@ mod tests {
             ("graph/No", false),
             ("instances", false),
         ] {
-            assert_eq!(has_folder(&bundle, folder), there, "{folder}");
+            assert_eq!(has_folder(&bundle, &found, folder), there, "{folder}");
         }
         bundle.entry = Entry::File(path("app.graph"));
-        assert_eq!(listed(&bundle, "Db"), ["Db/scripts/a"]);
-        assert!(has_folder(&bundle, "Empty") && !has_folder(&bundle, "graph/Empty"));
+        let found = listed(&bundle);
+        assert_eq!(below(&found, "Db"), ["Db/scripts/a"]);
+        assert!(has_folder(&bundle, &found, "Empty") && !has_folder(&bundle, &found, "graph/Empty"));
     }
 }
