@@ -167,7 +167,7 @@ mod tests {
         let found = listed(&bundle);
         assert_eq!(below(&found, ""), all);
         assert_eq!(below(&found, "graph"), all);
-        assert_eq!(below(&found, "graph/Db"), all[..1]);
+        assert_eq!(below(&found, "graph/Db"), ["graph/Db/scripts/a"]);
         for (folder, there) in [
             ("graph", true),
             ("graph/Empty", true),
