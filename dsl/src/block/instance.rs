@@ -93,12 +93,14 @@ fn other(checker: &mut Checker<'_>, out: &mut InstanceDecl, key: &str, property:
 
 /// A block without `name`. Where a line of it was meant to give one, that is one mistake.
 fn missing_name(checker: &mut Checker<'_>, block: &RawBlock<'_>, out: &mut InstanceDecl) {
-    let begins_with_name = |line: &str| {
-        let line = line.trim_start();
-        line.get(..4).is_some_and(|word| word.eq_ignore_ascii_case("name"))
-            && !line.get(4..5).is_some_and(|next| next.bytes().all(|b| b.is_ascii_alphanumeric()))
+    let gives_name = |line: &str| {
+        let rest = line.trim_start().get(4..).filter(|_| line.trim_start().starts_with("name"));
+        rest.is_some_and(|rest| {
+            let value = rest.trim_start_matches([' ', '\t', '=', ':']);
+            value.len() < rest.len() && !value.trim_matches([' ', '\t', ';', '\r']).is_empty()
+        })
     };
-    if block.garbage.iter().flat_map(|lines| lines.lines()).any(begins_with_name) {
+    if block.garbage.iter().flat_map(|lines| lines.lines()).any(gives_name) {
         return;
     }
     let misspelt = out.overrides.iter().position(|over| closest(&over.key.value, ["name"]).is_some());

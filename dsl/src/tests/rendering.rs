@@ -130,7 +130,7 @@ fn a_line_is_cut_to_the_terminal() {
 
 #[test]
 fn a_long_label_goes_over_several_lines() {
-    insta::assert_snapshot!(render(&format!("{}A+B {{\n}}\n", " ".repeat(60))), @r"
+    insta::assert_snapshot!(render(&format!("{}A+B {{\n installer: target;\n}}\n", " ".repeat(60))), @r"
     E0211
 
       × `A+B` is not a name
@@ -140,7 +140,7 @@ fn a_long_label_goes_over_several_lines() {
        ·                                                              ╰─┤ a name has letters, digits,
        ·                                                                │ `_` and `-`, and starts with a
        ·                                                                │ letter or `_`
-     2 │ }
+     2 │  installer: target;
        ╰────
       help: write `A-B`
     ");
