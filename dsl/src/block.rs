@@ -79,6 +79,7 @@ enum Declared {
     Component(usize),
     Facet(usize),
     Instance(usize),
+    Application,
     /// It has none, and what stands in it has none.
     Not,
 }
@@ -126,7 +127,7 @@ impl<'d> Checker<'d> {
                     Some(Declared::Facet(i)) => {
                         out.facets.get_mut(i).into_iter().for_each(|above| above.children.push(child()));
                     }
-                    Some(Declared::Instance(_) | Declared::Not) | None => {}
+                    Some(Declared::Instance(_) | Declared::Application | Declared::Not) | None => {}
                 }
                 out.components.push(decl);
                 Declared::Component(out.components.len() - 1)
@@ -138,16 +139,17 @@ impl<'d> Checker<'d> {
             }
             BlockKind::Application => {
                 out.applications.push(application::application(self, block));
-                Declared::Not
+                Declared::Application
             }
             BlockKind::Instance => {
                 out.instances_at.get_or_insert(place);
                 let above = match parent {
                     Some(Declared::Instance(i)) => Some(i),
-                    Some(Declared::Component(_) | Declared::Facet(_) | Declared::Not) | None => None,
+                    Some(Declared::Component(_) | Declared::Facet(_) | Declared::Application | Declared::Not)
+                    | None => None,
                 };
                 let decl = instance::instance(self, block, above);
-                if matches!(parent, Some(Declared::Component(_) | Declared::Facet(_))) {
+                if matches!(parent, Some(Declared::Component(_) | Declared::Facet(_) | Declared::Application)) {
                     self.instance_ignored(block);
                 }
                 if parent.is_some() && above.is_none() {
@@ -218,12 +220,17 @@ impl<'d> Checker<'d> {
             self.gaps.files = true;
             return None;
         }
+        if text.as_str().ends_with('{') {
+            // The head of a block whose name is `import`; that it is none was reported.
+            self.gaps.files = true;
+            return None;
+        }
         Some(self.spanned(text.as_str().to_owned(), location))
     }
 
     fn instance_ignored(&mut self, block: &RawBlock<'_>) {
         let message =
-            format!("the instance of `{}` stands inside a component or facet and is ignored", block.name.as_str());
+            format!("the instance of `{}` stands in a block that is no instance, and is ignored", block.name.as_str());
         let found = Diagnostic::new(Code::InstanceIgnored, self.place(block.name.whole()), message)
             .label("has no effect here")
             .help("move it out of the block; instances may stand in the same file");
@@ -233,6 +240,9 @@ impl<'d> Checker<'d> {
     /// A property may stand once, but for `exports` and `imports`, which add up.
     fn duplicates(&mut self, block: &RawBlock<'_>) {
         self.doubled.clear();
+        if block.properties.len() < 2 {
+            return;
+        }
         let mut order: Vec<(&str, usize)> =
             block.properties.iter().enumerate().map(|(i, property)| (property.name.as_str(), i)).collect();
         order.sort_unstable();
@@ -319,7 +329,8 @@ impl<'d> Checker<'d> {
                 .label("a name is missing here")
                 .help("write the name right before `{`")
         } else if !is_id(name) {
-            let help = match misspelt_keyword(name) {
+            let keyword = misspelt_keyword(name).filter(|_| !name.contains('\u{FEFF}'));
+            let help = match keyword {
                 Some((BlockKind::Instance, rest)) if is_id(rest) => format!("did you mean `instance of {rest} {{`?"),
                 Some((_, rest)) if is_id(rest) => format!("did you mean `facet {rest} {{`?"),
                 Some(_) | None => name_help(name),

@@ -3,6 +3,7 @@
 //! A report owns only the lines around its labels, cut to the terminal's width, so that a thousand of them for a
 //! large file stay small; the line numbers and columns are those of the whole file.
 
+use std::borrow::Cow;
 use std::fmt;
 
 use miette::{LabeledSpan, SourceCode};
@@ -70,6 +71,10 @@ impl<'s> Reporter<'s> {
                 others.push(self.elsewhere(related.file, related.span, &related.label));
             }
         }
+        if matches!(diagnostic.code, Code::NotUtf8 | Code::NulByte) {
+            // The lines of what is no text say nothing; the message names the byte.
+            spans.clear();
+        }
         let (view, shown) = self.view(diagnostic.file, &spans);
         let mut drawn = Vec::new();
         for (i, (shown, label)) in shown.into_iter().zip(labels).enumerate() {
@@ -82,7 +87,7 @@ impl<'s> Reporter<'s> {
             code: diagnostic.code,
             severity: diagnostic.severity,
             message: printable(&diagnostic.message).into_owned(),
-            help: diagnostic.help.as_deref().map(|help| printable(help).into_owned()),
+            help: diagnostic.help.as_deref().map(|help| lines(help).join("\n")),
             labels: drawn,
             view,
             others,
@@ -102,6 +107,11 @@ impl<'s> Reporter<'s> {
         let span = shown.into_iter().flatten().next().map(|shown| LabeledSpan::new_primary_with_span(None, shown.span));
         Elsewhere { label, span, view }
     }
+}
+
+/// A help may have several lines.
+fn lines(help: &str) -> Vec<Cow<'_, str>> {
+    help.split('\n').map(printable).collect()
 }
 
 fn labelled(shown: Shown, label: &str, primary: bool) -> LabeledSpan {

@@ -133,7 +133,12 @@ fn installer(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Option<Sp
         let message = format!("`{}` is not an installer", short(value));
         let found = Diagnostic::new(Code::InvalidInstallerName, checker.place(span), message)
             .label("a name, without quotes")
-            .help("write one of `target`, `script`, `process`, `container`, `logger`");
+            .help(match extension::unquoted(value) {
+                inside if inside.len() < value.len() && is_flex_id(inside) => {
+                    format!("write `{inside}`, without quotes")
+                }
+                _ => "write one of `target`, `script`, `process`, `container`, `logger`".to_owned(),
+            });
         checker.push(found);
         return None;
     }

@@ -57,7 +57,8 @@ pub(super) fn instance(checker: &mut Checker<'_>, block: &RawBlock<'_>, parent: 
         let (key, value) = entry.split_once('=').filter(|(key, _)| !key.is_empty()).unwrap_or((entry, ""));
         out.data.entry(key.trim().to_owned()).or_insert_with(|| value.trim().to_owned());
     }
-    if !has_name {
+    let headless = block.reported && block.name.as_str().is_empty();
+    if !has_name && !headless {
         missing_name(checker, block, &mut out);
     }
     out
@@ -113,7 +114,7 @@ fn missing_name(checker: &mut Checker<'_>, block: &RawBlock<'_>, out: &mut Insta
     // What was meant to be the name is no override.
     let found = match misspelt.map(|i| out.overrides.remove(i)) {
         Some(over) => found
-            .help(format!("write `name: {};`, in lower case", short(&over.value.value)))
+            .help(format!("write `name: {};`", short(&over.value.value)))
             .related(over.key.place, "did you mean `name`?"),
         None => found.help("write `name: the-name;` in the block"),
     };

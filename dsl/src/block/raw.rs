@@ -96,13 +96,17 @@ fn blocks<'s>(source: &'s str, tree: &Tree, range: Range<usize>) -> Vec<RawBlock
         }
         let block = open.last().and_then(|i| blocks.get_mut(*i));
         match (&item.kind, block) {
-            (ItemKind::Open { block, name }, _) => {
+            (ItemKind::Open { block: kind, name }, above) => {
                 let parent = open.last().copied();
+                if let Some(above) = above.filter(|above| *kind == BlockKind::Ignored && above.kind != *kind) {
+                    // What it was meant to be is not known: it may be a part of the block around it.
+                    above.garbage.push(item.span.of(source));
+                }
                 open.push(blocks.len());
                 let name = Text::new(source, *name);
                 let headless = name.as_str().is_empty() && !item.span.of(source).contains('{');
                 blocks.push(RawBlock {
-                    kind: *block,
+                    kind: *kind,
                     name,
                     properties: Vec::new(),
                     parent,
@@ -119,7 +123,7 @@ fn blocks<'s>(source: &'s str, tree: &Tree, range: Range<usize>) -> Vec<RawBlock
                     pieces => Text::join(source, without_last_comma(source, pieces).as_deref().unwrap_or(pieces)),
                 };
                 let property = RawProperty { name: Text::new(source, *name), value: text };
-                block.properties.extend(split(source, property));
+                split(source, property, &mut block.properties);
             }
             (ItemKind::Close, _) => {
                 open.pop();
@@ -150,8 +154,7 @@ fn without_last_comma(source: &str, pieces: &[Span]) -> Option<Vec<Span>> {
 }
 
 /// Two properties on one line, which was reported, are two.
-fn split<'s>(source: &'s str, property: RawProperty<'s>) -> Vec<RawProperty<'s>> {
-    let mut out = Vec::with_capacity(1);
+fn split<'s>(source: &'s str, property: RawProperty<'s>, out: &mut Vec<RawProperty<'s>>) {
     let mut rest = property;
     while let Some((first, second)) = second_property(rest.value.as_str()) {
         let Some((name, value)) = bare_property(second) else { break };
@@ -161,7 +164,6 @@ fn split<'s>(source: &'s str, property: RawProperty<'s>) -> Vec<RawProperty<'s>>
         rest = RawProperty { name, value };
     }
     out.push(rest);
-    out
 }
 
 /// A comment as documentation: every `#` and the blanks after it are removed, as in the original.

@@ -360,12 +360,15 @@ fn found_facets(
             continue;
         }
         open.mark(part);
+        if graph.gaps.mention(text) {
+            continue;
+        }
         let meant = if sink.is_full() { None } else { closest(text, graph.facet_names()) };
         if let Some(facet) = meant.and_then(|meant| graph.find_facet(meant)) {
             guesses.facets.insert(facet);
             guesses.children.extend(graph.facet(facet).children.iter().copied());
         }
-        if !reported && !graph.gaps.mention(text) {
+        if !reported {
             sink.push_with(Code::UnknownFacet, name.place, || {
                 let help = if graph.find(text).is_some() {
                     format!("`{text}` is a component; a facet begins with `facet {text} {{`")
@@ -396,10 +399,13 @@ fn found_children(
             continue;
         }
         open.mark(Part::Children);
+        if graph.gaps.mention(text) {
+            continue;
+        }
         let known = graph.component_names().chain(graph.facet_names());
         let meant = if sink.is_full() { None } else { closest(text, known) };
         guesses.children.extend(meant.and_then(|meant| graph.child(meant)));
-        if !reported && !graph.gaps.mention(text) {
+        if !reported {
             sink.push_with(Code::UnknownChild, name.place, || {
                 Diagnostic::new(Code::UnknownChild, name.place, format!("the child `{text}` is not defined"))
                     .label("neither a component nor a facet")

@@ -117,7 +117,11 @@ impl<'l> Files<'l> {
             return nothing;
         };
         let text = self.sources.last().map_or("", |source| source.text.as_str());
-        carriage_returns(text, file, sink);
+        if !carriage_returns(text, file, sink) {
+            let mut nothing = Declarations::default();
+            nothing.gaps.files = true;
+            return nothing;
+        }
         let errors = sink.errors();
         let tree = syntax::parse(text, file, sink);
         let mut declared = block::check(text, file, &tree, sink);
@@ -194,7 +198,8 @@ pub(crate) fn decode(name: &str, bytes: Vec<u8>) -> (String, Option<Problem>) {
         let problem = nul_byte(name, nul, &text);
         return (text, Some(problem));
     }
-    let message = format!("`{name}` is not UTF-8 text: its byte {at} is {byte:#04X}");
+    let line = 1 + text.as_bytes().iter().take(at).filter(|byte| **byte == b'\n').count();
+    let message = format!("`{name}` is not UTF-8 text: its byte {at}, on line {line}, is {byte:#04X}");
     // One replacement character has three bytes.
     let span = Span::new(narrow(at), narrow(at + 3));
     (text, Some((Code::NotUtf8, span, message, "save it with the encoding UTF-8; or is this the right file?")))
@@ -209,21 +214,21 @@ fn nul_byte(name: &str, at: usize, text: &str) -> Problem {
 /// For messages.
 const MEGABYTE: usize = 1024 * 1024;
 
-/// The original deletes every CR, so a file with CR alone is one line.
-fn carriage_returns(text: &str, file: FileId, sink: &mut Sink) {
+/// The original deletes every CR, so a file with CR alone is one line. False, and reported, for one.
+fn carriage_returns(text: &str, file: FileId, sink: &mut Sink) -> bool {
     let at = text.find('\r').filter(|_| !text.contains('\n')).filter(|at| at + 1 < text.len());
-    if let Some(at) = at {
-        let place = Place { file, span: Span::new(narrow(at), narrow(at + 1)) };
-        sink.push(
-            Diagnostic::new(
-                Code::CarriageReturns,
-                place,
-                "the lines of this file end with CR alone, so it is all one line",
-            )
-            .label("LF is missing here")
-            .help("save it with LF or CR LF line ends"),
-        );
-    }
+    let Some(at) = at else { return true };
+    let place = Place { file, span: Span::new(narrow(at), narrow(at + 1)) };
+    sink.push(
+        Diagnostic::new(
+            Code::CarriageReturns,
+            place,
+            "the lines of this file end with CR alone, so it is all one line",
+        )
+        .label("LF is missing here")
+        .help("save it with LF or CR LF line ends"),
+    );
+    false
 }
 
 /// `clean` says that the file had no mistake so far: a block that could not be read is no empty file.

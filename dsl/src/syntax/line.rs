@@ -274,6 +274,15 @@ fn piece(text: &str) -> Piece<'_> {
     Piece { text, end, stray: stray_semicolon(text) }
 }
 
+/// The value before a stray `;`, and what follows that where it can be no statement.
+pub(super) fn trailer<'t>(piece: &Piece<'t>) -> Option<(&'t str, &'t str)> {
+    let at = offset_in(piece.text, piece.stray?);
+    let (value, rest) = piece.text.split_at_checked(at)?;
+    let rest = rest.strip_prefix(';').map(trim)?;
+    let foreign = rest.starts_with("//") || rest.starts_with("/*");
+    (foreign || (!rest.is_empty() && rest.chars().all(char::is_whitespace))).then_some((value, rest))
+}
+
 /// What follows a stray `;`, when it is a property: two stand on one line.
 pub(crate) fn second_property(value: &str) -> Option<(&str, &str)> {
     let at = offset_in(value, stray_semicolon(value)?);

@@ -38,6 +38,8 @@ impl Raw {
 struct Open {
     block: BlockKind,
     name: Span,
+    /// That it has no `{` was reported.
+    headless: bool,
 }
 
 struct Parser<'s, 'd> {
@@ -123,8 +125,13 @@ impl<'s> Parser<'s, '_> {
                     format!("the import of `{}` has no `;` at its end", short(import.location)),
                 )
                 .label("`;` is missing here")
-                .help("write `import path/of/file.graph;`");
+                .help(if import.location.ends_with('{') {
+                    "a line with `import` in it imports a file: give the block another name"
+                } else {
+                    "write `import path/of/file.graph;`"
+                });
             self.sink.push(found);
+            self.adrift = import.location.ends_with('{');
         } else if import.end != ";" {
             let extra = text.span_of(line::trim(import.end.strip_prefix(';').unwrap_or(import.end)));
             let found = self
@@ -170,7 +177,7 @@ impl<'s> Parser<'s, '_> {
         }
         let shown = if nameless { empty_name(self.source, name) } else { name };
         self.item(span, ItemKind::Open { block, name: shown });
-        self.open.push(Open { block, name });
+        self.open.push(Open { block, name, headless: false });
     }
 
     /// `A { x` and `A { name: b; }`: reported once, and read as if each statement had its line.
@@ -234,6 +241,9 @@ impl<'s> Parser<'s, '_> {
         self.pos = next;
         self.tree.reported.push(narrow(raw.start));
         self.push_block(Span::new(narrow(raw.start), narrow(next)), block, name, nameless);
+        if let Some(open) = self.open.last_mut() {
+            open.headless = next == raw.next;
+        }
     }
 
     fn what_follows(&self, block: BlockKind) -> Follows {
@@ -291,7 +301,7 @@ impl<'s> Parser<'s, '_> {
 
     fn property(&mut self, raw: Raw, text: &Text<'_>, property: Property<'_>) {
         let name = text.span_of(property.name);
-        let first = property.value;
+        let first = self.without_trailer(text, property.value);
         let span = text.span_of(first.text);
         self.stray(text, first);
         let mut value = Value::single(span);
@@ -302,6 +312,23 @@ impl<'s> Parser<'s, '_> {
         }
         let item = Span::new(narrow(raw.start), narrow(self.pos));
         self.item(item, ItemKind::Property { name, value });
+    }
+
+    /// What cannot be a statement behind the `;`, and is reported: a comment of another language, or invisible blanks.
+    fn without_trailer<'t>(&mut self, text: &Text<'_>, piece: Piece<'t>) -> Piece<'t> {
+        let Some((value, trailer)) = line::trailer(&piece) else { return piece };
+        let (label, help) = if trailer.starts_with('/') {
+            ("does not belong here", COMMENT_HELP.to_owned())
+        } else {
+            let c = trailer.chars().next().map_or(0, u32::from);
+            ("an invisible character", format!("delete it: U+{c:04X} looks like a blank and is none"))
+        };
+        let found = self
+            .report(Code::OneBlockPerLine, text.span_of(trailer), "nothing but a comment may follow a property's `;`")
+            .label(label)
+            .help(help);
+        self.sink.push(found);
+        Piece { text: value, end: PieceEnd::Semicolon, stray: None }
     }
 
     fn stray(&mut self, text: &Text<'_>, piece: Piece<'_>) {
@@ -371,6 +398,10 @@ impl<'s> Parser<'s, '_> {
         let misspelt = line::misspelt_keyword(code);
         let help = if code.contains('\u{FEFF}') {
             BOM_HELP.to_owned()
+        } else if code.starts_with("//") || code.starts_with("/*") {
+            COMMENT_HELP.to_owned()
+        } else if let Some(name) = code.strip_suffix(':').filter(|name| is_id(line::trim(name))) {
+            format!("write `{} {{`, and `}}` on a line of its own after the last property", line::trim(name))
         } else if code.starts_with('}') {
             "no block is open here; is a `}` too many above?".to_owned()
         } else if loose {
@@ -437,13 +468,16 @@ impl<'s> Parser<'s, '_> {
         let indented = text.as_str().starts_with([' ', '\t']);
         let holder = self.open.last().map_or(BlockKind::Ignored, |open| open.block);
         let ignored = holder == BlockKind::Ignored;
+        let property = indented && opening.block == BlockKind::Component && PROPERTIES.contains(&opening.name);
         // In an instance, with its indentation: `instance of` was forgotten.
         let forgotten = indented && holder == BlockKind::Instance && opening.block == BlockKind::Component;
         if let Some((block, at)) = outermost.filter(|_| !ignored) {
             let number =
                 if block == BlockKind::Instance { Code::InvalidPropertyOrInstance } else { Code::InvalidProperty };
             let message = format!("`{}` begins a block inside of another", short(opening.name));
-            let help = if forgotten {
+            let help = if property {
+                format!("a property is no block: write `{}: value;`", opening.name)
+            } else if forgotten {
                 format!("write `instance of {} {{`", short(opening.name))
             } else {
                 "close the block above with `}` on a line of its own first".to_owned()
@@ -451,7 +485,7 @@ impl<'s> Parser<'s, '_> {
             let place = self.place(at);
             let found = self
                 .report(number, name, message)
-                .label("not a property")
+                .label("a block cannot stand here")
                 .help(help)
                 .related(place, "this block is still open");
             self.sink.push(found);
@@ -462,12 +496,12 @@ impl<'s> Parser<'s, '_> {
                 self.item(Span::new(start, start), ItemKind::Close);
             }
         }
-        let block = match (ignored && indented, forgotten) {
+        let block = match (indented && (ignored || property), forgotten) {
             (true, _) => BlockKind::Ignored,
             (false, true) => BlockKind::Instance,
             (false, false) => opening.block,
         };
-        if forgotten {
+        if forgotten && !property {
             self.tree.reported.push(narrow(raw.start));
         }
         self.push_block(raw.span(), block, name, false);
@@ -478,7 +512,7 @@ impl<'s> Parser<'s, '_> {
         let end = narrow(self.source.len());
         while let Some(open) = self.open.pop() {
             self.item(Span::new(end, end), ItemKind::Close);
-            if open.block == BlockKind::Ignored {
+            if open.block == BlockKind::Ignored || open.headless {
                 continue;
             }
             let name = short(open.name.of(self.source)).into_owned();
@@ -509,6 +543,9 @@ fn keyword(block: BlockKind) -> &'static str {
 
 /// What to write instead of a line that is no property.
 fn property_help(code: &str) -> String {
+    if code.starts_with("//") || code.starts_with("/*") {
+        return COMMENT_HELP.to_owned();
+    }
     let code = code.trim_end_matches([';', ',']);
     let words = |(name, value): (&str, &str)| (line::trim(name).to_owned(), line::trim(value).to_owned());
     let pair = code.split_once('=').or_else(|| code.split_once(line::is_space)).map(words);
@@ -517,6 +554,12 @@ fn property_help(code: &str) -> String {
         Some(_) | None => "write `name: value;`, or close the block with `}` first".to_owned(),
     }
 }
+
+const COMMENT_HELP: &str = "a comment begins with `#`";
+
+/// Names of properties that people write as blocks.
+const PROPERTIES: [&str; 9] =
+    ["children", "exports", "extends", "installer", "facets", "imports", "data", "env", "check"];
 
 /// Most statements of a block that a help shows.
 const SHOWN_STATEMENTS: usize = 4;

@@ -27,6 +27,12 @@ fn lines() {
     check("A {\n installer: target\n}\n", "P_PROPERTY_ENDS_WITH_SEMI_COLON@2");
     check("A {\n installer: target; x;\n}\n", "PM_INVALID_INSTALLER_NAME@2 P_ONE_BLOCK_PER_LINE@2");
     check("A {\n installer: target; # is fine\n}\n", "");
+    check("A {\n installer: target; // is not\n}\n", "P_ONE_BLOCK_PER_LINE@2");
+    check("A {\n installer: target;\u{A0}\n}\n", "P_ONE_BLOCK_PER_LINE@2");
+    check("facet import {\n exports: a;\n}\n", "P_IMPORT_ENDS_WITH_SEMI_COLON@1");
+    check("A:\n installer: target;\n", "P_UNRECOGNIZED_BLOCK@1");
+    check("A {\n installer: target;\n exports {\n  ip: x;\n }\n}\n", "P_INVALID_PROPERTY@3");
+    check("application a {\n instance of A {\n  name: x;\n }\n}\nA {\n installer: target;\n}\n", "E0912@2");
     check("A {\n installer = target;\n}\n", "P_INVALID_PROPERTY@2");
     check("A {\n installer: target;\n}\ninstance of A {\n name=a;\n}\n", "P_INVALID_PROPERTY_OR_INSTANCE@5");
     check("[ nothing known ]\n", "P_UNRECOGNIZED_BLOCK@1");
@@ -213,7 +219,7 @@ fn what_is_no_text() {
     check(b"A {\n installer: \xFFtarget;\n}\n", "E0901@2");
     check(b"A {\n\0\n}\n", "E0902@2");
     check(b"\x7FELF\0\xFF\xFE", "E0902@1");
-    check("A {\r installer: target;\r}\r", "E0906@1 P_O_C_BRACKET_EXTRA_CHARACTERS@1");
+    check("A {\r installer: target;\r}\r", "E0906@1");
     check("A {\r\n installer: target;\r\n}\r\n", "");
     check(" \u{A0}\n", "P_UNRECOGNIZED_BLOCK@1");
     let out = super::compile("x y\n".repeat(5000));
