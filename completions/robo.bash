@@ -37,6 +37,9 @@ _robo() {
             robo,device)
                 cmd="robo__subcmd__device"
                 ;;
+            robo,doc)
+                cmd="robo__subcmd__doc"
+                ;;
             robo,down)
                 cmd="robo__subcmd__down"
                 ;;
@@ -110,7 +113,7 @@ _robo() {
 
     case "${cmd}" in
         robo)
-            opts="-o -v -h -V --output --context --project --verbose --help --version up down check fmt explain graph plan apply status start stop undeploy delete logs events exec device context manager agent completions"
+            opts="-o -v -h -V --output --context --project --verbose --help --version up down check fmt explain graph doc plan apply status start stop undeploy delete logs events exec device context manager agent completions"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 1 ]] ; then
                 COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
                 return 0
@@ -661,6 +664,44 @@ _robo() {
             COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
             return 0
             ;;
+        robo__subcmd__doc)
+            opts="-o -v -h --set --out --output --context --project --verbose --help"
+            if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
+                COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+                return 0
+            fi
+            case "${prev}" in
+                --set)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --out)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --output)
+                    COMPREPLY=($(compgen -W "html markdown" -- "${cur}"))
+                    return 0
+                    ;;
+                -o)
+                    COMPREPLY=($(compgen -W "html markdown" -- "${cur}"))
+                    return 0
+                    ;;
+                --context)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                --project)
+                    COMPREPLY=($(compgen -f "${cur}"))
+                    return 0
+                    ;;
+                *)
+                    COMPREPLY=()
+                    ;;
+            esac
+            COMPREPLY=( $(compgen -W "${opts}" -- "${cur}") )
+            return 0
+            ;;
         robo__subcmd__down)
             opts="-o -v -h --purge --output --context --project --verbose --help"
             if [[ ${cur} == -* || ${COMP_CWORD} -eq 2 ]] ; then
@@ -871,11 +912,11 @@ _robo() {
                     return 0
                     ;;
                 --output)
-                    COMPREPLY=($(compgen -W "table wide json yaml name dot mermaid" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml name dot mermaid svg" -- "${cur}"))
                     return 0
                     ;;
                 -o)
-                    COMPREPLY=($(compgen -W "table wide json yaml name dot mermaid" -- "${cur}"))
+                    COMPREPLY=($(compgen -W "table wide json yaml name dot mermaid svg" -- "${cur}"))
                     return 0
                     ;;
                 --context)

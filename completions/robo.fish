@@ -40,6 +40,7 @@ complete -c robo -n "__fish_robo_needs_command" -f -a "check" -d 'Says what is w
 complete -c robo -n "__fish_robo_needs_command" -f -a "fmt" -d 'Lays out graph and instance files in one form'
 complete -c robo -n "__fish_robo_needs_command" -f -a "explain" -d 'Tells what a code of `robo check` means, with a wrong and a right example'
 complete -c robo -n "__fish_robo_needs_command" -f -a "graph" -d 'Draws a graph: what stands on what, and what needs what'
+complete -c robo -n "__fish_robo_needs_command" -f -a "doc" -d 'Writes a page about a graph, from its components, comments and instances'
 complete -c robo -n "__fish_robo_needs_command" -f -a "plan" -d 'Shows what an apply would do, and does nothing'
 complete -c robo -n "__fish_robo_needs_command" -f -a "apply" -d 'Makes an application what its graph says: shows the plan, asks, does it, and waits until all is as wished'
 complete -c robo -n "__fish_robo_needs_command" -f -a "status" -d 'Shows what runs where, and what keeps the rest from running'
@@ -119,12 +120,21 @@ json\t'For programs; a stream is one object per line'
 yaml\t'For programs and people'
 name\t'Names only, one per line'
 dot\t'For Graphviz'
-mermaid\t'For Mermaid, as Markdown shows it on many sites'"
+mermaid\t'For Mermaid, as Markdown shows it on many sites'
+svg\t'A picture'"
 complete -c robo -n "__fish_robo_using_subcommand graph" -l context -d 'The manager to talk to, by its name in `robo context list`' -r
 complete -c robo -n "__fish_robo_using_subcommand graph" -l project -d 'The project to work in, instead of the context\'s' -r
 complete -c robo -n "__fish_robo_using_subcommand graph" -l instances -d 'Draw the instances instead of the components'
 complete -c robo -n "__fish_robo_using_subcommand graph" -s v -l verbose -d 'Say on standard error what is being done; twice for more'
 complete -c robo -n "__fish_robo_using_subcommand graph" -s h -l help -d 'Print help (see more with \'--help\')'
+complete -c robo -n "__fish_robo_using_subcommand doc" -l set -d 'Put VALUE for `${KEY}` in a Roboconf project\'s descriptor; may be given again' -r
+complete -c robo -n "__fish_robo_using_subcommand doc" -l out -d 'Write to a file instead of standard output' -r -F
+complete -c robo -n "__fish_robo_using_subcommand doc" -s o -l output -d 'Which kind of page' -r -f -a "html\t'One page for browsers, with everything in it'
+markdown\t'For repositories, with drawings for Mermaid'"
+complete -c robo -n "__fish_robo_using_subcommand doc" -l context -d 'The manager to talk to, by its name in `robo context list`' -r
+complete -c robo -n "__fish_robo_using_subcommand doc" -l project -d 'The project to work in, instead of the context\'s' -r
+complete -c robo -n "__fish_robo_using_subcommand doc" -s v -l verbose -d 'Say on standard error what is being done; twice for more'
+complete -c robo -n "__fish_robo_using_subcommand doc" -s h -l help -d 'Print help (see more with \'--help\')'
 complete -c robo -n "__fish_robo_using_subcommand plan" -l set -d 'Put VALUE for `${KEY}` in a Roboconf project\'s descriptor; may be given again' -r
 complete -c robo -n "__fish_robo_using_subcommand plan" -s o -l output -d 'How to print what was asked for' -r -f -a "table\t'For people'
 wide\t'For people with a wide terminal'

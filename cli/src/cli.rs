@@ -80,6 +80,12 @@ pub(crate) enum Output {
     Dot,
     /// The format of Mermaid, of `graph` alone.
     Mermaid,
+    /// A picture, of `graph` alone.
+    Svg,
+    /// A page for browsers, of `doc` alone.
+    Html,
+    /// A page for repositories, of `doc` alone.
+    Markdown,
 }
 
 impl Default for Output {
@@ -89,11 +95,12 @@ impl Default for Output {
 }
 
 impl Output {
-    /// How data is printed; what is not for people is for programs.
+    /// How data is printed beside a format of the command's own.
     pub(crate) const fn format(self) -> Format {
         match self {
             Self::Data(format) => format,
-            Self::Sarif | Self::Dot | Self::Mermaid => Format::Json,
+            Self::Sarif => Format::Json,
+            Self::Dot | Self::Mermaid | Self::Svg | Self::Html | Self::Markdown => Format::Table,
         }
     }
 }
@@ -113,7 +120,16 @@ pub(crate) fn formats_and_drawings() -> impl TypedValueParser<Value = Output> {
     formats_and(&[
         ("dot", "For Graphviz", Output::Dot),
         ("mermaid", "For Mermaid, as Markdown shows it on many sites", Output::Mermaid),
+        ("svg", "A picture", Output::Svg),
     ])
+}
+
+/// Those of `doc`, which has no others.
+pub(crate) fn formats_of_pages() -> impl TypedValueParser<Value = Output> {
+    let html = PossibleValue::new("html").help("One page for browsers, with everything in it");
+    let markdown = PossibleValue::new("markdown").help("For repositories, with drawings for Mermaid");
+    PossibleValuesParser::new([html, markdown])
+        .map(|text| if text == "markdown" { Output::Markdown } else { Output::Html })
 }
 
 /// The formats of every command, and some that a command has beside them: name, help and meaning.

@@ -7,6 +7,7 @@ pub(crate) mod completions;
 pub(crate) mod context;
 pub(crate) mod delete;
 pub(crate) mod device;
+pub(crate) mod doc;
 pub(crate) mod down;
 pub(crate) mod events;
 pub(crate) mod exec;
@@ -33,6 +34,7 @@ pub(crate) enum Command {
     Fmt(fmt::FmtArgs),
     Explain(explain::ExplainArgs),
     Graph(graph::DrawArgs),
+    Doc(doc::DocArgs),
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),
     Status(status::StatusArgs),
@@ -70,6 +72,7 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Fmt(args) => fmt::run(&args, env),
         Command::Explain(args) => explain::run(&args, env),
         Command::Graph(args) => graph::run(&args, env),
+        Command::Doc(args) => doc::run(&args, env),
         Command::Plan(args) => Box::pin(plan::run(args, env)).await,
         Command::Apply(args) => Box::pin(apply::run(args, env)).await,
         Command::Status(args) => Box::pin(status::run(args, env)).await,

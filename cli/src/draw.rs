@@ -14,8 +14,9 @@ mod instances;
 mod mermaid;
 mod near;
 mod picture;
+mod svg;
 mod terminal;
-mod words;
+pub(crate) mod words;
 
 pub(crate) use components::components;
 pub(crate) use data::data;
@@ -24,6 +25,7 @@ pub(crate) use instances::instances;
 pub(crate) use mermaid::{MERMAID_EDGES, mermaid};
 pub(crate) use near::{Near, near};
 pub(crate) use picture::Picture;
+pub(crate) use svg::{Place, svg};
 pub(crate) use terminal::{View, terminal};
 
 #[cfg(test)]

@@ -1,12 +1,13 @@
 //! `robo`: the command line, and the one binary that also is manager and agent.
 //!
-//! One file per command in `commands/`; `draw` makes pictures of a graph; [`output`] is the only place that prints; [`error`] decides exit codes.
+//! One file per command in `commands/`; `draw` makes pictures of a graph, `doc` a page; [`output`] is the only place that prints; [`error`] decides exit codes.
 
 mod bundle;
 mod cli;
 mod client;
 mod commands;
 mod context;
+mod doc;
 mod draw;
 mod error;
 mod output;

@@ -200,6 +200,21 @@ fn a_graph_is_drawn_in_several_ways() {
 }
 
 #[test]
+fn a_page_is_written_about_a_graph() {
+    let home = Home::new();
+    home.file("shop.graph", GRAPH);
+    assert!(home.run(&["doc", "shop.graph"]).1.starts_with("<!DOCTYPE html>"));
+    let (code, out, err) = home.run(&["doc", "shop.graph", "-o", "markdown", "--out", "SHOP.md"]);
+    assert_eq!((code, out.as_str(), err.as_str()), (0, "", "Wrote SHOP.md.\n"));
+    assert!(std::fs::read_to_string(home.0.path().join("SHOP.md")).unwrap().starts_with("# shop\n"));
+    home.file("bad.graph", &GRAPH.replace("children: Db;", "children: Dbb;"));
+    let (code, out, err) = home.run(&["doc", "bad.graph"]);
+    assert_eq!((code, out.as_str()), (1, ""));
+    assert!(err.contains("children: Dbb;") && err.contains("nothing is written"), "{err}");
+    assert!(home.run(&["doc", "shop.graph", "-o", "json"]).2.contains("possible values: html, markdown"));
+}
+
+#[test]
 fn what_cannot_be_drawn_is_said() {
     let home = Home::new();
     home.file("shop.graph", GRAPH);

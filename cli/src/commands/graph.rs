@@ -10,7 +10,7 @@ use crate::error::{CliError, Exit};
 
 /// Draws a graph: what stands on what, and what needs what.
 ///
-/// In the terminal, or with -o as dot (Graphviz), mermaid, or json (boxes and arrows as data);
+/// In the terminal, or with -o as dot (Graphviz), mermaid, svg, or json (boxes and arrows as data);
 /// `-o wide` shortens no list.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
@@ -18,7 +18,7 @@ Examples:
   robo graph app.graph                       all components, in the terminal
   robo graph app.graph --component Web       Web and what is next to it
   robo graph app.graph --instances           the instances on their machines
-  robo graph app.graph -o mermaid            to put into Markdown
+  robo graph app.graph -o svg --out app.svg  a picture
   robo graph app.graph -o dot | dot -Tpdf > app.pdf")]
 pub(crate) struct DrawArgs {
     #[command(flatten)]
@@ -81,10 +81,16 @@ fn rendered(picture: &Picture<'_>, args: &DrawArgs, env: &Env) -> Result<String,
             }
             Ok(draw::mermaid(picture))
         }
-        Output::Sarif | Output::Data(Format::Json | Format::Yaml) => ui.value_text(&draw::data(picture)),
+        Output::Svg => draw::svg(picture, draw::Place::File).map_err(|error| {
+            let error = CliError::new(error.to_string());
+            error.help("draw a part with `--component NAME`, or let Graphviz draw it: `-o dot`")
+        }),
+        Output::Data(Format::Json | Format::Yaml) => ui.value_text(&draw::data(picture)),
         Output::Data(Format::Name) => Ok(picture.nodes.iter().map(|node| format!("{}\n", node.id)).collect()),
-        Output::Data(format @ (Format::Table | Format::Wide)) => {
-            Ok(draw::terminal(picture, View { palette, width: ui.width, full: format == Format::Wide }))
+        // Those of other commands do not come here: this command's option has none of them.
+        Output::Sarif | Output::Html | Output::Markdown | Output::Data(Format::Table | Format::Wide) => {
+            let full = args.output == Output::Data(Format::Wide);
+            Ok(draw::terminal(picture, View { palette, width: ui.width, full }))
         }
     }
 }

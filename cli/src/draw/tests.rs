@@ -105,6 +105,23 @@ fn for_mermaid() {
 }
 
 #[test]
+fn as_a_picture() {
+    let application = application(LAMP);
+    insta::assert_snapshot!(svg(&components(&application), Place::File).unwrap());
+    let page = svg(&instances(&application), Place::Page).unwrap();
+    assert!(!page.contains("<script") && page.contains("role=\"img\""));
+    assert!(!page.contains("class=\"title\""));
+    assert_eq!(page, svg(&instances(&application), Place::Page).unwrap(), "the same picture each time");
+}
+
+#[test]
+fn a_picture_too_large_is_refused() {
+    let application = wide(200, 101);
+    let error = svg(&components(&application), Place::File).unwrap_err().to_string();
+    assert!(error.starts_with("303 boxes and ") && error.ends_with("at most 300 and 1000 are drawn"), "{error}");
+}
+
+#[test]
 fn for_programs() {
     let application = application(LAMP);
     insta::assert_snapshot!(serde_json::to_string_pretty(&data(&components(&application))).unwrap());
@@ -180,4 +197,105 @@ instance of VM {\n\tname: vm;\n\tcount: 20000;\n\tinstance of Peer {\n\t\tname: 
     assert_eq!(picture.nodes.len(), 40_001);
     assert_eq!(picture.edges.len(), 60_000);
     assert!(terminal(&picture, view(80)).contains("┄┄▶ Peer  20000 instances  optional"));
+}
+
+/// Small graphs of every shape, the same ones each time.
+fn shaped(seed: u64) -> Application {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut below = |most: usize| {
+        state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        usize::try_from(state >> 33).unwrap() % most
+    };
+    let size = 2 + below(14);
+    let mut text = "facet some {\n\texports: ip;\n}\n".to_owned();
+    let names: Vec<String> = (0..size).map(|n| format!("C{n}{}", "x".repeat(n % 4 * 5))).collect();
+    let mut instances = String::new();
+    for (at, name) in names.iter().enumerate() {
+        let installer = if at < 2 { "target" } else { "script" };
+        text.push_str(&format!("{name} {{\n\tinstaller: {installer};\n\texports: ip, port = {at};\n"));
+        if at == 2 || below(3) == 0 {
+            text.push_str("\tfacets: some;\n");
+        }
+        // Every component has one parent at least, of those before it; what is no machine stands on something.
+        let children: Vec<&str> = (at + 1..size)
+            .filter(|child| *child > 1 && (*child == at + 1 || at == 0 || below(5) == 0))
+            .map(|child| names[child].as_str())
+            .collect();
+        if !children.is_empty() {
+            text.push_str(&format!("\tchildren: {};\n", children.join(", ")));
+        }
+        let imports: Vec<String> = (0..below(3)).map(|_| format!("{}.ip (optional)", names[below(size)])).collect();
+        let imports: std::collections::BTreeSet<String> = imports.into_iter().collect();
+        let mut imports: Vec<String> = imports.into_iter().collect();
+        if below(4) == 0 {
+            imports.push("some.* (optional)".into());
+        }
+        if !imports.is_empty() {
+            text.push_str(&format!("\timports: {};\n", imports.join(", ")));
+        }
+        text.push_str("}\n");
+        if at > 1 && below(2) == 0 {
+            let (count, name) = (1 + below(3), &names[at]);
+            instances.push_str(&format!(
+                "instance of {} {{\nname: vm{at}-;\ncount: {count};\ninstance of {name} {{\nname: i;\n}}\n}}\n",
+                names[0]
+            ));
+        }
+    }
+    application(&(text + &instances))
+}
+
+/// The points of a path of `M`, `L` and `C`, bends in small steps.
+fn points(path: &str) -> Vec<(f64, f64)> {
+    let mut points: Vec<(f64, f64)> = Vec::new();
+    for piece in path.trim_start_matches('M').split(['L', 'C']) {
+        let numbers: Vec<f64> = piece.split([' ', ',']).map(|number| number.parse().unwrap()).collect();
+        match numbers[..] {
+            [x, y] => points.push((x, y)),
+            [ax, ay, bx, by, x, y] => {
+                let (sx, sy) = *points.last().unwrap();
+                for step in 1..=20 {
+                    let t = f64::from(step) / 20.0;
+                    let u = 1.0 - t;
+                    let at = |s: f64, a: f64, b: f64, e: f64| {
+                        u * u * u * s + 3.0 * u * u * t * a + 3.0 * u * t * t * b + t * t * t * e
+                    };
+                    points.push((at(sx, ax, bx, x), at(sy, ay, by, y)));
+                }
+            }
+            _ => panic!("{piece}"),
+        }
+    }
+    points
+}
+
+#[test]
+fn nothing_lies_over_a_box() {
+    for seed in 0..20 {
+        let application = shaped(seed);
+        for picture in [components(&application), instances(&application)] {
+            for direction in [svg::Direction::Down, svg::Direction::Right] {
+                let drawn = svg::placed(&picture, direction);
+                let inside = |x: f64, y: f64| {
+                    drawn
+                        .boxes
+                        .iter()
+                        .any(|b| (x - b.x).abs() < b.width / 2.0 - 1.0 && (y - b.y).abs() < b.height / 2.0 - 1.0)
+                };
+                for (at, a) in drawn.boxes.iter().enumerate() {
+                    for b in &drawn.boxes[at + 1..] {
+                        let apart = (a.x - b.x).abs() >= f64::midpoint(a.width, b.width)
+                            || (a.y - b.y).abs() >= f64::midpoint(a.height, b.height);
+                        assert!(apart, "seed {seed} {direction:?}: {a:?} {b:?}");
+                    }
+                }
+                for line in &drawn.lines {
+                    let crossing = points(&line.path).into_iter().find(|(x, y)| inside(*x, *y));
+                    assert_eq!(crossing, None, "seed {seed} {direction:?}: {}", line.path);
+                    let on = line.label.as_ref().is_some_and(|(_, x, y)| inside(*x, *y));
+                    assert!(!on, "seed {seed} {direction:?}: a label on a box");
+                }
+            }
+        }
+    }
 }
