@@ -33,13 +33,16 @@ pub(super) fn check(recipe: &Recipe<'_>, folder: &mut Folder<'_, '_>, sink: &mut
             ids.insert(found.0, found.1);
         }
     }
-    // As in the original a folder without any properties is a machine whose target is chosen later.
-    if direct.is_empty() && recipe.files.iter().any(|path| path.ends_with(ENDING)) {
-        let message = format!("the properties of the targets of `{}` are not directly in its folder", recipe.name());
+    if direct.is_empty() {
+        let deeper = recipe.files.iter().any(|path| path.ends_with(ENDING));
+        let (message, help) = match deeper {
+            true => ("the properties of the targets of `{}` are not directly in its folder", "move them into"),
+            false => ("the folder of `{}` says nothing of how its machine is made", "put a `target.properties` into"),
+        };
         sink.push(
-            Diagnostic::new(Code::TargetNoProperties, recipe.place(), message)
+            Diagnostic::new(Code::TargetNoProperties, recipe.place(), message.replace("{}", recipe.name()))
                 .label(format!("there is no `*{ENDING}` in `{}/`", recipe.folder))
-                .help(format!("move them into `{}/`", recipe.folder)),
+                .help(format!("{help} `{}/`", recipe.folder)),
         );
     }
 }

@@ -208,7 +208,10 @@ fn recipes_of_targets_and_scripts_are_checked() {
     target("id: h\nhandler: \\u0", "REC_TARGET_INVALID_FILE_OR_CONTENT@graph/VM/target.properties:2");
     check(&[("graph/VM/b.properties", TARGET)], "REC_TARGET_CONFLICTING_ID@graph/VM/target.properties:1");
     check(&[("graph/VM/b.properties", &TARGET.replace("id: t", "id: b"))], "");
-    check(&[("graph/VM/target.properties", GONE), ("graph/VM/readme", "")], "");
+    check(
+        &[("graph/VM/target.properties", GONE), ("graph/VM/readme", "")],
+        "REC_TARGET_NO_PROPERTIES@graph/main.graph:2",
+    );
     check(
         &[("graph/VM/target.properties", GONE), ("graph/VM/b/target.properties", TARGET)],
         "REC_TARGET_NO_PROPERTIES@graph/main.graph:2",
