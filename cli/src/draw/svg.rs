@@ -14,11 +14,11 @@ use super::picture::Picture;
 pub(super) use layout::Direction;
 use layout::Layout;
 
-/// Most boxes of one drawing: more are not readable on any screen, and the layout takes more than linear time.
-const BOXES: usize = 300;
+/// Most boxes of one drawing: more are not readable on any screen, and the layout takes much more than linear time.
+const BOXES: usize = 100;
 
 /// Most arrows of one drawing, for the same reasons.
-const ARROWS: usize = 1000;
+const ARROWS: usize = 200;
 
 /// A drawing wider than this is tried on its side. A page has about this width.
 const WIDTH: f64 = 1400.0;

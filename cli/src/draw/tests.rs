@@ -118,7 +118,7 @@ fn as_a_picture() {
 fn a_picture_too_large_is_refused() {
     let application = wide(200, 101);
     let error = svg(&components(&application), Place::File).unwrap_err().to_string();
-    assert!(error.starts_with("303 boxes and ") && error.ends_with("at most 300 and 1000 are drawn"), "{error}");
+    assert!(error.starts_with("303 boxes and ") && error.ends_with("at most 100 and 200 are drawn"), "{error}");
 }
 
 #[test]
