@@ -131,7 +131,7 @@ fn connect(graph: &mut Graph<NodeLabel, EdgeLabel>, at: usize, edge: &Edge<'_>, 
     // What stands on something shall stand right below it.
     let weight = if edge.kind == EdgeKind::Contains { 2 } else { 1 };
     let line = EdgeLabel { width, height, weight, labelpos: LabelPos::Center, ..EdgeLabel::default() };
-    graph.set_edge(&box_id(from), &box_id(to), Some(line), Some(&at.to_string()));
+    graph.set_edge(box_id(from), box_id(to), Some(line), Some(&at.to_string()));
 }
 
 /// Who has a facet gives to who imports from it: it belongs below the facet.
