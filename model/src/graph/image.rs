@@ -8,8 +8,8 @@
 //!
 //! What precedes the first `/` is a host when it has a `.`, a `:` or an upper-case letter in it, or is `localhost`.
 
+use core::net::Ipv6Addr;
 use std::fmt;
-use std::net::Ipv6Addr;
 use std::ops::Range;
 use std::str::FromStr;
 
