@@ -313,6 +313,8 @@ impl<'d> Checker<'d> {
             let named = if block.reported { Named::Guessed } else { Named::Well };
             return (self.spanned(name, span), named);
         }
+        // Whoever uses it may write it otherwise.
+        self.gaps.add(text);
         if !block.reported {
             let found = self.bad_definition(text, span, block.kind.noun(), empty);
             self.push(found);

@@ -3,6 +3,7 @@
 mod assemble;
 mod binding;
 mod exports;
+mod foreign;
 mod graph;
 mod inherit;
 mod instances;

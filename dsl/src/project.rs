@@ -21,6 +21,7 @@ use crate::descriptor::{self, Descriptor};
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::recipe;
 use crate::source::{Loader, Place, Span, Spanned};
+use crate::suggest::did_you_mean;
 
 pub(crate) use folder::{Folder, names};
 
@@ -174,12 +175,11 @@ fn graph(descriptor: Option<&Descriptor>, files: &mut Files<'_>, model: &mut Mod
                 .help("make `graph/` with the file that `graph-entry-point` names in it"),
         );
     } else if let Some((entry, Err(reason))) = entry.zip(read) {
+        let there = Folder::new(files).below("graph").unwrap_or_default();
+        let graphs = names(&there, "graph").into_iter().filter(|name| name.ends_with(".graph"));
+        let help = did_you_mean(&entry.value, graphs, || "`graph-entry-point` names a file in `graph/`".to_owned());
         let message = format!("the graph's entry point `graph/{}` cannot be read: {reason}", entry.value);
-        sink.push(
-            Diagnostic::new(Code::MissingGraphEntry, place, message)
-                .label("named here")
-                .help("`graph-entry-point` names a file in `graph/`"),
-        );
+        sink.push(Diagnostic::new(Code::MissingGraphEntry, place, message).label("named here").help(help));
     }
     false
 }

@@ -124,7 +124,7 @@ fn labelled(shown: Shown, label: &str, primary: bool) -> LabeledSpan {
     }
 }
 
-/// Lines of at most `width` characters, unless a word is longer.
+/// Lines of at most `width` characters; a longer word is broken.
 fn wrapped(text: &str, width: usize) -> String {
     let mut out = String::with_capacity(text.len());
     let mut column = 0;
@@ -135,10 +135,23 @@ fn wrapped(text: &str, width: usize) -> String {
             out.push(if breaks { '\n' } else { ' ' });
             column = if breaks { 0 } else { column + 1 };
         }
-        out.push_str(word);
-        column += length;
+        for c in word.chars() {
+            if column == width {
+                out.push('\n');
+                column = 0;
+            }
+            out.push(c);
+            column += 1;
+        }
     }
     out
+}
+
+impl Report {
+    /// Related places in other files, or far away in a long line: to be drawn below it, each by itself.
+    pub fn elsewhere(&self) -> impl Iterator<Item = &dyn miette::Diagnostic> {
+        self.others.iter().map(|other| other as &dyn miette::Diagnostic)
+    }
 }
 
 impl fmt::Display for Report {
@@ -171,13 +184,6 @@ impl miette::Diagnostic for Report {
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
         Some(Box::new(self.labels.iter().cloned()))
-    }
-
-    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn miette::Diagnostic> + 'a>> {
-        if self.others.is_empty() {
-            return None;
-        }
-        Some(Box::new(self.others.iter().map(|other| other as &dyn miette::Diagnostic)))
     }
 }
 

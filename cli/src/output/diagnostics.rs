@@ -24,6 +24,11 @@ pub(crate) fn render(compiled: &Compiled, palette: Palette, width: usize) -> Str
             // A drawing that fails must not hide the mistake.
             text.push_str(&report.to_string());
         }
+        for place in report.elsewhere() {
+            if handler.render_report(&mut text, place).is_err() {
+                text.push_str(&place.to_string());
+            }
+        }
         text.push('\n');
     }
     text.trim_end().to_owned()

@@ -6,7 +6,7 @@ use robo_model::graph::Import;
 use robo_model::name::{Variable, is_flex_id};
 
 use super::offered::Offered;
-use crate::block::{ExportDecl, ImportDecl, Part};
+use crate::block::{ExportDecl, ImportDecl, Named, Part};
 use crate::code::Code;
 use crate::convert::{ComponentId, Graph};
 use crate::diagnostic::{Diagnostic, Sink};
@@ -43,7 +43,7 @@ fn installer(graph: &Graph, id: ComponentId, sink: &mut Sink) {
     let component = graph.component(id);
     let name = &component.decl.name;
     let open = component.open;
-    if open.has(Part::Installer) || component.shadowed {
+    if open.has(Part::Installer) || component.shadowed || component.decl.named == Named::Not {
         return;
     }
     let Some(installer) = graph.installer(id) else {
@@ -56,7 +56,10 @@ fn installer(graph: &Graph, id: ComponentId, sink: &mut Sink) {
     };
     debug_assert!(is_flex_id(&installer.value), "checked with its block");
     // It may stand in one that could not be read, or be a member of a facet that was not found.
-    let maybe_child = component.maybe_child || open.has(Part::Facets) || graph.gaps.mention(name.value.as_str());
+    let maybe_child = component.maybe_child
+        || component.decl.named != Named::Well
+        || open.has(Part::Facets)
+        || graph.gaps.mention(name.value.as_str());
     if maybe_child {
         return;
     }

@@ -5,6 +5,7 @@ use std::collections::{HashSet, VecDeque};
 use robo_model::limits::MAX_SOURCE_BYTES;
 use robo_model::spec::RelativePath;
 
+use super::foreign::foreign;
 use crate::block::{self, ApplicationDecl, ComponentDecl, Declarations, FacetDecl, Gaps, InstanceDecl};
 use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
@@ -117,6 +118,12 @@ impl<'l> Files<'l> {
             return nothing;
         };
         let text = self.sources.last().map_or("", |source| source.text.as_str());
+        if let Some(found) = foreign(name, text, file) {
+            sink.push(found);
+            let mut nothing = Declarations::default();
+            nothing.gaps.files = true;
+            return nothing;
+        }
         if !carriage_returns(text, file, sink) {
             let mut nothing = Declarations::default();
             nothing.gaps.files = true;
@@ -208,8 +215,18 @@ pub(crate) fn decode(name: &str, bytes: Vec<u8>) -> (String, Option<Problem>) {
 fn nul_byte(name: &str, at: usize, text: &str) -> Problem {
     debug_assert_eq!(text.as_bytes().get(at), Some(&0), "nothing was replaced before it");
     let message = format!("`{name}` is not text: its byte {at} is NUL");
-    (Code::NulByte, Span::new(narrow(at), narrow(at + 1)), message, "is this the right file?")
+    // Some editors write each character in two bytes, one of which is mostly NUL.
+    let nuls = text.bytes().take(UTF_16_LOOK).filter(|byte| *byte == 0).count();
+    let help = if nuls * 3 > text.len().min(UTF_16_LOOK) {
+        "is it UTF-16? Save it with the encoding UTF-8"
+    } else {
+        "is this the right file?"
+    };
+    (Code::NulByte, Span::new(narrow(at), narrow(at + 1)), message, help)
 }
+
+/// Bytes that tell whether a file is UTF-16.
+const UTF_16_LOOK: usize = 256;
 
 /// For messages.
 const MEGABYTE: usize = 1024 * 1024;

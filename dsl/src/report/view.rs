@@ -20,8 +20,8 @@ const TAB: usize = 4;
 /// Fewest columns of a line that are shown, however narrow the terminal is.
 const FEWEST_COLUMNS: usize = 30;
 
-/// What `miette` draws beside a line's number.
-const GUTTER: usize = 4;
+/// What `miette` draws beside a line's number, and the sign of what is cut off.
+const GUTTER: usize = 5;
 
 /// Some lines of a file.
 #[derive(Debug)]
@@ -60,26 +60,38 @@ pub(super) fn view(source: &SourceFile, spans: &[Span], width: usize) -> (View, 
     let columns = width.saturating_sub(digits + GUTTER).max(FEWEST_COLUMNS);
     let mut view = View { name: printable(&source.name).into_owned(), groups: Vec::new(), places: Vec::new() };
     let mut shown = vec![None; spans.len()];
-    let (mut at, mut last) = (0, None);
-    for (number, line) in lines {
-        if last.is_none_or(|last| last + 1 != number) {
-            at += 1;
-            view.groups.push(Group { start: at, line: number, text: String::new() });
-        }
-        last = Some(number);
-        let cut = Cut::new(text, &line, spans, columns);
-        for (i, mark) in line.spans.iter().zip(&cut.spans) {
-            let (Some(start), Some(end), Some(slot)) = (mark.start, mark.end, shown.get_mut(*i)) else { continue };
-            let room = columns.saturating_sub(usize::midpoint(start.1, end.1));
-            *slot = Some(Shown { span: (at + start.0, end.0 - start.0).into(), room });
-            view.places.push((at + start.0, source.position(mark.span.start)));
-        }
-        at += cut.text.len();
-        if let Some(group) = view.groups.last_mut() {
+    let mut at = 0;
+    for (number, lines) in grouped(lines) {
+        // A gap, so that no span can go over it.
+        at += 1;
+        let mut group = Group { start: at, line: number, text: String::new() };
+        for line in lines {
+            let cut = Cut::new(text, &line, spans, columns);
+            for (i, mark) in line.spans.iter().zip(&cut.spans) {
+                let (Some(start), Some(end), Some(slot)) = (mark.start, mark.end, shown.get_mut(*i)) else { continue };
+                let room = columns.saturating_sub(usize::midpoint(start.1, end.1));
+                *slot = Some(Shown { span: (at + start.0, end.0 - start.0).into(), room });
+                view.places.push((at + start.0, source.position(mark.span.start)));
+            }
+            at += cut.text.len();
             group.text.push_str(&cut.text);
         }
+        view.groups.push(group);
     }
     (view, shown)
+}
+
+/// Lines that follow each other, with the number of their first one; those of the first span come first.
+fn grouped(lines: BTreeMap<usize, Line>) -> Vec<(usize, Vec<Line>)> {
+    let mut groups: Vec<(usize, Vec<Line>)> = Vec::new();
+    for (number, line) in lines {
+        match groups.last_mut().filter(|(first, lines)| first + lines.len() == number) {
+            Some((_, lines)) => lines.push(line),
+            None => groups.push((number, vec![line])),
+        }
+    }
+    groups.sort_by_key(|(_, lines)| !lines.iter().any(|line| line.spans.contains(&0)));
+    groups
 }
 
 /// A line of the file.
@@ -201,6 +213,7 @@ fn shown(c: char) -> char {
         // The pictures of control characters stand in their order.
         '\0'..='\u{1F}' => char::from_u32(0x2400 + u32::from(c)).unwrap_or('\u{FFFD}'),
         '\u{7F}' => '\u{2421}',
+        '\u{A0}' | '\u{1680}' | '\u{2000}'..='\u{200A}' | '\u{202F}' | '\u{205F}' | '\u{3000}' => '\u{2423}',
         '\u{80}'..='\u{9F}'
         | '\u{200B}'..='\u{200F}'
         | '\u{2028}'..='\u{202E}'

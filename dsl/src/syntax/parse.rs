@@ -336,7 +336,11 @@ impl<'s> Parser<'s, '_> {
         let found = self
             .report(Code::OneBlockPerLine, text.span_of(stray), "a property takes a line of its own")
             .label("a second `;`")
-            .help("put what follows it on the next line; a value with `;` in it stands in quotes");
+            .help(if piece.text.contains(['“', '”', '„']) {
+                "a value with `;` in it stands in straight quotes: `\"`"
+            } else {
+                "put what follows it on the next line; a value with `;` in it stands in quotes"
+            });
         self.sink.push(found);
     }
 
@@ -404,6 +408,8 @@ impl<'s> Parser<'s, '_> {
             format!("write `{} {{`, and `}}` on a line of its own after the last property", line::trim(name))
         } else if code.starts_with('}') {
             "no block is open here; is a `}` too many above?".to_owned()
+        } else if ["//", "/*", "--", ";"].iter().any(|sign| code.starts_with(sign)) {
+            "a comment begins with `#`".to_owned()
         } else if loose {
             "a property stands in a block: is a `}` too many above?".to_owned()
         } else if let Some((block, name)) = misspelt.filter(|(_, name)| is_id(name)) {

@@ -95,8 +95,8 @@ fn a_line_is_cut_to_the_terminal() {
       │ are allowed
        ╭─[app.graph:3:12]
      2 │   installer: target;
-     3 │   exports: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…
-       ·            ──────────────────────────────────────────┬──────────────────────────────────────────
+     3 │   exports: aaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaaa…
+       ·            ──────────────────────────────────────────┬─────────────────────────────────────────
        ·                                                      ╰── too long
      4 │ }
        ╰────
@@ -106,7 +106,7 @@ fn a_line_is_cut_to_the_terminal() {
       × `é@` is not a variable's name
        ╭─[app.graph:3:314]
      2 │   installer: target;
-     3 │ …aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, é@, bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb…
+     3 │ …aaaaaaaaaaaaaaaaaaaaaaaaaaaaaa, é@, bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb…
        ·                                  ─┬
        ·                                   ╰─┤ a name has letters, digits, `_`, `-` and `.`, and starts
        ·                                     │ with a letter or `_`
@@ -119,8 +119,8 @@ fn a_line_is_cut_to_the_terminal() {
       │ are allowed
        ╭─[app.graph:3:318]
      2 │   installer: target;
-     3 │ …aaaaaaaaaaaaaaaaaaaaaaaaaa, é@, bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb…
-       ·                                  ───────────────────────────────┬───────────────────────────────
+     3 │ …aaaaaaaaaaaaaaaaaaaaaaaaaa, é@, bbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbbb…
+       ·                                  ───────────────────────────────┬──────────────────────────────
        ·                                                                 ╰── too long
      4 │ }
        ╰────
@@ -138,8 +138,8 @@ fn a_long_label_goes_over_several_lines() {
      1 │                                                             A+B {
        ·                                                             ─┬─
        ·                                                              ╰─┤ a name has letters, digits,
-       ·                                                                │ `_` and `-`, and starts with a
-       ·                                                                │ letter or `_`
+       ·                                                                │ `_` and `-`, and starts with
+       ·                                                                │ a letter or `_`
      2 │  installer: target;
        ╰────
       help: write `A-B`
