@@ -290,6 +290,9 @@ fn nothing_lies_over_a_box() {
                     }
                 }
                 for line in &drawn.lines {
+                    let outside =
+                        points(&line.path).into_iter().find(|(x, y)| *x > drawn.width + 1.0 || *y > drawn.height + 1.0);
+                    assert_eq!(outside, None, "seed {seed} {direction:?}: {}", line.path);
                     let crossing = points(&line.path).into_iter().find(|(x, y)| inside(*x, *y));
                     assert_eq!(crossing, None, "seed {seed} {direction:?}: {}", line.path);
                     let on = line.label.as_ref().is_some_and(|(_, x, y)| inside(*x, *y));

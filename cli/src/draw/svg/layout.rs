@@ -161,10 +161,15 @@ fn read(graph: &Graph<NodeLabel, EdgeLabel>, picture: &Picture<'_>, direction: D
     let boxes: Vec<Rect> = (0..picture.nodes.len()).map(|at| rect(&box_id(at)).unwrap_or_default()).collect();
     let machines = frames(picture, &boxes, |at| rect(&machine_id(at)));
     let mut ways = Vec::new();
+    let mut reach = (0.0_f64, 0.0_f64);
     for (at, edge) in picture.edges.iter().enumerate().filter(|(_, edge)| is_drawn(picture, edge)) {
         let (from, to) = ends(edge);
         let Some(line) = graph.edge(&box_id(from), &box_id(to), Some(&at.to_string())) else { continue };
-        let points = line.points.iter().map(|point| (point.x, point.y)).collect();
+        let points: Vec<(f64, f64)> = line.points.iter().map(|point| (point.x, point.y)).collect();
+        for (x, y) in &points {
+            // A label stands around its line.
+            reach = (reach.0.max(x + line.width / 2.0), reach.1.max(y + line.height / 2.0));
+        }
         let label = label(edge).zip(line.x.zip(line.y));
         ways.push(Way { edge: at, from, to, points, label: label.map(|(text, (x, y))| (text, x, y)) });
     }
@@ -173,7 +178,7 @@ fn read(graph: &Graph<NodeLabel, EdgeLabel>, picture: &Picture<'_>, direction: D
     let turn = |rect: Rect| if flip { rect.turned() } else { rect };
     let boxes: Vec<Rect> = boxes.into_iter().map(turn).collect();
     let machines: Vec<Rect> = machines.into_iter().map(turn).collect();
-    placed(boxes, machines, lines)
+    placed(boxes, machines, lines, if flip { (reach.1, reach.0) } else { reach })
 }
 
 /// The frame shows what stands on a machine.
@@ -209,9 +214,10 @@ fn frames(picture: &Picture<'_>, boxes: &[Rect], frame: impl Fn(usize) -> Option
     frames
 }
 
-fn placed(boxes: Vec<Rect>, machines: Vec<Rect>, lines: Vec<Line>) -> Layout {
+/// As large as what is in it; `reach` is how far lines go.
+fn placed(boxes: Vec<Rect>, machines: Vec<Rect>, lines: Vec<Line>, reach: (f64, f64)) -> Layout {
     let all = || boxes.iter().chain(&machines);
-    let right = all().map(|rect| rect.x + rect.width / 2.0).fold(0.0, f64::max);
-    let bottom = all().map(|rect| rect.y + rect.height / 2.0).fold(0.0, f64::max);
+    let right = all().map(|rect| rect.x + rect.width / 2.0).fold(reach.0, f64::max);
+    let bottom = all().map(|rect| rect.y + rect.height / 2.0).fold(reach.1, f64::max);
     Layout { width: right, height: bottom, boxes, machines, lines }
 }
