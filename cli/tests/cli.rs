@@ -385,7 +385,7 @@ fn what_cannot_be_formatted_is_left_alone() {
         "there is no *.graph and no *.instances in the folder empty\n",
         "/dev/null is no file that can be rewritten\n",
         "bad.graph:2:",
-        "the file is not UTF-8",
+        "is not UTF-8 text",
         "kept.graph is read-only\n",
         "formatted good.graph\nerror:",
         "formatted 1 file, 2 with mistakes, 4 failed\n",
