@@ -257,7 +257,9 @@ impl InstancePath {
 
 impl Ord for InstancePath {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        self.segments().cmp(other.segments())
+        // Segment by segment, without splitting: `/` comes before whatever may stand in a name.
+        let order = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
+        self.0.as_bytes().iter().map(order).cmp(other.0.as_bytes().iter().map(order))
     }
 }
 

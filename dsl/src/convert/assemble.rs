@@ -125,14 +125,25 @@ fn expand(components: &[Component], nodes: &[Node]) -> BTreeMap<InstancePath, In
     for node in children(None) {
         copies(nodes, *node, None, &mut queue);
     }
+    last_first(&mut queue, 0);
     while let Some(copy) = queue.pop() {
         let Some(node) = nodes.get(copy.node) else { continue };
+        let waiting = queue.len();
         for child in children(Some(copy.node)) {
             copies(nodes, *child, Some(&copy), &mut queue);
         }
+        last_first(&mut queue, waiting);
         instances.extend(instance(components, node, copy));
     }
+    // They come in the map's order, which makes it without moving them about.
     instances.into_iter().map(|instance| (instance.path.clone(), instance)).collect()
+}
+
+/// Sorts neighbours so that the first one is taken first from the end.
+fn last_first(queue: &mut [Copy<'_>], from: usize) {
+    if let Some(neighbours) = queue.get_mut(from..) {
+        neighbours.sort_by(|a, b| b.path.cmp(&a.path));
+    }
 }
 
 fn copies<'n>(nodes: &'n [Node], id: usize, above: Option<&Copy<'n>>, out: &mut Vec<Copy<'n>>) {
