@@ -325,10 +325,14 @@ mod tests {
             ("exports-prefix = P\nexports = A.b as c,A.c=as d", "PROJ_INVALID_EXTERNAL_EXPORTS", "A.c=as d"),
             ("exports-prefix = P\nexports = A.b as c,A.b of d", "PROJ_INVALID_EXTERNAL_EXPORTS", "A.b of d"),
             ("exports-prefix = P\nexports = A.b as 1c", "RM_INVALID_VARIABLE_NAME", "1c"),
-            ("exports-prefix = P\nexports = A as c", "RM_INVALID_VARIABLE_NAME", "A"),
+            ("exports-prefix = P\nexports = A! as c", "RM_INVALID_VARIABLE_NAME", "A!"),
             ("exports-prefix = P\nexports = A.b as c,\\\n\t A.d as c", "RM_ALREADY_DEFINED_EXTERNAL_EXPORT", "c"),
         ] {
             check(&format!("{HEAD}{line}"), &[(code, under)]);
+        }
+        // That nobody exports `A` is for the graph to say; of two names for one variable the last one counts.
+        for line in ["exports = A as c", "exports = A.b as c, A.b as d, A.e as c", "exports = A.b as 1, A.b as b"] {
+            check(&format!("{HEAD}exports-prefix = P\n{line}"), &[]);
         }
         check(
             "a=",

@@ -30,12 +30,21 @@ pub struct Target {
 pub fn check_target(bytes: &[u8]) -> (Option<Target>, Vec<Diagnostic>) {
     let mut sink = Sink::default();
     let (text, _) = properties::decode(bytes.to_vec());
-    let target = check(&text, FileId(0), &mut sink).map(|target| target.value);
+    let target = check(&text, FileId(0), &mut sink).target;
     (target, sink.finish())
 }
 
-/// Checks the text of one target; its place is that of its id.
-pub(crate) fn check(text: &str, file: FileId, sink: &mut Sink) -> Option<Spanned<Target>> {
+/// What the text of one target says.
+#[derive(Debug, Default)]
+pub(crate) struct Read {
+    /// Also of one that lacks something else.
+    pub(crate) id: Option<Spanned<String>>,
+    /// Nothing when there are errors.
+    target: Option<Target>,
+}
+
+/// Checks the text of one target.
+pub(crate) fn check(text: &str, file: FileId, sink: &mut Sink) -> Read {
     let read = Properties::read(text, file);
     if let Some(place) = read.malformed() {
         sink.push(
@@ -43,7 +52,7 @@ pub(crate) fn check(text: &str, file: FileId, sink: &mut Sink) -> Option<Spanned
                 .label("not four hexadecimal digits")
                 .help("write `\\u00e9` for a letter, or `\\\\` for a backslash"),
         );
-        return None;
+        return Read::default();
     }
     let end = narrow(text.trim_end().len());
     let end = Place { file, span: Span::new(end, end) };
@@ -64,18 +73,17 @@ pub(crate) fn check(text: &str, file: FileId, sink: &mut Sink) -> Option<Spanned
     );
     let name =
         required("name", Code::TargetNoName, "the target has no name for people", "write `name: EC2 in Ireland`");
-    let (id, handler) = (id?, handler?);
-    let place = id.place;
     let said = ["id", "handler", "name", "description"];
     let others = read.entries().iter().filter(|entry| !said.contains(&entry.key.as_str()));
-    let target = Target {
-        id: id.value.to_owned(),
+    let id = id.map(|id| Spanned { value: id.value.to_owned(), place: id.place });
+    let target = id.as_ref().zip(handler).map(|(id, handler)| Target {
+        id: id.value.clone(),
         handler: handler.value.to_owned(),
         name: name.map(|name| name.value.to_owned()),
         description: read.get("description").map(|text| text.value.to_owned()),
         properties: others.map(|entry| (entry.key.clone(), entry.value.clone())).collect(),
-    };
-    Some(Spanned { value: target, place })
+    });
+    Read { id, target }
 }
 
 #[cfg(test)]

@@ -121,15 +121,14 @@ fn export(checker: &mut Checker<'_>, text: &Text<'_>, written: &str, value: &Val
 }
 
 fn exported_name(checker: &mut Checker<'_>, name: &str, span: Span) -> Option<Spanned<VariableName>> {
-    let bare = |name: &str| name.split_once('.').is_some_and(|(_, local)| local.is_empty());
     match VariableName::new(name) {
-        Ok(good) if !bare(name) => return Some(checker.spanned(good, span)),
+        Ok(good) => return Some(checker.spanned(good, span)),
         Err(NameError::TooLong { .. }) => {
             let found = checker.too_long(name, span);
             checker.push(found);
             return None;
         }
-        Ok(_) | Err(_) => {}
+        Err(_) => {}
     }
     let message = format!("`{}` is not a variable's name", short(name));
     let found = Diagnostic::new(Code::InvalidExportedName, checker.place(span), message)

@@ -107,7 +107,7 @@ pub(crate) fn export_names(decl: &ApplicationDecl, sink: &mut Sink) {
         );
     }
     let mut aliases: HashMap<&str, Place> = HashMap::new();
-    for export in &decl.exports {
+    for export in in_force(&decl.exports) {
         if let Some(first) = aliases.get(export.alias.value.as_str()) {
             let message = format!("two external exports are called `{}`", export.alias.value);
             sink.push(
@@ -122,10 +122,18 @@ pub(crate) fn export_names(decl: &ApplicationDecl, sink: &mut Sink) {
         if VariableName::new(&export.alias.value).is_err() {
             sink.push(invalid_name(&export.alias, "write a name as in `db-ip`"));
         }
-        if Variable::parse(&export.variable.value).is_err() {
+        if !is_id(&export.variable.value) {
             sink.push(invalid_name(&export.variable, "write it as in `Db.ip`"));
         }
     }
+}
+
+/// Of several names for one variable the last one counts, as in the original; the others are not looked at.
+fn in_force(exports: &[AliasDecl]) -> impl Iterator<Item = &AliasDecl> {
+    let last: HashMap<&str, usize> =
+        exports.iter().enumerate().map(|(i, export)| (export.variable.value.as_str(), i)).collect();
+    let is_last = move |i: usize, export: &AliasDecl| last.get(export.variable.value.as_str()) == Some(&i);
+    exports.iter().enumerate().filter(move |(i, export)| is_last(*i, export)).map(|(_, export)| export)
 }
 
 fn invalid_name(name: &Spanned<String>, help: &str) -> Diagnostic {
@@ -141,7 +149,7 @@ fn exports(decl: &ApplicationDecl, graph: &Graph, sink: &mut Sink) -> BTreeMap<V
         return BTreeMap::new();
     }
     let offered = Offered::new(graph, graph.component_ids());
-    decl.exports.iter().filter_map(|export| external(export, graph, &offered, sink)).collect()
+    in_force(&decl.exports).filter_map(|export| external(export, graph, &offered, sink)).collect()
 }
 
 /// Whether somebody exports it.
@@ -151,25 +159,28 @@ fn external(
     offered: &Offered<'_>,
     sink: &mut Sink,
 ) -> Option<(Variable, VariableName)> {
-    let variable = Variable::parse(&export.variable.value).ok()?;
-    let prefix = variable.prefix.as_str();
-    if graph.complete && !graph.is_open(prefix, Part::Exports) && !offered.has(prefix, variable.local.as_str()) {
+    let text = export.variable.value.as_str();
+    let variable = Variable::parse(text).ok();
+    let known = variable.as_ref().is_some_and(|Variable { prefix, local }| {
+        graph.is_open(prefix.as_str(), Part::Exports) || offered.has(prefix.as_str(), local.as_str())
+    });
+    // What is no name at all was reported.
+    if graph.complete && !known && is_id(text) {
         let most = if sink.is_full() { 0 } else { MAX_CANDIDATES };
         let all: Vec<String> = offered.all().take(most).collect();
-        let help = did_you_mean(&export.variable.value, all.iter().map(String::as_str), || {
-            "export it in a component first".to_owned()
+        let help = did_you_mean(text, all.iter().map(String::as_str), || {
+            let whole = "write the component before it, as in `Db.ip`";
+            let help = if text.contains('.') { "export it in a component first" } else { whole };
+            help.to_owned()
         });
+        let message = format!("no component exports `{}`", short(text));
         sink.push(
-            Diagnostic::new(
-                Code::InvalidExternalExport,
-                export.variable.place,
-                format!("no component exports `{variable}`"),
-            )
-            .label("nobody exports this")
-            .help(help),
+            Diagnostic::new(Code::InvalidExternalExport, export.variable.place, message)
+                .label("nobody exports this")
+                .help(help),
         );
     }
-    Some((variable, VariableName::new(&export.alias.value).ok()?))
+    Some((variable?, VariableName::new(&export.alias.value).ok()?))
 }
 
 /// A name for an application that has none: what cannot stand in a name becomes `-`.

@@ -10,6 +10,7 @@ use crate::block::{ExportDecl, ImportDecl, Named, Part};
 use crate::code::Code;
 use crate::convert::{ComponentId, Graph};
 use crate::diagnostic::{Diagnostic, Sink};
+use crate::source::Place;
 use crate::suggest::{MAX_CANDIDATES, did_you_mean};
 use crate::syntax::short;
 
@@ -19,6 +20,8 @@ pub(super) fn check(graph: &Graph, reachable: &BTreeSet<ComponentId>, sink: &mut
         .facet_ids()
         .flat_map(|facet| graph.facet(facet).decl.exports.iter().map(|export| export.name.value.as_str()))
         .collect();
+    // An import that several components inherit is one mistake, told for the first of them.
+    let (mut own, mut unresolvable): (HashSet<Place>, HashSet<Place>) = Default::default();
     for id in reachable {
         installer(graph, *id, sink);
         for export in &graph.component(*id).decl.exports {
@@ -26,8 +29,14 @@ pub(super) fn check(graph: &Graph, reachable: &BTreeSet<ComponentId>, sink: &mut
         }
         inheritance(graph, *id, sink);
         for import in &graph.component(*id).imports {
-            own_export(graph, *id, import, sink);
-            resolvable(graph, *id, import, (&offered, &raw), sink);
+            if is_own_export(graph, *id, &import.import) && own.insert(import.place) {
+                sink.push(own_export(graph, *id, import));
+            }
+            if !is_resolvable(graph, &import.import, &offered) && unresolvable.insert(import.place) {
+                sink.push_with(Code::UnresolvableVariable, import.place, || {
+                    unresolved(graph, *id, import, (&offered, &raw))
+                });
+            }
         }
     }
     // A facet's exports count once, however many components have it.
@@ -117,10 +126,9 @@ fn inheritance(graph: &Graph, id: ComponentId, sink: &mut Sink) {
 }
 
 /// A component must not wait for what it gives itself.
-fn own_export(graph: &Graph, id: ComponentId, decl: &ImportDecl, sink: &mut Sink) {
-    let import = &decl.import;
+fn is_own_export(graph: &Graph, id: ComponentId, import: &Import) -> bool {
     let component = graph.component(id);
-    let own = match variable(import) {
+    let own = || match variable(import) {
         Some(variable) => component.exports.contains_key(&variable),
         None => {
             let supers = component.lineage.iter().map(|above| &graph.component(*above).decl.name.value);
@@ -128,62 +136,54 @@ fn own_export(graph: &Graph, id: ComponentId, decl: &ImportDecl, sink: &mut Sink
             supers.chain(facets).any(|name| *name == import.prefix)
         }
     };
-    if own && !import.optional && (!component.open.has(Part::Extends) || component.decl.name.value == import.prefix) {
-        let name = &component.decl.name.value;
-        sink.push(
-            Diagnostic::new(
-                Code::ImportsOwnExport,
-                decl.place,
-                format!("`{name}` needs `{import}`, which it exports itself"),
-            )
-            .label("it would wait for another one like itself, and that one for this one")
-            .help(format!("write `{import} (optional)`")),
-        );
-    }
+    let sure = !component.open.has(Part::Extends) || component.decl.name.value == import.prefix;
+    !import.optional && sure && own()
+}
+
+fn own_export(graph: &Graph, id: ComponentId, ImportDecl { import, place }: &ImportDecl) -> Diagnostic {
+    let name = &graph.component(id).decl.name.value;
+    let message = format!("`{name}` needs `{import}`, which it exports itself");
+    Diagnostic::new(Code::ImportsOwnExport, *place, message)
+        .label("it would wait for another one like itself, and that one for this one")
+        .help(format!("write `{import} (optional)`"))
 }
 
 fn variable(import: &Import) -> Option<Variable> {
     import.variable.clone().map(|local| Variable { prefix: import.prefix.clone(), local })
 }
 
-/// Optional imports too must be exported by somebody; external ones come from elsewhere. `raw` are the names of
-/// facets' exports as written.
-fn resolvable(
-    graph: &Graph,
-    id: ComponentId,
-    decl: &ImportDecl,
-    (offered, raw): (&Offered<'_>, &HashSet<&str>),
-    sink: &mut Sink,
-) {
-    let import = &decl.import;
+/// Optional imports too must be exported by somebody; external ones come from elsewhere.
+fn is_resolvable(graph: &Graph, import: &Import, offered: &Offered<'_>) -> bool {
     let prefix = import.prefix.as_str();
     let found = match &import.variable {
         _ if import.external => true,
         Some(local) => offered.has(prefix, local.as_str()),
         None => offered.has_prefix(prefix),
     };
-    if found || graph.is_open(prefix, Part::Exports) {
-        return;
-    }
+    found || graph.is_open(prefix, Part::Exports)
+}
+
+/// `raw` are the names of facets' exports as written.
+fn unresolved(
+    graph: &Graph,
+    id: ComponentId,
+    ImportDecl { import, place }: &ImportDecl,
+    (offered, raw): (&Offered<'_>, &HashSet<&str>),
+) -> Diagnostic {
+    let prefix = import.prefix.as_str();
     let text = import.to_string();
     let facet = graph.find_facet(prefix).is_some();
     let unused_facet = raw.contains(text.as_str()) || (import.variable.is_none() && facet);
     let code = if unused_facet { Code::UnresolvableFacetVariable } else { Code::UnresolvableVariable };
     let name = &graph.component(id).decl.name.value;
-    let help = || {
-        if facet && !offered.has_prefix(prefix) {
-            return format!(
-                "no component has the facet `{prefix}`: write `facets: {prefix};` in the one that exports it"
-            );
-        }
+    let help = if facet && !offered.has_prefix(prefix) {
+        format!("no component has the facet `{prefix}`: write `facets: {prefix};` in the one that exports it")
+    } else {
         suggestion(import, offered)
     };
-    let help = if sink.is_full() { String::new() } else { help() };
-    sink.push(
-        Diagnostic::new(code, decl.place, format!("nothing exports `{text}`, which `{name}` imports"))
-            .label("no component exports this")
-            .help(help),
-    );
+    Diagnostic::new(code, *place, format!("nothing exports `{text}`, which `{name}` imports"))
+        .label("no component exports this")
+        .help(help)
 }
 
 fn suggestion(import: &Import, offered: &Offered<'_>) -> String {

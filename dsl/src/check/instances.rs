@@ -1,6 +1,6 @@
 //! Each instance: its parent, its overrides, its values.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use robo_model::graph::ExportValue;
 use robo_model::name::Variable;
@@ -141,25 +141,28 @@ fn values(graph: &Graph, (node, id): (&Node, ComponentId), needs: &[&Variable], 
     if node.decl.unread || graph.component(id).open.has(Part::Exports) {
         return;
     }
-    // The same variable under another prefix is the same mistake.
-    let mut told: Vec<&str> = Vec::new();
-    let mut given: Vec<(&Variable, bool)> = Vec::new();
+    // What an override gives, and whether that is blank; of several the last one counts.
+    let mut order: Vec<&Variable> = Vec::new();
+    let mut blank: HashMap<&Variable, bool> = HashMap::new();
     for (over, applied) in node.decl.overrides.iter().zip(&node.overrides) {
-        let blank = is_blank(&over.value.value);
-        match applied {
-            Applied::Local(variables) => given.extend(variables.iter().map(|variable| (variable, blank))),
-            Applied::Full(variable) | Applied::Magic(Some(variable)) => given.push((variable, blank)),
-            Applied::Magic(None) | Applied::Binding | Applied::Unknown => {}
+        let variables = match applied {
+            Applied::Local(variables) => variables.as_ref(),
+            Applied::Full(variable) | Applied::Magic(Some(variable)) => std::slice::from_ref(variable),
+            Applied::Magic(None) | Applied::Binding | Applied::Unknown => &[],
+        };
+        let is_blank = is_blank(&over.value.value);
+        for variable in variables {
+            order.push(variable);
+            blank.insert(variable, is_blank);
         }
     }
-    // The last one counts.
-    let last = |variable: &Variable| given.iter().rev().find(|(other, _)| *other == variable).map(|(_, blank)| *blank);
-    let open = needs.iter().copied().filter(|variable| last(variable).is_none());
-    let blank = given.iter().map(|(variable, _)| *variable);
-    let blank = blank.filter(|variable| last(variable) == Some(true) && !variable.is_address());
-    for variable in open.chain(blank) {
-        if !told.contains(&variable.local.as_str()) {
-            told.push(variable.local.as_str());
+    let open = needs.iter().copied().filter(|variable| !blank.contains_key(variable));
+    let emptied = order.iter().copied();
+    let emptied = emptied.filter(|variable| blank.get(variable) == Some(&true) && !variable.is_address());
+    // The same variable under another prefix is the same mistake.
+    let mut told: HashSet<&str> = HashSet::new();
+    for variable in open.chain(emptied) {
+        if told.insert(variable.local.as_str()) {
             let place = node.name().place;
             sink.push_with(Code::MissingVariableValue, place, || missing_value(graph, (node, id), variable));
         }

@@ -88,10 +88,15 @@ impl<'l> Files<'l> {
         let mut seen = HashSet::from([entry.clone()]);
         let mut queue = VecDeque::from([(entry, bytes)]);
         while let Some((path, bytes)) = queue.pop_front() {
-            let declared = self.file(&format!("{folder}{path}"), bytes, kind, sink);
+            let mut declared = self.file(&format!("{folder}{path}"), bytes, kind, sink);
+            let graph = kind != Kind::Instances || declared.graph_at.is_some();
+            if !graph {
+                // What could not be read there is nothing that instances refer to.
+                declared.gaps = Gaps::default();
+            }
             for import in &declared.imports {
                 let Some(path) = normalized(&import.value) else {
-                    model.gaps.files = true;
+                    model.gaps.files |= graph;
                     sink.push(leaves_root(import));
                     continue;
                 };
@@ -101,7 +106,7 @@ impl<'l> Files<'l> {
                 match self.bytes(&format!("{folder}{path}")) {
                     Ok(bytes) => queue.push_back((path, bytes)),
                     Err(reason) => {
-                        model.gaps.files = true;
+                        model.gaps.files |= graph;
                         sink.push(unreachable_file(import, &reason));
                     }
                 }

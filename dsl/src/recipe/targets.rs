@@ -7,7 +7,7 @@ use crate::code::Code;
 use crate::diagnostic::{Diagnostic, Sink};
 use crate::project::{Folder, names};
 use crate::properties;
-use crate::source::Place;
+use crate::source::{Place, Spanned};
 use crate::{syntax::short, target};
 
 const ENDING: &str = ".properties";
@@ -21,16 +21,16 @@ pub(super) fn check(recipe: &Recipe<'_>, folder: &mut Folder<'_, '_>, sink: &mut
     let mut ids: HashMap<String, Place> = HashMap::new();
     for path in &direct {
         let Some(found) = read(path, folder, sink) else { continue };
-        if let Some(first) = ids.get(&found.0) {
-            let message = format!("two targets of `{}` have the id `{}`", recipe.name(), short(&found.0));
+        if let Some(first) = ids.get(&found.value) {
+            let message = format!("two targets of `{}` have the id `{}`", recipe.name(), short(&found.value));
             sink.push(
-                Diagnostic::new(Code::TargetConflict, found.1, message)
+                Diagnostic::new(Code::TargetConflict, found.place, message)
                     .label("used again")
                     .help("choose another id")
                     .related(*first, "first used here"),
             );
         } else {
-            ids.insert(found.0, found.1);
+            ids.insert(found.value, found.place);
         }
     }
     if direct.is_empty() {
@@ -47,8 +47,8 @@ pub(super) fn check(recipe: &Recipe<'_>, folder: &mut Folder<'_, '_>, sink: &mut
     }
 }
 
-/// The id of a target, and where it stands.
-fn read(path: &str, folder: &mut Folder<'_, '_>, sink: &mut Sink) -> Option<(String, Place)> {
+/// The id of a target, whatever else is wrong with it.
+fn read(path: &str, folder: &mut Folder<'_, '_>, sink: &mut Sink) -> Option<Spanned<String>> {
     let bytes = match folder.bytes(path) {
         Ok(bytes) => bytes,
         Err(reason) => {
@@ -60,6 +60,5 @@ fn read(path: &str, folder: &mut Folder<'_, '_>, sink: &mut Sink) -> Option<(Str
     };
     let (text, _) = properties::decode(bytes);
     let file = folder.add(path, text);
-    let found = target::check(folder.text_of(file), file, sink)?;
-    Some((found.value.id, found.place))
+    target::check(folder.text_of(file), file, sink).id
 }

@@ -233,7 +233,7 @@ impl<'s> Parser<'s, '_> {
 
     /// The head of a block that was reported: the block begins if what follows looks like its body.
     fn reported_head(&mut self, raw: Raw, block: BlockKind, name: Span, nameless: bool) {
-        let next = match self.what_follows(block) {
+        let next = match self.what_follows(raw, block) {
             Follows::Body => raw.next,
             Follows::Brace(brace) => brace.next,
             Follows::Other => return self.run(raw, ItemKind::Garbage),
@@ -246,8 +246,9 @@ impl<'s> Parser<'s, '_> {
         }
     }
 
-    fn what_follows(&self, block: BlockKind) -> Follows {
+    fn what_follows(&self, head: Raw, block: BlockKind) -> Follows {
         let mut at = self.pos;
+        let head = indentation(self.text(head).as_str());
         while let Some(raw) = self.raw_at(at) {
             at = raw.next;
             let text = self.text(raw);
@@ -256,6 +257,8 @@ impl<'s> Parser<'s, '_> {
             }
             return match line::body(text.as_str(), block) {
                 Line::Blank | Line::Comment => continue,
+                // The end of the block around it.
+                Line::Close(_) if !self.open.is_empty() && indentation(text.as_str()) < head => Follows::Other,
                 Line::Close(_) | Line::Property(_) => Follows::Body,
                 Line::Open(_) if block == BlockKind::Instance && text.as_str().starts_with([' ', '\t']) => {
                     Follows::Body
@@ -584,6 +587,11 @@ fn over_lines(line: &str, inside: &str) -> String {
     }
     help.push_str(if statements.next().is_some() { "\n  …\n}" } else { "\n}" });
     help
+}
+
+/// How many blanks stand before a line's text.
+fn indentation(line: &str) -> usize {
+    line.len() - line.trim_start_matches([' ', '\t']).len()
 }
 
 enum Follows {

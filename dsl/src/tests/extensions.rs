@@ -141,10 +141,10 @@ fn properties_of_components() {
     in_process("run: a $(nope) $(secret:x);", "E0923@7 E0939@7");
     in_process("run: a;\n rnu: b;", "PM_PROPERTY_NOT_APPLIABLE@8");
     check("M {\n installer: target;\n run: x;\n}\n", "E0925@3");
-    check("M {\n installer: target;\n exports: a = $(b);\n}\n", "E0923@3");
+    check("M {\n installer: target;\n exports: a = $(b);\n}\n", "E0943@3");
     check(
         "M {\n installer: target;\n exports: a = $(b), b = 1;\n}\ninstance of M {\n name: m;\n a: $(c);\n}\n",
-        "E0923@7",
+        "E0943@7",
     );
 }
 
@@ -158,7 +158,7 @@ fn application_blocks() {
     in_block("exports: M.x as y;", "RM_MISSING_APPLICATION_EXPORT_PREFIX@6");
     in_block("exports-prefix: a b;", "RM_INVALID_APPLICATION_EXPORT_PREFIX@6");
     in_block(
-        "exports-prefix: A;\n exports: M.y as y, M.x as z, M.x as z;",
+        "exports-prefix: A;\n exports: M.y as z, M.x as z;",
         "RM_INVALID_EXTERNAL_EXPORT@7 RM_ALREADY_DEFINED_EXTERNAL_EXPORT@7",
     );
     in_block("exports-prefix: A;\n exports: M.x;", "PROJ_INVALID_EXTERNAL_EXPORTS@7");

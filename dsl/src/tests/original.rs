@@ -83,6 +83,12 @@ fn statements() {
         ("A {\n installer: script;\n}\nINSTANCE OF VM {\n name: v;\n}\n", ""),
         ("A {\n installer: script;\n}\ninstance of {\n name: v;\n}\n", "PM_EMPTY_COMPONENT_NAME@8"),
         ("FACET f {\n}\nA {\n facets: f;\n installer: script;\n}\n", ""),
+        // What ends the block around it is no body of its own.
+        ("A {\n installer: script;\n}\ninstance of VM {\n name: v;\n instance of A\n}\n", "P_O_C_BRACKET_MISSING@10"),
+        (
+            "A {\n installer: script;\n}\ninstance of VM {\n name: v;\n instance of A\n  name: a;\n }\n}\n",
+            "P_O_C_BRACKET_MISSING@10",
+        ),
     ]);
     let with = |first: &str| {
         let main = format!("{first}\nVM {{\n installer: target;\n}}\n");
@@ -155,6 +161,9 @@ fn exports_are_scanned() {
         ("exports: random[port] c =;", ""),
         ("exports: external c;", "PM_INVALID_EXPORTED_VAR_NAME@7 PM_EXTERNAL_IS_KEYWORD_FOR_IMPORTS@7"),
         ("exports: externalc;", ""),
+        ("exports: c. = 1, A.d = 2;", ""),
+        // The original knows five names, and leaves all others as they are.
+        ("exports: c = \"$(ROBOCONF_INSTANCE_NAME) at $(hostname)\";", "E0943@7"),
     ]);
     let text = "A {\n installer: target;\n exports: i = j = k, same = 1, quoted = \" b \", open=, db.ip, same = 2;\n exports: A.more = 3;\n}\n";
     let app = application(text);
@@ -183,6 +192,11 @@ fn what_a_component_exports_it_does_not_wait_for() {
         (
             "A {\n installer: script;\n imports: f.y;\n}\nfacet f {\n exports: f.y = 1;\n}\n",
             "RM_UNRESOLVABLE_FACET_VARIABLE@7 RM_ORPHAN_FACET@9",
+        ),
+        // What several inherit is one mistake.
+        (
+            "A {\n installer: script;\n exports: y = 1;\n imports: Z.y, A.y;\n}\nB {\n extends: A;\n}\n",
+            "RM_UNRESOLVABLE_VARIABLE@8 RM_COMPONENT_IMPORTS_EXPORTS@8",
         ),
         // A facet that only another facet extends is an orphan all the same.
         ("A {\n installer: script;\n facets: g;\n}\nfacet f {\n}\nfacet g {\n extends: f;\n}\n", "RM_ORPHAN_FACET@9"),

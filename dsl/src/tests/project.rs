@@ -93,6 +93,9 @@ fn descriptors_are_checked() {
     with(&format!("name=a\nversion=1.0\nexports-prefix=P\nexports=VM.ip\n{rest}"), "PROJ_INVALID_EXTERNAL_EXPORTS@4");
     with(&format!("name=a\nversion=1.0\nexports=VM.ip as ip\n{rest}"), "RM_MISSING_APPLICATION_EXPORT_PREFIX@3");
     with(&format!("name=a\nversion=1.0\nexports-prefix=P\nexports=VM.no as n\n{rest}"), "RM_INVALID_EXTERNAL_EXPORT@4");
+    with(&format!("name=a\nversion=1.0\nexports-prefix=P\nexports=VM as n\n{rest}"), "RM_INVALID_EXTERNAL_EXPORT@4");
+    // Of two names for one variable the last one counts.
+    with(&format!("name=a\nversion=1.0\nexports-prefix=P\nexports=VM.x as n, VM.x as o, VM.ip as n\n{rest}"), "");
     with(
         &format!("name=a\nversion=\\u00\n{rest}"),
         "PROJ_READ_DESC_FILE@2 PROJ_UNREACHABLE_FILE@1 PROJ_UNREACHABLE_FILE@1",
@@ -156,6 +159,12 @@ fn folders_keep_their_kinds() {
         "PROJ_INVALID_COMMAND_EXT@commands/y.instances:1 PROJ_INVALID_FILE_LOCATION@commands/y.instances:1 \
          PROJ_UNREACHABLE_FILE@graph/other.graph:1 PROJ_INVALID_FILE_LOCATION@x.graph:1",
     );
+    // What instances refer to is not in their files.
+    instances(
+        "import ;\nimport no.instances;\nfoo\ninstance of foo {\n name: v;\n}\n",
+        "PM_EMPTY_IMPORT_LOCATION@instances/i.instances:1 CO_UNREACHABLE_FILE@instances/i.instances:2 \
+         P_O_C_BRACKET_MISSING@instances/i.instances:3 CO_INEXISTING_COMPONENT@instances/i.instances:4",
+    );
     check(&[("instances/deep/other.instances", "")], "PROJ_UNREACHABLE_FILE@instances/deep/other.instances:1");
     check(
         &[("commands/b.commands", "delete /no\nexecute c\n")],
@@ -208,6 +217,11 @@ fn recipes_of_targets_and_scripts_are_checked() {
     target("id: h\nhandler: \\u0", "REC_TARGET_INVALID_FILE_OR_CONTENT@graph/VM/target.properties:2");
     check(&[("graph/VM/b.properties", TARGET)], "REC_TARGET_CONFLICTING_ID@graph/VM/target.properties:1");
     check(&[("graph/VM/b.properties", &TARGET.replace("id: t", "id: b"))], "");
+    // A target that lacks something else has its id all the same.
+    check(
+        &[("graph/VM/b.properties", "id: t\nname: n")],
+        "REC_TARGET_NO_HANDLER@graph/VM/b.properties:2 REC_TARGET_CONFLICTING_ID@graph/VM/target.properties:1",
+    );
     check(
         &[("graph/VM/target.properties", GONE), ("graph/VM/readme", "")],
         "REC_TARGET_NO_PROPERTIES@graph/main.graph:2",

@@ -101,7 +101,7 @@ const MISTAKES: [(&str, &str); 47] = [
         "instance of Machine {\n name: x#;\n instance of Db {\n  name: x;\n  prt: 1;\n }\n}\n",
         "RM_MAGIC_INSTANCE_VARIABLE",
     ),
-    ("X# {\n installer: script;\n facets: part;\n exports: a = $(b);\n}\n", "E0923"),
+    ("X# {\n installer: script;\n facets: part;\n exports: a = $(b);\n}\n", "E0943"),
 ];
 
 /// What a missing file may define or use is not called unknown or unused. Everything else is told beside it too.
