@@ -87,7 +87,8 @@ impl<'a> Exporter<'a> {
         let expanded = template::expand(text, |name| {
             let value = match own(&self.spec.exports, self.spec, name) {
                 Some(own) => self.value(own).map_err(|e| deeper = Some(e)).ok()?,
-                None => template::instance_variable(name, self.spec)?,
+                // What the original does not know it leaves as it is; that there is such a name was warned of.
+                None => template::instance_variable(name, self.spec).unwrap_or_else(|| format!("$({name})")),
             };
             length += value.len();
             if length > MAX_VALUE_BYTES {
@@ -199,11 +200,13 @@ mod tests {
                 ("Web.ip", ExportValue::Address),
                 ("Web.port", text("80")),
                 ("Web.url", text("http://$(ip):$(port)/$(ROBOCONF_INSTANCE_NAME)")),
+                ("Web.shell", text("echo $(hostname) $(port)")),
             ],
             "",
         );
         let got = exports(&spec, "10.0.0.1").unwrap();
         assert_eq!(got[&"Web.url".parse().unwrap()], "http://10.0.0.1:80/web");
+        assert_eq!(got[&"Web.shell".parse().unwrap()], "echo $(hostname) 80", "an unknown name stays");
     }
 
     #[test]
@@ -212,7 +215,7 @@ mod tests {
             let error = exports(&spec(given, ""), "").unwrap_err();
             assert!(error.to_string().contains(expect), "{error}");
         };
-        check(&[("Web.a", text("$(nope)"))], "`$(nope)` in the export `Web.a`");
+        check(&[("Web.a", text("$(secret:x)"))], "`$(secret:x)` in the export `Web.a`");
         check(&[("Web.a", text("$(b)")), ("Web.b", text("$(a)"))], "needs its own value");
         check(&[("Web.a", ExportValue::Missing)], "`Web.a` has no value");
         let bomb: Vec<(String, ExportValue)> = (0..40)

@@ -3,6 +3,7 @@
 
 use std::collections::{BTreeSet, HashMap, HashSet};
 
+use robo_model::graph::Import;
 use robo_model::name::{NameError, SecretName};
 use robo_model::template::{Reference, references};
 
@@ -92,8 +93,7 @@ fn values(graph: &Graph, id: ComponentId) -> impl Iterator<Item = Value<'_>> {
 struct Checker<'g> {
     graph: &'g Graph,
     offered: Offered<'g>,
-    /// By component: local names of its exports, and its imports but for wildcards.
-    known: HashMap<ComponentId, BTreeSet<String>>,
+    known: HashMap<ComponentId, Known>,
     /// Where a mistake was reported: a facet's value is looked at once for each component that has it.
     told: HashSet<(Place, String)>,
 }
@@ -108,7 +108,7 @@ impl Checker<'_> {
             let found = match reference {
                 Reference::Secret(name) => secret(name, place, value.purpose),
                 Reference::Variable(name) if self.is_known(id, name) => None,
-                Reference::Variable(name) => Some(self.unknown(id, name, place)),
+                Reference::Variable(name) => Some(self.unknown(id, name, place, value.purpose)),
             };
             if let Some(found) = found.filter(|_| self.told.insert((place, reference.to_string()))) {
                 sink.push(found);
@@ -119,7 +119,7 @@ impl Checker<'_> {
     fn is_known(&mut self, id: ComponentId, name: &str) -> bool {
         let graph = self.graph;
         let known = self.known.entry(id).or_insert_with(|| known(graph, id));
-        if known.contains(name) {
+        if known.names.contains(name) {
             return true;
         }
         // What could not be read may export or import it.
@@ -129,21 +129,24 @@ impl Checker<'_> {
         }
         // `Lamp.*` brings any variable that is exported with this prefix; `external Lamp.*` any at all.
         let Some((prefix, local)) = name.split_once('.') else { return false };
-        graph.component(id).imports.iter().any(|import| {
-            import.import.variable.is_none()
-                && import.import.prefix.as_str() == prefix
-                && (import.import.external || self.offered.has(prefix, local) || graph.is_open(prefix, Part::Exports))
+        known.wildcards.get(prefix).is_some_and(|external| {
+            *external || self.offered.has(prefix, local) || graph.is_open(prefix, Part::Exports)
         })
     }
 
-    fn unknown(&self, id: ComponentId, name: &str, place: Place) -> Diagnostic {
+    fn unknown(&self, id: ComponentId, name: &str, place: Place, purpose: Purpose) -> Diagnostic {
         let component = &self.graph.component(id).decl.name.value;
-        let known = self.known.get(&id).into_iter().flatten().map(String::as_str);
+        let known = self.known.get(&id).into_iter().flat_map(|known| &known.names).map(String::as_str);
         let help = did_you_mean(name, known, || {
             format!("export or import it in `{component}`; imports are written with their prefix, as in `$(Db.ip)`")
         });
         let message = format!("nothing gives `$({})` of `{component}` a value", short(name));
-        Diagnostic::new(Code::UnknownTemplateName, place, message)
+        // Exports of the original may have such texts in them.
+        let (code, message) = match purpose {
+            Purpose::Export => (Code::PlainTemplateName, format!("{message}: it is exported as it stands here")),
+            Purpose::Command | Purpose::Check | Purpose::Environment => (Code::UnknownTemplateName, message),
+        };
+        Diagnostic::new(code, place, message)
             .label(format!("`{}` is neither exported nor imported", short(name)))
             .help(help)
     }
@@ -173,10 +176,24 @@ pub(crate) fn secret_not_allowed(name: &str, place: Place, noun: &str) -> Diagno
         .help("secrets may stand in `env.KEY` alone: write `env.PASSWORD: $(secret:db-password);`, and let the program read the variable")
 }
 
-fn known(graph: &Graph, id: ComponentId) -> BTreeSet<String> {
+/// What has a value in the values of one component.
+struct Known {
+    /// Local names of its exports, and its imports but for wildcards.
+    names: BTreeSet<String>,
+    /// The prefixes of imports such as `Lamp.*`; true for `external Lamp.*`.
+    wildcards: HashMap<String, bool>,
+}
+
+fn known(graph: &Graph, id: ComponentId) -> Known {
     let component = graph.component(id);
     let mut names: BTreeSet<String> = INSTANCE_VARIABLES.iter().map(|name| (*name).to_owned()).collect();
     names.extend(component.exports.keys().map(|variable| variable.local.to_string()));
-    names.extend(component.imports.iter().filter(|i| i.import.variable.is_some()).map(|i| i.import.to_string()));
-    names
+    let mut wildcards: HashMap<String, bool> = HashMap::new();
+    for Import { prefix, variable, external, .. } in component.imports.iter().map(|decl| &decl.import) {
+        match variable {
+            Some(variable) => drop(names.insert(format!("{prefix}.{variable}"))),
+            None => *wildcards.entry(prefix.to_string()).or_default() |= external,
+        }
+    }
+    Known { names, wildcards }
 }

@@ -224,6 +224,7 @@ codes! {
     DeviceNameTemplate "E0940" None, Error Conversion "`{device}` and a selector that do not go together";
     DurationTooLong "E0941" None, Error Blocks "A time that is too long";
     NotGraphOrInstances "E0942" None, Error Project "A file of another kind";
+    PlainTemplateName "E0943" None, Warning Runtime "A `$(name)` that is exported as it is";
 
     ProbeSection "E1001" None, Warning Probes "A section of measures that is not well formed";
     ProbeOutside "E1002" None, Warning Probes "Text before the first section of measures";
