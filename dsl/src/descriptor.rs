@@ -273,11 +273,12 @@ impl Reader<'_> {
 }
 
 /// Where some words stand in the rest of a text, which then begins after them; all of the text where it is written
-/// with escapes.
+/// with escapes, and for all that follows: looking for each word through all of it would take too long.
 fn item_span(text: &Text<'_>, rest: &mut &str, words: &[&str]) -> Span {
     let mut out: Option<Span> = None;
     for word in words {
         let Some((found, after)) = rest.find(word).and_then(|at| rest.get(at..)?.split_at_checked(word.len())) else {
+            *rest = "";
             return text.whole();
         };
         let span = text.span_of(found);

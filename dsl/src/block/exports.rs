@@ -51,8 +51,10 @@ fn blank(text: &str) -> bool {
 /// What follows `=`, and what follows the comma after it.
 fn value<'t>(checker: &mut Checker<'_>, text: &Text<'_>, after: &'t str) -> (Value<'t>, Option<&'t str>) {
     let comma = after.find(',').unwrap_or(after.len());
-    let Some(open) = after.find('"').filter(|open| *open < comma) else {
-        let plain = after.get(..comma).unwrap_or_default().trim_matches(|c| c <= ' ');
+    // Looked for up to the comma alone: a list may be long, and have no quotes in it.
+    let plain = after.get(..comma).unwrap_or_default();
+    let Some(open) = plain.find('"') else {
+        let plain = plain.trim_matches(|c| c <= ' ');
         let value = if plain.is_empty() { Value::None } else { Value::Plain(plain) };
         return (value, after.get(comma + 1..));
     };
