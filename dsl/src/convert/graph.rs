@@ -171,6 +171,13 @@ pub(crate) fn graph(components: Vec<ComponentDecl>, facets: Vec<FacetDecl>, gaps
     for id in graph.facet_ids() {
         link_facet(&mut graph, id, &mut guesses, sink);
     }
+    // Once all facets have their children.
+    for id in guesses.facets.iter() {
+        if let Some(facet) = graph.facets.get_mut(id.0) {
+            facet.maybe_used = true;
+            guesses.children.extend(&facet.children);
+        }
+    }
     super::inherit::apply(&mut graph, &guesses, sink);
     graph
 }
@@ -338,7 +345,6 @@ fn link_facet(graph: &mut Graph, id: FacetId, guesses: &mut Guesses, sink: &mut 
         facet.extends = extends;
         facet.children = children;
         facet.open = open;
-        facet.maybe_used |= guesses.facets.contains(&id);
     }
 }
 
@@ -366,7 +372,6 @@ fn found_facets(
         let meant = if sink.is_full() { None } else { closest(text, graph.facet_names()) };
         if let Some(facet) = meant.and_then(|meant| graph.find_facet(meant)) {
             guesses.facets.insert(facet);
-            guesses.children.extend(graph.facet(facet).children.iter().copied());
         }
         if !reported {
             sink.push_with(Code::UnknownFacet, name.place, || {

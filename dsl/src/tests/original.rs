@@ -270,3 +270,23 @@ fn copies_are_numbered() {
         ),
     ]);
 }
+
+/// What a name that is wrong was meant to be is no second mistake.
+#[test]
+fn what_is_misspelt_is_used_all_the_same() {
+    let whole = [
+        (
+            "VM {\n installer: target;\n children: A1;\n}\n1A {\n installer: script;\n}\n",
+            "CO_INEXISTING_CHILD@3 PM_INVALID_NAME@5",
+        ),
+        (
+            "VM {\n installer: target;\n facets: pat;\n}\nfacet part {\n children: A;\n}\nA {\n installer: script;\n}\n",
+            "CO_INEXISTING_FACET@3",
+        ),
+        (
+            "VM {\n installer: target;\n facets: two;\n}\nfacet one {\n}\nfacet two {\n extends: oen;\n}\n",
+            "CO_INEXISTING_FACET@8",
+        ),
+    ];
+    hold(&whole, str::to_owned);
+}
