@@ -29,9 +29,11 @@ fn comments(text: &str) -> Vec<&str> {
     all.map(|token| text[token.span.range()].trim_matches(|c| c <= ' ')).collect()
 }
 
-/// What is said, in any order: the places move, and with them which of two comes first.
+/// What is said, in any order and each once: the places move, and with them which of two comes first. In a value with a
+/// CR in it they are its whole, so that two of one kind are one.
 fn mistakes(compiled: &Compiled) -> Vec<&'static str> {
     let mut codes: Vec<_> = compiled.diagnostics.iter().map(|d| d.code.as_str()).collect();
     codes.sort_unstable();
+    codes.dedup();
     codes
 }
