@@ -79,21 +79,21 @@ impl Source {
 /// Replaces `${key}`; what is not known stays.
 fn substitute(text: &str, values: &BTreeMap<String, String>) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some((before, after)) = rest.split_once("${") {
-        out.push_str(before);
-        match after.split_once('}').and_then(|(key, after)| values.get(key).map(|value| (value, after))) {
-            Some((value, after)) => {
-                out.push_str(value);
-                rest = after;
-            }
-            None => {
-                out.push_str("${");
-                rest = after;
-            }
+    // Up to where `text` is in `out`; the next `}` behind that, looked for once however many `${` come before it.
+    let (mut at, mut close) = (0, 0);
+    while let Some(open) = text.get(at..).and_then(|rest| rest.find("${")).map(|open| at + open) {
+        let begin = open + "${".len();
+        if close < begin {
+            let Some(next) = text.get(begin..).and_then(|rest| rest.find('}')) else { break };
+            close = begin + next;
         }
+        let value = text.get(begin..close).and_then(|key| values.get(key));
+        let (kept, next) = if value.is_some() { (open, close + 1) } else { (begin, begin) };
+        out.push_str(text.get(at..kept).unwrap_or_default());
+        out.push_str(value.map_or("", String::as_str));
+        at = next;
     }
-    out.push_str(rest);
+    out.push_str(text.get(at..).unwrap_or_default());
     out
 }
 
@@ -353,6 +353,21 @@ mod tests {
         check(old, &[]);
         let (_, found) = check_descriptor(b"name=\xe9\nversion=1.0\ndsl-id=x\ngraph-entry-point=a", &BTreeMap::new());
         assert_eq!(found, []);
+    }
+
+    #[test]
+    fn known_keys_are_replaced() {
+        let values = BTreeMap::from([("a".to_owned(), "1".to_owned()), ("b.c".to_owned(), "${a}".to_owned())]);
+        for (text, expect) in [
+            ("x${a}y${b.c}z", "x1y${a}z"),
+            ("${no}${a}", "${no}1"),
+            ("${${a}}", "${1}"),
+            ("${a", "${a"),
+            ("}${a}${", "}1${"),
+            ("é${a}é", "é1é"),
+        ] {
+            assert_eq!(substitute(text, &values), expect, "{text}");
+        }
     }
 
     #[test]
