@@ -124,13 +124,18 @@ fn drawing(picture: &Picture<'_>) -> String {
     format!("```mermaid\n{}```\n", draw::mermaid(picture))
 }
 
-/// Plain text: a backslash before a mark of punctuation makes it no more than that mark.
+/// Plain text: a backslash before a mark that means something makes it no more than that mark.
 fn escaped(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
+    // What begins a list or a heading does so only at a line's start; a number only with what follows it.
+    let (mut start, mut number) = (true, false);
     for c in words::printable(text).chars() {
-        if c.is_ascii_punctuation() && !matches!(c, ',' | ';' | ':' | '/' | '\'' | '"' | '?' | '%' | '=') {
+        let begins = (start && matches!(c, '-' | '+' | '=')) || (number && matches!(c, '.' | ')'));
+        if begins || matches!(c, '\\' | '`' | '*' | '_' | '[' | ']' | '<' | '>' | '&' | '|' | '~' | '$' | '#') {
             safe.push('\\');
         }
+        number = (start || number) && c.is_ascii_digit();
+        start = c == '\n' || (start && c == ' ');
         safe.push(c);
     }
     safe
@@ -156,8 +161,9 @@ mod tests {
 
     #[test]
     fn text_and_code_are_only_that() {
-        assert_eq!(escaped("a_b *c* <d> [e](f) `g` | h"), r"a\_b \*c\* \<d\> \[e\]\(f\) \`g\` \| h");
-        assert_eq!(escaped("- 1. #x\n"), r"\- 1\. \#x?");
+        assert_eq!(escaped("a_b *c* <d> [e](f) `g` | h"), r"a\_b \*c\* \<d\> \[e\](f) \`g\` \| h");
+        assert_eq!(escaped("- 1. #x\n"), r"\- 1. \#x?");
+        assert_eq!(escaped("10. of v1.0 - (ok)"), r"10\. of v1.0 - (ok)");
         assert_eq!(code("a"), "`a`");
         assert_eq!(code("a``b"), "```a``b```");
         assert_eq!(code("`a|"), "`` `a\\| ``");

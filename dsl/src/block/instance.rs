@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
-use robo_model::name::{InstanceName, NameError, NameTemplate, NameTemplateError};
+use robo_model::name::{InstanceName, NameError, NameTemplate, NameTemplateError, is_flex_id};
 use robo_model::template::{self, references};
 
 use super::extension::unquoted;
@@ -164,10 +164,16 @@ fn instance_name(checker: &mut Checker<'_>, property: &RawProperty<'_>) -> Optio
         let message = format!("`{}` is not an instance's name", short(text));
         Diagnostic::new(Code::InvalidInstanceName, checker.place(span), message)
             .label("letters, digits, `_`, `-`, `.` and blanks, starting with a letter or `_`")
-            .help(braces_help(text).unwrap_or_else(|| super::name_help(text)))
+            .help(braces_help(text).or_else(|| quotes_help(text)).unwrap_or_else(|| super::name_help(text)))
     };
     checker.push(found);
     None
+}
+
+/// Blanks may stand in an instance's name; it needs no quotes for that.
+fn quotes_help(text: &str) -> Option<String> {
+    let unquoted = unquoted(text.trim());
+    (unquoted != text && is_flex_id(unquoted)).then(|| format!("write `{unquoted}`, without quotes"))
 }
 
 /// What to write instead of a name with braces in it.
