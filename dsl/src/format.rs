@@ -45,7 +45,7 @@ pub fn format(text: &str) -> Result<String, Vec<Diagnostic>> {
     format_file("", text.as_bytes().to_vec()).map_err(|refused| refused.diagnostics)
 }
 
-/// [`format`] for a file's bytes. `name` is what diagnostics show.
+/// [`format()`] for a file's bytes. `name` is what diagnostics show.
 ///
 /// # Errors
 /// When it is not text, or its lines cannot be read.

@@ -9,7 +9,7 @@
 //! - `check`: the whole; what cannot work although every name is known.
 //! - `project`: a Roboconf project folder: `descriptor`, the files of `properties`, and what stands beside the graph:
 //!   `target`, `rules`, `measures`.
-//! - [`format`]: the canonical layout of a file.
+//! - [`format()`]: the canonical layout of a file.
 //! - [`check_commands`]: files of commands, against the instances that are there.
 //! - `single`: a file of another kind, checked by itself.
 //! - [`explain`]: a code's page, with examples.
