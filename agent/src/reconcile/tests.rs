@@ -336,7 +336,7 @@ fn a_value_that_cannot_be_made_is_a_failure_that_names_it() {
     world.run();
     assert_eq!(world.state(WEB), InstanceState::DeployedStarted);
     edit(&mut world, WEB, |s| {
-        drop(s.exports.insert("Web.y".parse().unwrap(), ExportValue::Text("$(secret:no)".into())))
+        drop(s.exports.insert("Web.y".parse().unwrap(), ExportValue::Text("$(secret:no)".into())));
     });
     world.run_long();
     assert_eq!(world.report(WEB).failure.unwrap().reason, "nothing gives `$(secret:no)` in the export `Web.y` a value");
