@@ -17,6 +17,7 @@ pub fn facts(address: &str) -> Facts {
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
         address: address.to_owned(),
         installers: ["script", "process", "logger"].map(str::to_owned).to_vec(),
+        ..Facts::default()
     }
 }
 

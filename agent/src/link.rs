@@ -177,7 +177,8 @@ impl Connection<'_> {
         let mut drive = std::pin::pin!(drive);
         let talk = async {
             let stream = control.await.map_err(|_| LinkError::HungUp)?.compat();
-            let hello = Hello { protocol: PROTOCOL, facts: facts(&address), generation };
+            let hello =
+                Hello { protocol: PROTOCOL, facts: facts(&address), generation, assignment: None, imports: None };
             let (machine, first) = AgentSession::start(uptime(), &hello)?;
             let mut talk = Talk { connection: self, machine, stream, address: &address, was_up };
             talk.carry_out(first).await?;
@@ -252,6 +253,7 @@ impl Talk<'_> {
             AgentEffect::Assign(assignment) => FromLink::Assign(assignment),
             AgentEffect::Imports(change) => FromLink::Imports(change),
             AgentEffect::Stored(ack) => FromLink::Stored(ack),
+            AgentEffect::Released(_) | AgentEffect::Act(_) => return Ok(()),
         };
         self.connection.to_loop.send(message).await.map_err(|_| LinkError::Stopping)
     }

@@ -153,13 +153,19 @@ impl Client {
 
     /// What an apply of `bundle` would do.
     pub(crate) async fn plan(&self, bundle: &Bundle) -> Result<Plan, ClientError> {
-        let request = PlanRequest { bundle: bundle.clone() };
+        let request = PlanRequest { bundle: bundle.clone(), keep_overrides: false };
         self.json(self.request(Method::POST, "plan").timeout(SLOW).json(&request)).await
     }
 
     /// Does what the plan `plan_id` of `bundle` says.
     pub(crate) async fn apply(&self, bundle: &Bundle, plan_id: &str) -> Result<Applied, ClientError> {
-        let request = ApplyRequest { bundle: bundle.clone(), plan_id: plan_id.to_owned() };
+        let request = ApplyRequest {
+            bundle: bundle.clone(),
+            plan_id: plan_id.to_owned(),
+            keep_overrides: false,
+            note: None,
+            rollback_of: None,
+        };
         self.json(self.request(Method::POST, "apply").timeout(SLOW).json(&request)).await
     }
 

@@ -39,7 +39,7 @@ fn manager(bytes: &[u8]) {
 }
 
 fn agent(bytes: &[u8]) {
-    let hello = Hello { protocol: PROTOCOL, facts: Facts::default(), generation: Generation(0) };
+    let hello = Hello { protocol: PROTOCOL, facts: Facts::default(), generation: Generation(0), assignment: None, imports: None };
     let (mut session, _) = AgentSession::start(START, &hello).expect("a hello");
     let mut buffer = bytes.to_vec();
     let mut welcomed = false;

@@ -152,10 +152,14 @@ pub fn plan(desired: &Desired, world: &World<'_>) -> Result<Planned, PlanError> 
             revision: world.current.as_ref().map(|current| current.revision),
             devices: bindings.clone(),
             overrides: world.overrides.count,
+            bindings: BTreeMap::new(),
+            others: BTreeMap::new(),
         },
         changes: changes.into_iter().flatten().collect(),
         ripple,
         waves,
+        steps: Vec::new(),
+        overrides: Vec::new(),
         warnings: warnings.into_lines(),
     };
     plan.id = id_of(&plan);

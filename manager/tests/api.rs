@@ -600,7 +600,7 @@ async fn followed_events_come_once_and_in_order() {
     let events: Vec<Event> =
         text.split(|b| *b == b'\n').filter(|l| !l.is_empty()).map(|l| serde_json::from_slice(l).unwrap()).collect();
     assert_eq!(events.iter().map(|e| e.id).collect::<Vec<_>>(), [1, 2, 3, 4]);
-    assert_eq!(events[1].body, EventBody::Applied { revision: 1 });
+    assert_eq!(events[1].body, EventBody::Applied { revision: 1, of: None });
     assert_eq!(events, manager.events().await);
     let request = manager.request(Method::GET, "events?application=shop&limit=1").body(Body::empty()).unwrap();
     let last = manager.send(request).await.into_body().collect().await.unwrap().to_bytes();

@@ -161,7 +161,7 @@ pub struct Settings {
     /// How to see that an instance is well.
     #[serde(default)]
     pub check: Option<Check>,
-    /// How long its exports outlive contact with its device; for ever where none is given.
+    /// How long its exports outlive contact with its device; [`Settings::LEASE`] where none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub lease: Option<Millis>,
     /// The most memory that an instance may use.
@@ -173,9 +173,33 @@ pub struct Settings {
     /// In which batches a change goes over its instances; [`Application::rollout`] where none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rollout: Option<Rollout>,
+    /// What becomes of it when something changes it behind our back.
+    #[serde(default, skip_serializing_if = "Drift::is_default")]
+    pub drift: Drift,
+}
+
+/// What becomes of an instance when something changes it behind our back: a file of its recipe is another one, or its
+/// check fails for good.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Drift {
+    /// It is told and shown, and nothing else: whoever did it may have had a reason.
+    #[default]
+    Report,
+    /// It is put right: files are put back and the instance restarts; one whose check fails restarts.
+    Heal,
+}
+
+impl Drift {
+    const fn is_default(&self) -> bool {
+        matches!(self, Self::Report)
+    }
 }
 
 impl Settings {
+    /// A device that was silent for a minute does not serve anybody now; robots that roam get longer leases.
+    pub const LEASE: Millis = Millis::from_secs(60);
     /// Deploying may unpack and build.
     pub const DEPLOY_TIMEOUT: Millis = Millis::from_secs(600);
     /// A database may replay its log at start.

@@ -10,6 +10,7 @@
 //! - [`spec`]: what one device should run: instance specifications, assignments, generations.
 //! - [`state`]: the life cycle's states, and what an agent reports of an instance.
 //! - [`resolve`]: which provider satisfies which import; when an instance has all it needs.
+//! - [`release`]: consumers stop before what they need.
 //! - [`effect`]: what a changed specification, or changed imports, do to a running instance.
 //! - [`template`]: `$(name)` and `$(secret:name)` in values.
 //! - [`limits`]: every bound, named, with its reason.
@@ -20,6 +21,7 @@ pub mod label;
 pub mod limits;
 pub mod name;
 pub mod quantity;
+pub mod release;
 pub mod resolve;
 pub mod spec;
 pub mod state;

@@ -1,6 +1,6 @@
 //! What one device should run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -183,6 +183,13 @@ pub struct InstanceSpec {
     /// What it should be.
     #[serde(default)]
     pub wanted: Wanted,
+    /// What it offers to other applications: the name outside, `Prefix.name`, and the variable of
+    /// [`InstanceSpec::exports`] whose value it has.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outside: BTreeMap<Variable, Variable>,
+    /// Which applications its external imports of a prefix come from. A prefix that is bound to none is missing.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bindings: BTreeMap<ComponentName, BTreeSet<ApplicationName>>,
 }
 
 /// Everything one device should run. An instance that the agent has and this lacks is undeployed and forgotten.

@@ -2,7 +2,7 @@
 //!
 //! The states and their meaning are the original's (`Instance.java`), so is their spelling.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::str::FromStr;
 
@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{ApplicationName, ComponentName, InstancePath, Variable};
 use crate::quantity::UnixMillis;
+use crate::resolve::Topic;
 
 /// Where an instance stands in its life cycle.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -225,6 +226,23 @@ pub struct InstanceReport {
     /// False while the device still has to bring it in line with its assignment, or a step runs on it.
     #[serde(default = "yes")]
     pub settled: bool,
+    /// What it offers to other applications right now.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub outside: BTreeMap<Variable, String>,
+    /// While it runs: for each mandatory import, the places that can give it. When all places of one of these lists are
+    /// empty, it has to stop.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub needs: Vec<BTreeSet<Topic>>,
+    /// Where it offered something until it began to wait for those who need it to stop first; empty while it does
+    /// not. It goes on as soon as it is [released](crate::release).
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub held_for: BTreeSet<Topic>,
+    /// What was changed behind our back and is not put right yet, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<String>,
+    /// Why nothing further is tried by itself, as `cancelled by admin`; nothing while something is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hold: Option<String>,
 }
 
 const fn yes() -> bool {

@@ -143,7 +143,7 @@ impl Api {
     /// The manager's problem.
     pub async fn plan(&self, packed: &Packed) -> Result<Plan, (StatusCode, Problem)> {
         self.upload(packed).await;
-        let request = PlanRequest { bundle: packed.bundle.clone() };
+        let request = PlanRequest { bundle: packed.bundle.clone(), keep_overrides: false };
         self.call(Method::POST, "/projects/default/plan", Some(&request)).await
     }
 
@@ -161,7 +161,13 @@ impl Api {
     /// # Errors
     /// The manager's problem.
     pub async fn apply_planned(&self, packed: &Packed, plan_id: &str) -> Result<Applied, (StatusCode, Problem)> {
-        let request = ApplyRequest { bundle: packed.bundle.clone(), plan_id: plan_id.to_owned() };
+        let request = ApplyRequest {
+            bundle: packed.bundle.clone(),
+            plan_id: plan_id.to_owned(),
+            keep_overrides: false,
+            note: None,
+            rollback_of: None,
+        };
         self.call(Method::POST, "/projects/default/apply", Some(&request)).await
     }
 

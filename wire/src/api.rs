@@ -63,6 +63,9 @@ pub struct FileHashes {
 pub struct PlanRequest {
     /// What is wished.
     pub bundle: Bundle,
+    /// True when what people asked for beside the application (`robo stop` and friends) stays.
+    #[serde(default)]
+    pub keep_overrides: bool,
 }
 
 /// `POST …/apply`.
@@ -73,6 +76,174 @@ pub struct ApplyRequest {
     pub bundle: Bundle,
     /// The plan that was agreed to; the apply is refused when it no longer comes out.
     pub plan_id: String,
+    /// As in the plan's request.
+    #[serde(default)]
+    pub keep_overrides: bool,
+    /// Why, for the history.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// The revision that this brings back, for the history.
+    #[serde(default)]
+    pub rollback_of: Option<u64>,
+}
+
+/// Which instances of an application a request is about.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Scope {
+    /// This instance and all below it; nothing for all instances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<InstancePath>,
+    /// Only what stands below `path`, not the instance itself.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub below: bool,
+    /// Only instances of this component or facet.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub component: Option<ComponentName>,
+    /// The application; nothing where the request's path names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<ApplicationName>,
+}
+
+/// What can be done once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Verb {
+    /// End the step that runs; it counts as failed, and is not tried again by itself.
+    Cancel,
+    /// Try what failed or is held again, at once.
+    Retry,
+}
+
+/// `POST …/applications/{application}/act`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ActRequest {
+    /// What.
+    pub verb: Verb,
+    /// To which instances.
+    #[serde(default)]
+    pub scope: Scope,
+}
+
+/// What came of an [`ActRequest`]: one verdict for each device that has some of the instances.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ActAnswer {
+    /// By name.
+    pub devices: Vec<ActVerdict>,
+}
+
+/// What came of an act on one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct ActVerdict {
+    /// The device.
+    pub device: DeviceName,
+    /// How it ended there.
+    pub verdict: crate::stream::Verdict,
+    /// The instances to which something was done.
+    #[serde(default)]
+    pub instances: Vec<InstancePath>,
+}
+
+/// `GET …/applications/{application}/revisions`: newest first.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RevisionView {
+    /// Its number, from 1.
+    pub number: u64,
+    /// When it was applied.
+    pub applied_at: UnixMillis,
+    /// Whose token applied it.
+    #[serde(default)]
+    pub by: String,
+    /// Why, where somebody said so.
+    #[serde(default)]
+    pub note: Option<String>,
+    /// The revision that it brought back.
+    #[serde(default)]
+    pub rollback_of: Option<u64>,
+    /// The application's version, where the sources give one.
+    #[serde(default)]
+    pub version: Option<String>,
+    /// How many instances it has.
+    pub instances: usize,
+    /// What applying it did, in numbers.
+    #[serde(default)]
+    pub summary: crate::plan::Summary,
+}
+
+/// `GET …/applications/{application}/revisions/{number}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RevisionDetail {
+    /// What the list says of it.
+    pub revision: RevisionView,
+    /// What was sent: to be planned and applied again.
+    pub bundle: Bundle,
+}
+
+/// `GET …/applications/{application}/diff?from=1&to=3`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RevisionDiff {
+    /// The older revision, as asked for.
+    pub from: u64,
+    /// The newer one, as asked for.
+    pub to: u64,
+    /// Instances that differ.
+    pub changes: Vec<crate::plan::Change>,
+    /// Files that differ: sources and recipe files.
+    pub files: Vec<FileDiff>,
+}
+
+/// A file that differs between two revisions.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct FileDiff {
+    /// Its path below the application's folder.
+    pub path: String,
+    /// In the older one.
+    #[serde(default)]
+    pub before: Option<FileRef>,
+    /// In the newer one.
+    #[serde(default)]
+    pub after: Option<FileRef>,
+}
+
+/// `PUT …/applications/{application}/bindings/{prefix}`: all applications that external imports of a prefix come from.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BindRequest {
+    /// All of them; none unbinds the prefix.
+    pub applications: Vec<ApplicationName>,
+}
+
+/// `GET …/applications/{application}/bindings`: each prefix that it imports from, or is bound.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct BindingView {
+    /// The prefix.
+    pub prefix: ComponentName,
+    /// Where its imports come from; empty when nobody was bound yet.
+    pub applications: Vec<ApplicationName>,
+    /// The project's applications that offer this prefix.
+    #[serde(default)]
+    pub candidates: Vec<ApplicationName>,
+}
+
+/// `PATCH …/devices/{name}`: changes labels.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeviceChange {
+    /// Labels to set.
+    #[serde(default)]
+    pub set: Labels,
+    /// Labels to remove.
+    #[serde(default)]
+    pub unset: Vec<String>,
 }
 
 /// The answer to an apply: it is on disk.
@@ -93,9 +264,9 @@ pub struct Applied {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct WantedRequest {
-    /// This instance and all below it; nothing for all instances.
-    #[serde(default)]
-    pub path: Option<InstancePath>,
+    /// Which instances.
+    #[serde(flatten)]
+    pub scope: Scope,
     /// What they should be.
     pub wanted: Wanted,
 }
@@ -163,6 +334,9 @@ pub struct InstanceView {
     /// The report; nothing before the first one.
     #[serde(default)]
     pub report: Option<InstanceReport>,
+    /// True when its exports are withdrawn because its device was silent for longer than their lease.
+    #[serde(default)]
+    pub lapsed: bool,
     /// False while the device does not know its newest assignment yet, or has still to bring the instance in line
     /// with it: the state may be about to change.
     #[serde(default)]
@@ -194,6 +368,9 @@ pub struct DeviceView {
     pub key_fingerprint: String,
     /// Whether it is connected.
     pub online: bool,
+    /// True when it was silent for so long that its host instances are PROBLEM.
+    #[serde(default)]
+    pub silent: bool,
     /// When it was enrolled.
     pub enrolled_at: UnixMillis,
     /// When it last connected or was last heard of; nothing before the first time.
@@ -236,6 +413,12 @@ pub struct Facts {
     /// Installers it offers.
     #[serde(default)]
     pub installers: Vec<String>,
+    /// All its addresses but those of the loopback, IPv4 first; `address` is one of them, or what was configured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Ports from [`robo_model::limits::FIRST_RANDOM_PORT`] on that something listened on; bounded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
 }
 
 /// `POST …/tokens`: makes an enrolment token.

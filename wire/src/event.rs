@@ -2,7 +2,8 @@
 
 use std::fmt;
 
-use robo_model::name::{ApplicationName, DeviceName, InstancePath};
+use robo_model::label::Labels;
+use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath};
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::{Generation, InstanceKey};
 use robo_model::state::{Failure, InstanceState, Wanted};
@@ -95,8 +96,41 @@ pub enum EventBody {
         /// How many.
         lost: u64,
     },
+    /// A step was cancelled on request; its failure says how it ended.
+    Cancelled {
+        /// Who asked.
+        by: String,
+    },
+    /// What failed or was held is tried again on request.
+    Retried {
+        /// Who asked.
+        by: String,
+    },
+    /// Something was changed behind our back, or nothing is any more.
+    Drift {
+        /// What, one line each; empty when all is as it should be again.
+        #[serde(default)]
+        changes: Vec<String>,
+    },
+    /// The exports of an instance are withdrawn: its device was silent for longer than their lease.
+    LeaseEnded,
     /// A device was enrolled.
     Enrolled,
+    /// A device was removed.
+    Removed,
+    /// A device has these labels now.
+    Labelled {
+        /// All of them.
+        labels: Labels,
+    },
+    /// An application's external imports of this prefix come from these applications now.
+    Bound {
+        /// The prefix.
+        prefix: ComponentName,
+        /// From whom; empty when from nobody any more.
+        #[serde(default)]
+        applications: Vec<ApplicationName>,
+    },
     /// A device's link came up.
     Online,
     /// A device's link went down.
@@ -108,12 +142,18 @@ pub enum EventBody {
     Applied {
         /// Its number.
         revision: u64,
+        /// The revision that it brings back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        of: Option<u64>,
     },
     /// Somebody asked for another state than the application says.
     Asked {
         /// Of this instance and all below; nothing for the whole application.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         subtree: Option<InstancePath>,
+        /// Only of instances of this component or facet.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        component: Option<ComponentName>,
         /// Which state.
         wanted: Wanted,
     },
@@ -147,16 +187,34 @@ impl fmt::Display for EventBody {
             Self::Enrolled => f.write_str("enrolled"),
             Self::Online => f.write_str("online"),
             Self::Offline { reason } => write!(f, "offline: {reason}"),
-            Self::Applied { revision } => write!(f, "revision {revision} applied"),
-            Self::Asked { subtree, wanted } => {
+            Self::Cancelled { by } => write!(f, "cancelled by {by}"),
+            Self::Retried { by } => write!(f, "tried again, {by} asked for it"),
+            Self::Drift { changes } if changes.is_empty() => f.write_str("as it should be again"),
+            Self::Drift { changes } => write!(f, "changed behind our back: {}", changes.join(", ")),
+            Self::LeaseEnded => f.write_str("exports withdrawn: its device is silent for longer than their lease"),
+            Self::Removed => f.write_str("removed"),
+            Self::Labelled { labels } => {
+                let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
+                write!(f, "labels: {}", labels.join(", "))
+            }
+            Self::Bound { prefix, applications } if applications.is_empty() => write!(f, "{prefix} is bound to nobody"),
+            Self::Bound { prefix, applications } => {
+                let names: Vec<&str> = applications.iter().map(ApplicationName::as_str).collect();
+                write!(f, "{prefix} is bound to {}", names.join(", "))
+            }
+            Self::Applied { revision, of: Some(of) } => write!(f, "revision {revision} applied, which is {of} again"),
+            Self::Applied { revision, of: None } => write!(f, "revision {revision} applied"),
+            Self::Asked { subtree, component, wanted } => {
                 let verb = match wanted {
                     Wanted::Started => "start",
                     Wanted::Stopped => "stop",
                     Wanted::NotDeployed => "undeploy",
                 };
-                match subtree {
-                    Some(path) => write!(f, "{verb} {path}"),
-                    None => write!(f, "{verb} everything"),
+                match (component, subtree) {
+                    (Some(component), Some(path)) => write!(f, "{verb} every {component} below {path}"),
+                    (Some(component), None) => write!(f, "{verb} every {component}"),
+                    (None, Some(path)) => write!(f, "{verb} {path}"),
+                    (None, None) => write!(f, "{verb} everything"),
                 }
             }
             Self::Deleted => f.write_str("deleted"),

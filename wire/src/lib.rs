@@ -4,12 +4,14 @@
 //! - [`problem`]: error bodies and their stable codes.
 //! - [`frame`]: the length-prefixed frames of link and streams, and their bounds.
 //! - [`link`]: control messages between agent and manager; [`session`]: the two state machines that speak them.
+//! - [`digest`]: by which both sides see that they have the same.
 //! - [`stream`]: exec and logs, on a stream of their own.
 //!
 //! Everything is append-only: a field is added with `#[serde(default)]` and never changes its meaning; an
 //! unknown field is skipped, a frame of an unknown kind too. `tests` holds golden bytes of each message.
 
 pub mod api;
+pub mod digest;
 pub mod event;
 pub mod frame;
 pub mod link;

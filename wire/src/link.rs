@@ -10,7 +10,8 @@ use robo_model::spec::{Assignment, Generation, InstanceKey};
 use robo_model::state::InstanceReport;
 use serde::{Deserialize, Serialize};
 
-use crate::api::Facts;
+use crate::api::{Facts, Scope, Verb};
+use crate::digest::Digest;
 use crate::event::AgentEvent;
 use crate::frame::{self, Frame, FrameError};
 
@@ -33,6 +34,10 @@ pub enum FromAgent {
     Refused(RefusedGeneration),
     /// Nothing new; still here.
     Heartbeat,
+    /// What the agent has of other devices' offers is not what the last change began with: all of it, please.
+    Resync,
+    /// What came of an [`Act`].
+    Acted(Acted),
     /// A message of a newer version.
     Unknown(u8),
 }
@@ -52,6 +57,10 @@ pub enum FromManager {
     Heartbeat,
     /// The link ends; the agent dials again, unless it is told that it need not.
     Goodbye(Goodbye),
+    /// Who may stop now, as far as other devices are concerned.
+    Released(Released),
+    /// Something to do once, for somebody who waits for the answer.
+    Act(Act),
     /// A message of a newer version.
     Unknown(u8),
 }
@@ -66,6 +75,12 @@ pub struct Hello {
     /// The newest assignment on its disk.
     #[serde(default)]
     pub generation: Generation,
+    /// What that assignment asks for; an older agent does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub assignment: Option<Digest>,
+    /// What it has of other devices' offers; an older agent does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imports: Option<Digest>,
 }
 
 /// The manager's answer.
@@ -147,7 +162,49 @@ pub struct ImportsChange {
     /// Providers that went.
     #[serde(default)]
     pub removed: Vec<InstanceKey>,
+    /// What the agent must have for this change to fit, unless it is `full`; else it asks with
+    /// [`FromAgent::Resync`]. An older manager does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub before: Option<Digest>,
+    /// What it has afterwards.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Digest>,
 }
+
+/// Instances of the device that said they wait for those who need them, and need not wait for other devices any more.
+/// All of them, each time: one that is not named waits on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Released {
+    /// Which.
+    pub keys: Vec<InstanceKey>,
+}
+
+/// Something to do once, now. It is not repeated after a broken link: who asked is told, and asks again.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Act {
+    /// Names it on this link; the answer has the same.
+    pub id: u64,
+    /// What.
+    pub verb: Verb,
+    /// To which instances.
+    pub scope: Scope,
+    /// Who asked, for the record.
+    #[serde(default)]
+    pub by: String,
+}
+
+/// What came of an [`Act`]; it is on the device's disk.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Acted {
+    /// Which act.
+    pub id: u64,
+    /// The instances to which something was done; at most [`MAX_ACTED`], then a part of them.
+    #[serde(default)]
+    pub instances: Vec<InstanceKey>,
+}
+
+/// Most instances that an answer names: it fits into a frame many times over.
+pub const MAX_ACTED: usize = 1_000;
 
 /// Why the manager ends the link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -164,11 +221,15 @@ const UPDATE: u8 = 2;
 const ACCEPTED: u8 = 3;
 const REFUSED: u8 = 4;
 const HEARTBEAT: u8 = 5;
+const RESYNC: u8 = 6;
+const ACTED: u8 = 7;
 const WELCOME: u8 = 65;
 const ASSIGN: u8 = 66;
 const IMPORTS: u8 = 67;
 const ACK: u8 = 68;
 const GOODBYE: u8 = 69;
+const RELEASED: u8 = 70;
+const ACT: u8 = 71;
 
 impl FromAgent {
     /// The frame's bytes.
@@ -182,6 +243,8 @@ impl FromAgent {
             Self::Accepted(m) => control(ACCEPTED, m),
             Self::Refused(m) => control(REFUSED, m),
             Self::Heartbeat => frame::encode(HEARTBEAT, &[], frame::MAX_CONTROL_FRAME),
+            Self::Resync => frame::encode(RESYNC, &[], frame::MAX_CONTROL_FRAME),
+            Self::Acted(m) => control(ACTED, m),
             Self::Unknown(kind) => frame::encode(*kind, &[], frame::MAX_CONTROL_FRAME),
         }
     }
@@ -198,6 +261,8 @@ impl FromAgent {
             ACCEPTED => Self::Accepted(frame::from_body(*kind, body)?),
             REFUSED => Self::Refused(frame::from_body(*kind, body)?),
             HEARTBEAT => Self::Heartbeat,
+            RESYNC => Self::Resync,
+            ACTED => Self::Acted(frame::from_body(*kind, body)?),
             other => Self::Unknown(other),
         })
     }
@@ -216,6 +281,8 @@ impl FromManager {
             Self::Ack(m) => control(ACK, m),
             Self::Heartbeat => frame::encode(HEARTBEAT, &[], frame::MAX_CONTROL_FRAME),
             Self::Goodbye(m) => control(GOODBYE, m),
+            Self::Released(m) => control(RELEASED, m),
+            Self::Act(m) => control(ACT, m),
             Self::Unknown(kind) => frame::encode(*kind, &[], frame::MAX_CONTROL_FRAME),
         }
     }
@@ -233,6 +300,8 @@ impl FromManager {
             ACK => Self::Ack(frame::from_body(*kind, body)?),
             HEARTBEAT => Self::Heartbeat,
             GOODBYE => Self::Goodbye(frame::from_body(*kind, body)?),
+            RELEASED => Self::Released(frame::from_body(*kind, body)?),
+            ACT => Self::Act(frame::from_body(*kind, body)?),
             other => Self::Unknown(other),
         })
     }

@@ -1,10 +1,13 @@
 //! The plan: everything an apply will do, complete and reviewable before it is done.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::effect::Effect;
-use robo_model::name::{ApplicationName, ComponentName, DeviceId, DeviceName, InstancePath, Variable};
+use robo_model::name::{ApplicationName, ComponentName, DeviceId, DeviceName, InstancePath, ProjectName, Variable};
+use robo_model::state::{Step, Wanted};
 use serde::{Deserialize, Serialize};
+
+use crate::api::Bundle;
 
 /// What an apply will do. Two plans with the same [`Plan::id`] do the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -22,9 +25,64 @@ pub struct Plan {
     pub ripple: Vec<Ripple>,
     /// Instances in the order they can start: everything a wave needs stands in earlier ones, except in cycles.
     pub waves: Vec<Vec<InstancePath>>,
+    /// The steps that follow, wave by wave: those of one wave may run at the same time.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub steps: Vec<Vec<PlannedStep>>,
+    /// What people asked for beside the application, and what becomes of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub overrides: Vec<PlannedOverride>,
     /// What a person should know before agreeing.
     #[serde(default)]
     pub warnings: Vec<String>,
+}
+
+/// A step that applying the plan leads to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PlannedStep {
+    /// Of which instance.
+    pub path: InstancePath,
+    /// In which application, where it is another one than the plan's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<ApplicationName>,
+    /// On which device.
+    pub device: DeviceName,
+    /// Which step.
+    pub step: Step,
+}
+
+/// Something that people asked for beside the application.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct PlannedOverride {
+    /// The root of the subtree.
+    pub path: InstancePath,
+    /// What was asked for.
+    pub wanted: Wanted,
+    /// False when the apply ends it.
+    pub kept: bool,
+}
+
+/// A plan as written to a file: everything that an apply of exactly this plan needs, but for the files, which the
+/// manager has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SavedPlan {
+    /// [`SavedPlan::FORMAT`]: what tells such a file from others.
+    pub robo_plan: u32,
+    /// The project it was made for.
+    pub project: ProjectName,
+    /// What is applied.
+    pub bundle: Bundle,
+    /// Whether overrides stay.
+    #[serde(default)]
+    pub keep_overrides: bool,
+    /// What was agreed to.
+    pub plan: Plan,
+}
+
+impl SavedPlan {
+    /// The version of the file's form.
+    pub const FORMAT: u32 = 1;
 }
 
 /// What a plan read.
@@ -40,6 +98,12 @@ pub struct Ground {
     /// How many overrides (`robo stop` and friends) were ever recorded for it.
     #[serde(default)]
     pub overrides: u64,
+    /// Which applications its external imports come from, by prefix.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub bindings: BTreeMap<ComponentName, BTreeSet<ApplicationName>>,
+    /// The revisions of other applications that were read: those bound to it, and those it is bound to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub others: BTreeMap<ApplicationName, u64>,
 }
 
 /// A host instance's device.
@@ -102,6 +166,9 @@ impl Action {
 pub struct Ripple {
     /// The importing instance.
     pub path: InstancePath,
+    /// Its application, where it is another one than the plan's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub application: Option<ApplicationName>,
     /// Where it lives.
     pub device: DeviceName,
     /// What moves.

@@ -44,6 +44,8 @@ pub enum ErrorCode {
     TokenUsed,
     /// The name is taken.
     NameTaken,
+    /// Others depend on it: it has to be let go first.
+    InUse,
     /// The device is not connected.
     DeviceOffline,
     /// A bound of the manager is reached.

@@ -6,19 +6,21 @@
 
 #![cfg(test)]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use robo_model::graph::{Check, ExportValue, Import, Installer, Probe, Process, RestartPolicy, Settings};
+use robo_model::graph::{Check, Drift, ExportValue, Import, Installer, Probe, Process, RestartPolicy, Settings};
 use robo_model::quantity::{Millis, UnixMillis};
-use robo_model::resolve::Provider;
+use robo_model::resolve::{Provider, Topic};
 use robo_model::spec::{Assignment, FileHash, FileRef, Generation, InstanceKey, InstanceSpec, RelativePath};
 use robo_model::state::{Failure, InstanceReport, InstanceState, Step, Wanted};
-use robo_wire::api::Facts;
+use robo_wire::api::{Facts, Scope, Verb};
+use robo_wire::digest::Digest;
 use robo_wire::event::{AgentEvent, EventBody};
 use robo_wire::frame::{self, Frame, FrameError, MAX_CONTROL_FRAME};
 use robo_wire::link::{
-    AcceptedGeneration, Ack, FromAgent, FromManager, Goodbye, Hello, ImportsChange, RefusedGeneration, Update, Welcome,
+    AcceptedGeneration, Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, RefusedGeneration,
+    Released, Update, Welcome,
 };
 use robo_wire::stream::{Answer, Command, DeviceTarget, ExecRequest, LogsOpen, Open, StreamFrame, Targets, Verdict};
 
@@ -86,7 +88,9 @@ fn the_golden_file_has_no_line_too_many() {
 
 #[test]
 fn a_field_of_a_newer_version_is_skipped() {
-    for (name, message) in from_agent().into_iter().filter(|(_, m)| *m != FromAgent::Heartbeat) {
+    for (name, message) in
+        from_agent().into_iter().filter(|(_, m)| !matches!(m, FromAgent::Heartbeat | FromAgent::Resync))
+    {
         let frame = with_new_field(&message.encode().unwrap());
         assert_eq!(FromAgent::decode(&frame).as_ref(), Ok(&message), "{name}");
     }
@@ -112,7 +116,13 @@ fn a_field_that_an_older_version_does_not_send_has_a_default() {
         seq: u64,
     }
     let hello = frame::to_body(1, &OldHello { protocol: 1, facts: BTreeMap::new() }).unwrap();
-    let expect = FromAgent::Hello(Hello { protocol: 1, facts: Facts::default(), generation: Generation(0) });
+    let expect = FromAgent::Hello(Hello {
+        protocol: 1,
+        facts: Facts::default(),
+        generation: Generation(0),
+        assignment: None,
+        imports: None,
+    });
     assert_eq!(FromAgent::decode(&Frame { kind: 1, body: hello }), Ok(expect));
     let ack = frame::to_body(68, &OldAck { seq: 9 }).unwrap();
     let expect = FromManager::Ack(Ack { seq: 9, events_stored: 0 });
@@ -200,7 +210,13 @@ fn with_new_field(bytes: &[u8]) -> Frame {
 }
 
 fn from_agent() -> Vec<(&'static str, FromAgent)> {
-    let hello = Hello { protocol: 1, facts: facts(), generation: Generation(41) };
+    let hello = Hello { protocol: 1, facts: facts(), generation: Generation(41), assignment: None, imports: None };
+    let digests = Hello {
+        facts: Facts { addresses: vec!["192.0.2.7".into(), "2001:db8::7".into()], ports: vec![18_080], ..facts() },
+        assignment: Some(Digest(u64::MAX)),
+        imports: Some(Digest(1)),
+        ..hello.clone()
+    };
     vec![
         ("hello", FromAgent::Hello(hello)),
         ("update", FromAgent::Update(update())),
@@ -208,6 +224,10 @@ fn from_agent() -> Vec<(&'static str, FromAgent)> {
         ("accepted", FromAgent::Accepted(AcceptedGeneration { generation: Generation(42) })),
         ("refused", FromAgent::Refused(RefusedGeneration { generation: Generation(43), reason: "disk full".into() })),
         ("agent-heartbeat", FromAgent::Heartbeat),
+        ("hello-digests", FromAgent::Hello(digests)),
+        ("update-release", FromAgent::Update(update_2())),
+        ("resync", FromAgent::Resync),
+        ("acted", FromAgent::Acted(Acted { id: 7, instances: vec![key("/vm/web")] })),
     ]
 }
 
@@ -226,8 +246,27 @@ fn from_manager() -> Vec<(&'static str, FromManager)> {
             key: key("/vm/db"),
             component: "Database".parse().unwrap(),
             exports: [("Database.ip".parse().unwrap(), "10.0.0.7".into())].into(),
+            outside: BTreeMap::new(),
         }],
         removed: vec![key("/vm/old")],
+        before: None,
+        after: None,
+    };
+    let versions = ImportsChange {
+        full: false,
+        providers: vec![Provider {
+            outside: [("Wh.ip".parse().unwrap(), "10.0.0.7".into())].into(),
+            ..imports.providers[0].clone()
+        }],
+        before: Some(Digest(1)),
+        after: Some(Digest(2)),
+        ..imports.clone()
+    };
+    let scope = Scope {
+        path: Some("/vm".parse().unwrap()),
+        below: true,
+        component: Some("Web".parse().unwrap()),
+        application: Some("shop".parse().unwrap()),
     };
     vec![
         ("welcome", FromManager::Welcome(welcome)),
@@ -238,6 +277,11 @@ fn from_manager() -> Vec<(&'static str, FromManager)> {
         ("ack", FromManager::Ack(Ack { seq: 3, events_stored: 500 })),
         ("manager-heartbeat", FromManager::Heartbeat),
         ("goodbye", FromManager::Goodbye(Goodbye { reason: "removed".into(), final_: true })),
+        ("assign-bound", FromManager::Assign(bound())),
+        ("imports-versions", FromManager::Imports(versions)),
+        ("released", FromManager::Released(Released { keys: vec![key("/vm/db")] })),
+        ("act", FromManager::Act(Act { id: 7, verb: Verb::Cancel, scope, by: "ann".into() })),
+        ("act-all", FromManager::Act(Act { id: 8, verb: Verb::Retry, scope: Scope::default(), by: String::new() })),
     ]
 }
 
@@ -270,6 +314,7 @@ fn facts() -> Facts {
         agent_version: "0.1.0".into(),
         address: "192.0.2.7".into(),
         installers: vec!["target".into(), "script".into()],
+        ..Facts::default()
     }
 }
 
@@ -313,6 +358,11 @@ fn update() -> Update {
         restarts: 1,
         healthy: false,
         settled: false,
+        outside: BTreeMap::new(),
+        needs: Vec::new(),
+        held_for: BTreeSet::new(),
+        drift: Vec::new(),
+        hold: None,
     };
     let event = |(seq, body)| AgentEvent { seq, at: UnixMillis(1_700_000_000_000), key: Some(key("/vm/web")), body };
     Update {
@@ -342,8 +392,8 @@ fn event_bodies() -> Vec<EventBody> {
         EventBody::Enrolled,
         EventBody::Online,
         EventBody::Offline { reason: "silent".into() },
-        EventBody::Applied { revision: 3 },
-        EventBody::Asked { subtree: Some("/vm".parse().unwrap()), wanted: Wanted::Stopped },
+        EventBody::Applied { revision: 3, of: None },
+        EventBody::Asked { subtree: Some("/vm".parse().unwrap()), component: None, wanted: Wanted::Stopped },
         EventBody::Deleted,
         EventBody::Executed { command: vec!["true".into()], verdict: Verdict::Failed { code: 1 } },
     ]
@@ -360,6 +410,8 @@ fn assignment() -> Assignment {
         files: BTreeMap::new(),
         settings: Settings::default(),
         wanted: Wanted::Started,
+        outside: BTreeMap::new(),
+        bindings: BTreeMap::new(),
     };
     let probe = |path, probe| InstanceSpec {
         settings: Settings { check: Some(check(probe)), ..Settings::default() },
@@ -376,6 +428,48 @@ fn assignment() -> Assignment {
             full_spec(),
         ],
     }
+}
+
+/// What came later: waiting for others, cancelled steps, drift; events of these.
+fn update_2() -> Update {
+    let topic = |prefix: &str, outside| Topic {
+        application: "shop".parse().unwrap(),
+        prefix: prefix.parse().unwrap(),
+        outside,
+    };
+    let first = update();
+    let report = InstanceReport {
+        outside: [("Wh.ip".parse().unwrap(), "10.0.0.7".into())].into(),
+        needs: vec![[topic("Database", false), topic("Wh", true)].into()],
+        held_for: [topic("Web", false)].into(),
+        drift: vec!["web.conf changed".into()],
+        hold: Some("cancelled by ann".into()),
+        ..first.reports[0].clone()
+    };
+    let later = [
+        EventBody::Cancelled { by: "ann".into() },
+        EventBody::Retried { by: "ann".into() },
+        EventBody::Drift { changes: vec!["web.conf changed".into()] },
+        EventBody::LeaseEnded,
+        EventBody::Removed,
+        EventBody::Labelled { labels: [("site".into(), "tokyo".into())].into() },
+        EventBody::Bound { prefix: "Wh".parse().unwrap(), applications: vec!["stock".parse().unwrap()] },
+        EventBody::Applied { revision: 4, of: Some(2) },
+        EventBody::Asked { subtree: None, component: Some("Web".parse().unwrap()), wanted: Wanted::Stopped },
+    ];
+    let event = |(at, body)| AgentEvent { seq: at as u64 + 1, at: UnixMillis(0), key: None, body };
+    Update { reports: vec![report], events: later.into_iter().enumerate().map(event).collect(), ..first }
+}
+
+/// What one application offers to another, and where its own external imports come from; drift that heals.
+fn bound() -> Assignment {
+    let spec = InstanceSpec {
+        outside: [("Wh.ip".parse().unwrap(), "Web.ip".parse().unwrap())].into(),
+        bindings: [("Wh".parse().unwrap(), ["stock".parse().unwrap()].into())].into(),
+        settings: Settings { drift: Drift::Heal, ..Settings::default() },
+        ..full_spec()
+    };
+    Assignment { generation: Generation(44), instances: vec![spec] }
 }
 
 /// A container, and every limit.
@@ -438,5 +532,7 @@ fn full_spec() -> InstanceSpec {
             ..Settings::default()
         },
         wanted: Wanted::Stopped,
+        outside: BTreeMap::new(),
+        bindings: BTreeMap::new(),
     }
 }

@@ -59,7 +59,13 @@ fn a_goodbye_is_heard_before_the_welcome_too() {
 fn the_lower_version_is_spoken_and_none_at_all_is_refused() {
     let answer_to = |protocol| {
         let mut manager = ManagerSession::new(START, HEARTBEAT);
-        let hello = FromAgent::Hello(Hello { protocol, facts: Facts::default(), generation: Generation(0) });
+        let hello = FromAgent::Hello(Hello {
+            protocol,
+            facts: Facts::default(),
+            generation: Generation(0),
+            assignment: None,
+            imports: None,
+        });
         manager.frame(START, &frame_of(&hello.encode().unwrap()))?;
         FromManager::decode(&of_manager(welcome(&mut manager)?)).map_err(SessionError::Frame)
     };
@@ -196,7 +202,13 @@ proptest! {
         let mut welcomed = false;
         for (frame, then_welcome, now) in script {
             match manager.frame(UnixMillis(now), &frame) {
-                Ok(Some(ManagerEffect::Update(_) | ManagerEffect::Accepted(_) | ManagerEffect::Refused(_))) => {
+                Ok(Some(
+                    ManagerEffect::Update(_)
+                    | ManagerEffect::Accepted(_)
+                    | ManagerEffect::Refused(_)
+                    | ManagerEffect::Resync
+                    | ManagerEffect::Acted(_),
+                )) => {
                     prop_assert!(welcomed);
                 }
                 Ok(Some(ManagerEffect::Hello(_) | ManagerEffect::Send(_)) | None) => {}
@@ -217,7 +229,13 @@ proptest! {
         for (frame, now) in script {
             match agent.frame(UnixMillis(now), &frame) {
                 Ok(Some(AgentEffect::Up(_))) => welcomed = true,
-                Ok(Some(AgentEffect::Assign(_) | AgentEffect::Imports(_) | AgentEffect::Stored(_))) => {
+                Ok(Some(
+                    AgentEffect::Assign(_)
+                    | AgentEffect::Imports(_)
+                    | AgentEffect::Stored(_)
+                    | AgentEffect::Released(_)
+                    | AgentEffect::Act(_),
+                )) => {
                     prop_assert!(welcomed);
                 }
                 Ok(Some(AgentEffect::Send(_)) | None) => {}
@@ -275,7 +293,13 @@ fn hello() -> Frame {
 }
 
 fn start() -> (AgentSession, AgentEffect) {
-    let hello = Hello { protocol: PROTOCOL, facts: Facts::default(), generation: Generation(0) };
+    let hello = Hello {
+        protocol: PROTOCOL,
+        facts: Facts::default(),
+        generation: Generation(0),
+        assignment: None,
+        imports: None,
+    };
     AgentSession::start(START, &hello).unwrap()
 }
 

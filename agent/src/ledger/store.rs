@@ -210,14 +210,14 @@ fn checked(bytes: &[u8]) -> Result<&[u8], Bad> {
 #[cfg(test)]
 mod tests {
     use robo_model::quantity::UnixMillis;
-    use robo_model::spec::Generation;
+    use robo_model::spec::{Generation, InstanceSpec};
 
     use super::*;
     use crate::ledger::{Record, Run, Told};
     use crate::order::RunId;
 
     fn ledger() -> Ledger {
-        let spec: robo_model::spec::InstanceSpec = serde_json::from_str(
+        let spec: InstanceSpec = serde_json::from_str(
             r#"{"key": {"application": "shop", "path": "/vm/web"}, "component": "Web", "installer": {"kind": "script"}}"#,
         )
         .unwrap();
@@ -231,7 +231,8 @@ mod tests {
             optional: false,
             external: false,
         };
-        let imports = robo_model::resolve::resolve(&spec.key, &[import], [&provider]);
+        let imports =
+            robo_model::resolve::resolve(&InstanceSpec { imports: vec![import], ..spec.clone() }, [&provider]);
         let mut record = Record::new(spec.clone(), UnixMillis(7));
         record.told = Told { imports: imports.clone(), ..Told::default() };
         record.run = Some(Run {

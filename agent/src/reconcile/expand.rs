@@ -234,8 +234,9 @@ mod tests {
                 key: format_key(path),
                 component: "Db".parse().unwrap(),
                 exports: [("Db.name".parse().unwrap(), name.to_owned())].into(),
+                outside: BTreeMap::new(),
             };
-            let imports = resolve(&spec.key, &spec.imports, &[db("/b/db", "second"), db("/a/db", "a 'b; c")]);
+            let imports = resolve(&spec, &[db("/b/db", "second"), db("/a/db", "a 'b; c")]);
             let told = Told { exports: exports(&spec, "").unwrap(), imports, ..Told::default() };
             match (texts(&spec, &told), expect) {
                 (Ok((Installer::Process(process), _)), Ok(words)) => {

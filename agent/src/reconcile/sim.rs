@@ -276,11 +276,11 @@ impl World {
     }
 
     pub(super) fn provide(&mut self, provider: Provider) {
-        self.input(Input::Imports(ImportsChange { full: false, providers: vec![provider], removed: Vec::new() }));
+        self.input(Input::Imports(ImportsChange { providers: vec![provider], ..ImportsChange::default() }));
     }
 
     pub(super) fn withdraw(&mut self, path: &str) {
-        self.input(Input::Imports(ImportsChange { full: false, providers: Vec::new(), removed: vec![key(path)] }));
+        self.input(Input::Imports(ImportsChange { removed: vec![key(path)], ..ImportsChange::default() }));
     }
 
     pub(super) fn report(&self, path: &str) -> InstanceReport {
@@ -355,6 +355,7 @@ pub(super) fn provider(path: &str, component: &str, value: &str) -> Provider {
         key: key(path),
         component: component.parse().unwrap(),
         exports: [(format!("{component}.ip").parse().unwrap(), value.to_owned())].into(),
+        outside: BTreeMap::new(),
     }
 }
 

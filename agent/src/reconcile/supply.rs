@@ -2,17 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use robo_model::graph::Import;
-use robo_model::name::{ApplicationName, ComponentName};
-use robo_model::resolve::{self, Imports, Provider};
+use robo_model::resolve::{self, Imports, Provider, Topic};
 use robo_model::spec::{InstanceKey, InstanceSpec};
 use robo_model::state::InstanceState;
 
 use super::Core;
 use crate::ledger::{Hold, Record};
-
-/// Imports meet exports by prefix, within an application.
-type Topic = (ApplicationName, ComponentName);
 
 /// All that is offered, here and elsewhere.
 #[derive(Debug, Clone, Default)]
@@ -29,8 +24,8 @@ impl Supply {
         if before == provider.as_ref() {
             return BTreeSet::new();
         }
-        let old = before.map(topics_of).unwrap_or_default();
-        let new = provider.as_ref().map(topics_of).unwrap_or_default();
+        let old = before.map(Provider::topics).unwrap_or_default();
+        let new = provider.as_ref().map(Provider::topics).unwrap_or_default();
         for topic in old.difference(&new) {
             take_out(&mut self.offering, topic, key);
         }
@@ -44,34 +39,30 @@ impl Supply {
         old.union(&new).filter_map(|topic| self.importing.get(topic)).flatten().cloned().collect()
     }
 
-    /// `key` imports this.
-    pub(super) fn listen(&mut self, key: &InstanceKey, imports: &[Import]) {
-        for topic in topics(key, imports) {
-            self.importing.entry(topic).or_default().insert(key.clone());
+    /// An instance with this specification imports from now on.
+    pub(super) fn listen(&mut self, spec: &InstanceSpec) {
+        for topic in topics(spec) {
+            self.importing.entry(topic).or_default().insert(spec.key.clone());
         }
     }
 
-    /// `key` imports this no longer.
-    pub(super) fn stop_listening(&mut self, key: &InstanceKey, imports: &[Import]) {
-        for topic in topics(key, imports) {
-            take_out(&mut self.importing, &topic, key);
+    /// It imports no longer.
+    pub(super) fn stop_listening(&mut self, spec: &InstanceSpec) {
+        for topic in topics(spec) {
+            take_out(&mut self.importing, &topic, &spec.key);
         }
     }
 
     /// What `spec` receives now.
     pub(super) fn received(&self, spec: &InstanceSpec) -> Imports {
         let keys: BTreeSet<&InstanceKey> =
-            topics(&spec.key, &spec.imports).filter_map(|topic| self.offering.get(&topic)).flatten().collect();
-        resolve::resolve(&spec.key, &spec.imports, keys.into_iter().filter_map(|key| self.providers.get(key)))
+            topics(spec).filter_map(|topic| self.offering.get(&topic)).flatten().collect();
+        resolve::resolve(spec, keys.into_iter().filter_map(|key| self.providers.get(key)))
     }
 }
 
-fn topics<'a>(key: &'a InstanceKey, imports: &'a [Import]) -> impl Iterator<Item = Topic> + 'a {
-    imports.iter().filter(|i| !i.external).map(|i| (key.application.clone(), i.prefix.clone()))
-}
-
-fn topics_of(provider: &Provider) -> BTreeSet<Topic> {
-    provider.exports.keys().map(|name| (provider.key.application.clone(), name.prefix.clone())).collect()
+fn topics(spec: &InstanceSpec) -> impl Iterator<Item = Topic> + '_ {
+    spec.imports.iter().flat_map(|import| resolve::topics_of(spec, import))
 }
 
 fn take_out(index: &mut BTreeMap<Topic, BTreeSet<InstanceKey>>, topic: &Topic, key: &InstanceKey) {
@@ -86,8 +77,8 @@ fn take_out(index: &mut BTreeMap<Topic, BTreeSet<InstanceKey>>, topic: &Topic, k
 impl Core {
     /// Fills the supply from the ledger.
     pub(super) fn supply_all(&mut self) {
-        for (key, record) in &self.ledger.state.records {
-            self.supply.listen(key, &record.spec.imports);
+        for record in self.ledger.state.records.values() {
+            self.supply.listen(&record.spec);
         }
         let keys: BTreeSet<InstanceKey> =
             self.ledger.imports.keys().chain(self.ledger.state.records.keys()).cloned().collect();
@@ -149,5 +140,6 @@ fn offered(record: &Record) -> Option<Provider> {
         key: record.spec.key.clone(),
         component: record.spec.component.clone(),
         exports: record.told.exports.clone(),
+        outside: super::tell::outside(record),
     })
 }

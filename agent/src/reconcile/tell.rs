@@ -93,6 +93,11 @@ pub(super) fn report(record: &Record, node: Option<&Node>) -> InstanceReport {
         restarts: record.restarts,
         healthy: record.healthy,
         settled: fits && record.run.is_none(),
+        outside: outside(record),
+        needs: Vec::new(),
+        held_for: BTreeSet::new(),
+        drift: Vec::new(),
+        hold: None,
     }
 }
 
@@ -100,6 +105,13 @@ pub(super) fn report(record: &Record, node: Option<&Node>) -> InstanceReport {
 pub(super) fn offered(record: &Record) -> BTreeMap<Variable, String> {
     let started = record.state == InstanceState::DeployedStarted;
     if started { record.told.exports.clone() } else { BTreeMap::new() }
+}
+
+/// What it offers to other applications right now.
+pub(super) fn outside(record: &Record) -> BTreeMap<Variable, String> {
+    let exports = offered(record);
+    let value = |(name, inner): (&Variable, &Variable)| Some((name.clone(), exports.get(inner)?.clone()));
+    record.spec.outside.iter().filter_map(value).collect()
 }
 
 impl Core {

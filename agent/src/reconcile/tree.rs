@@ -82,7 +82,7 @@ impl Core {
         for key in &other {
             self.teller.changed(key);
             if let Some(record) = self.ledger.state.records.get(key) {
-                self.supply.listen(key, &record.spec.imports);
+                self.supply.listen(&record.spec);
             }
             self.offer(key);
         }
@@ -132,8 +132,8 @@ impl Core {
         if record.spec == *spec {
             return;
         }
-        self.supply.stop_listening(key, &record.spec.imports);
-        self.supply.listen(key, &spec.imports);
+        self.supply.stop_listening(&record.spec);
+        self.supply.listen(spec);
         record.spec = spec.clone();
         node.received = None;
         self.offer(key);
@@ -144,7 +144,7 @@ impl Core {
     pub(super) fn forget(&mut self, key: &InstanceKey) {
         self.event(Some(key.clone()), EventBody::Forgotten);
         if let Some(record) = self.ledger.state.records.remove(key) {
-            self.supply.stop_listening(key, &record.spec.imports);
+            self.supply.stop_listening(&record.spec);
         }
         let parent = self.nodes.remove(key).and_then(|node| node.parent);
         if let Some(parent) = parent {

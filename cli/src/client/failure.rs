@@ -164,6 +164,7 @@ const fn default_help(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::Internal => Some("the manager's log says more"),
         ErrorCode::FilesMissing | ErrorCode::HashMismatch => Some("a file changed while it was sent: try again"),
         ErrorCode::BadRequest
+        | ErrorCode::InUse
         | ErrorCode::NotFound
         | ErrorCode::TooLarge
         | ErrorCode::Unsupported

@@ -316,6 +316,8 @@ mod tests {
             changes: actions.iter().map(change).collect(),
             ripple: vec![],
             waves: vec![],
+            steps: Vec::new(),
+            overrides: Vec::new(),
             warnings: warnings.iter().map(|w| (*w).to_owned()).collect(),
         }
     }

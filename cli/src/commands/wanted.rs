@@ -1,7 +1,7 @@
 //! `robo start`, `robo stop`, `robo undeploy`: asks for another state than the application says.
 
 use robo_model::state::Wanted;
-use robo_wire::api::WantedRequest;
+use robo_wire::api::{Scope, WantedRequest};
 
 use super::apply::{Waiting, status_before};
 use super::target::Target;
@@ -63,7 +63,7 @@ async fn run(args: WantedArgs, wanted: Wanted, env: &Env) -> Result<Exit, CliErr
     let client = env.client()?;
     let application = target.application(&client).await?;
     let before = status_before(&client, &application).await?;
-    let request = WantedRequest { path: target.path, wanted };
+    let request = WantedRequest { scope: Scope { path: target.path, ..Scope::default() }, wanted };
     let accepted = client.want(&application, &request).await?;
     if env.ui.is_machine() {
         env.ui.element(&Element::Accepted(&accepted))?;

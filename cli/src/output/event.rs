@@ -40,9 +40,18 @@ fn colour(body: &EventBody, text: &str, palette: Palette) -> String {
         EventBody::Failed { .. } | EventBody::Health { healthy: false, .. } | EventBody::Gap { .. } => {
             palette.bad(text)
         }
-        EventBody::Offline { .. } => palette.busy(text),
+        EventBody::Drift { changes } if changes.is_empty() => palette.good(text),
+        EventBody::Offline { .. } | EventBody::LeaseEnded | EventBody::Drift { .. } | EventBody::Cancelled { .. } => {
+            palette.busy(text)
+        }
         EventBody::Health { healthy: true, .. } | EventBody::Online | EventBody::Adopted { .. } => palette.good(text),
-        EventBody::Applied { .. } | EventBody::Asked { .. } | EventBody::Deleted => palette.bold(text),
+        EventBody::Applied { .. }
+        | EventBody::Asked { .. }
+        | EventBody::Retried { .. }
+        | EventBody::Bound { .. }
+        | EventBody::Labelled { .. }
+        | EventBody::Removed
+        | EventBody::Deleted => palette.bold(text),
         EventBody::Updated { .. }
         | EventBody::Forgotten
         | EventBody::Assigned { .. }
@@ -80,7 +89,7 @@ mod tests {
         let events = [
             event(Some("web-1"), Some("/web-1/web"), state(InstanceState::DeployedStarted, &[])),
             event(Some("web-1"), Some("/web-1/web"), state(InstanceState::Unresolved, &["Database.ip"])),
-            event(None, None, EventBody::Applied { revision: 3 }),
+            event(None, None, EventBody::Applied { revision: 3, of: None }),
             event(Some("web-1"), None, EventBody::Offline { reason: "reset\nby peer".into() }),
         ];
         let lines: Vec<_> =

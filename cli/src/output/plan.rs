@@ -163,6 +163,7 @@ mod tests {
                 change("/worker", "Machine", Action::Delete, &[]),
             ],
             ripple: vec![Ripple {
+                application: None,
                 path: InstancePath::new("/web-1/web").unwrap(),
                 device: DeviceName::new("web-1").unwrap(),
                 variable: Variable::parse("Database.port").unwrap(),
@@ -173,6 +174,8 @@ mod tests {
                 consequence: Consequence::Update,
             }],
             waves: vec![],
+            steps: Vec::new(),
+            overrides: Vec::new(),
             warnings: vec!["/web-2 is offline".into()],
         }
     }

@@ -340,8 +340,14 @@ pub(crate) mod tests {
             restarts: 0,
             healthy: true,
             settled: true,
+            outside: Default::default(),
+            needs: Vec::new(),
+            held_for: Default::default(),
+            drift: Vec::new(),
+            hold: None,
         };
         InstanceView {
+            lapsed: false,
             settled: true,
             application,
             path,

@@ -66,7 +66,14 @@ impl Watch {
             | EventBody::Adopted { .. }
             | EventBody::Assigned { .. }
             | EventBody::Gap { .. }
+            | EventBody::Cancelled { .. }
+            | EventBody::Retried { .. }
+            | EventBody::Drift { .. }
+            | EventBody::LeaseEnded
             | EventBody::Enrolled
+            | EventBody::Removed
+            | EventBody::Labelled { .. }
+            | EventBody::Bound { .. }
             | EventBody::Online
             | EventBody::Offline { .. }
             | EventBody::Applied { .. }

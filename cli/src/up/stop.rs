@@ -9,7 +9,7 @@ use robo_agent::folders::Folders;
 use robo_agent::runtime::Runtime;
 use robo_model::graph::Installer;
 use robo_model::state::{InstanceState, Wanted};
-use robo_wire::api::{InstanceView, Status, WantedRequest};
+use robo_wire::api::{InstanceView, Scope, Status, WantedRequest};
 use rustix::process::Signal;
 
 use super::environment::{Environment, LOOK};
@@ -120,7 +120,7 @@ async fn stop_instances(client: &Client, ui: &Ui) {
         let status = client.status(None).await?;
         for application in &status.applications {
             ui.note(format!("Stopping {} …", application.name));
-            client.want(&application.name, &WantedRequest { path: None, wanted: Wanted::Stopped }).await?;
+            client.want(&application.name, &WantedRequest { scope: Scope::default(), wanted: Wanted::Stopped }).await?;
         }
         wait_for_instances(client, ui).await
     };

@@ -162,6 +162,12 @@ const fn matters(body: &EventBody) -> bool {
         | EventBody::Health { .. }
         | EventBody::Adopted { .. }
         | EventBody::Gap { .. }
+        | EventBody::Cancelled { .. }
+        | EventBody::Retried { .. }
+        | EventBody::Drift { .. }
+        | EventBody::LeaseEnded
+        | EventBody::Bound { .. }
+        | EventBody::Removed
         | EventBody::Online
         | EventBody::Offline { .. }
         | EventBody::Applied { .. }
@@ -170,6 +176,7 @@ const fn matters(body: &EventBody) -> bool {
         EventBody::Forgotten
         | EventBody::Assigned { .. }
         | EventBody::Enrolled
+        | EventBody::Labelled { .. }
         | EventBody::Executed { .. }
         | EventBody::Unknown => false,
     }

@@ -91,9 +91,11 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         ErrorCode::HashMismatch | ErrorCode::GraphInvalid | ErrorCode::UnknownDevice | ErrorCode::Unsupported => {
             StatusCode::UNPROCESSABLE_ENTITY
         }
-        ErrorCode::FilesMissing | ErrorCode::PlanMoved | ErrorCode::Conflict | ErrorCode::NameTaken => {
-            StatusCode::CONFLICT
-        }
+        ErrorCode::FilesMissing
+        | ErrorCode::PlanMoved
+        | ErrorCode::Conflict
+        | ErrorCode::NameTaken
+        | ErrorCode::InUse => StatusCode::CONFLICT,
         ErrorCode::DeviceOffline | ErrorCode::Busy => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Internal | ErrorCode::Unknown => StatusCode::INTERNAL_SERVER_ERROR,
     }

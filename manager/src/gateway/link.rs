@@ -168,6 +168,11 @@ impl<'a> Control<'a> {
     async fn carry_out(&mut self, effect: ManagerEffect) -> Result<(), LinkError> {
         match effect {
             ManagerEffect::Send(bytes) => self.send(&bytes).await,
+            ManagerEffect::Resync => {
+                self.told.clear();
+                self.tell_imports().await
+            }
+            ManagerEffect::Acted(_) => Ok(()),
             ManagerEffect::Hello(hello) => self.hello(hello).await,
             ManagerEffect::Update(update) => self.update(update).await,
             ManagerEffect::Accepted(generation) => {
@@ -296,6 +301,8 @@ impl<'a> Control<'a> {
             ManagerEffect::Hello(_)
             | ManagerEffect::Update(_)
             | ManagerEffect::Accepted(_)
+            | ManagerEffect::Resync
+            | ManagerEffect::Acted(_)
             | ManagerEffect::Refused(_) => Ok(()),
         }
     }
@@ -337,6 +344,7 @@ fn of_interest(provider: &Provider, prefixes: &BTreeSet<ComponentName>) -> Optio
         key: provider.key.clone(),
         component: provider.component.clone(),
         exports,
+        outside: BTreeMap::new(),
     })
 }
 

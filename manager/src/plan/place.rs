@@ -95,6 +95,8 @@ impl Stage<'_> {
             files: self.files(node),
             settings: node.component.settings.clone(),
             wanted,
+            outside: BTreeMap::new(),
+            bindings: BTreeMap::new(),
             key,
         }
     }

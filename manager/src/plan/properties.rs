@@ -65,9 +65,10 @@ fn received(specs: &BTreeMap<InstancePath, InstanceSpec>, importer: &InstanceSpe
             key: spec.key.clone(),
             component: spec.component.clone(),
             exports: spec.exports.iter().map(|(variable, value)| (variable.clone(), text(value))).collect(),
+            outside: BTreeMap::new(),
         })
         .collect();
-    resolve::resolve(&importer.key, &importer.imports, &providers)
+    resolve::resolve(importer, &providers)
 }
 
 /// What each instance cannot start without: its parent, and all who serve its mandatory imports.

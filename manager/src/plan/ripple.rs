@@ -279,6 +279,7 @@ fn tell(view: &View<'_>, mut group: Vec<(Key<'_>, Line)>, ripple: &mut Vec<Rippl
     for ((importer, provider, variable), line) in group {
         let (Some(at), Some(from)) = (view.after.members[importer], view.pairs.get(provider)) else { continue };
         ripple.push(Ripple {
+            application: None,
             path: at.spec.key.path.clone(),
             device: at.bound.name.clone(),
             variable: variable.clone(),

@@ -43,6 +43,7 @@ impl Service {
 
 fn view(device: DeviceRecord, applications: Vec<ApplicationName>) -> DeviceView {
     DeviceView {
+        silent: false,
         id: device.id,
         name: device.name,
         labels: device.labels,

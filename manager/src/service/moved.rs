@@ -48,7 +48,7 @@ mod tests {
 
     fn ground(revision: Option<u64>, overrides: u64, device: &str) -> Ground {
         let bound = Bound { id: device.parse().unwrap(), name: device.parse().unwrap() };
-        Ground { revision, devices: [("/vm".parse().unwrap(), bound)].into(), overrides }
+        Ground { revision, devices: [("/vm".parse().unwrap(), bound)].into(), overrides, ..Ground::default() }
     }
 
     #[test]

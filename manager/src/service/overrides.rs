@@ -30,7 +30,7 @@ impl Service {
             let _changing = service.0.change.lock().await;
             let record = service.application(&project, &name).await?;
             let application = &record.revision.desired.application;
-            let roots = roots(application, &name, request.path.as_ref())?;
+            let roots = roots(application, &name, request.scope.path.as_ref())?;
             let instances = within(application, &roots);
             let wanted = asked(&record.overrides.wanted, &roots, request.wanted);
             let overrides = Overrides { count: record.overrides.count + 1, wanted };
@@ -41,7 +41,7 @@ impl Service {
                 device: None,
                 application: Some(name.clone()),
                 path: None,
-                body: EventBody::Asked { subtree: request.path, wanted: request.wanted },
+                body: EventBody::Asked { subtree: request.scope.path, component: None, wanted: request.wanted },
             };
             let committed = service.store().set_overrides(&project, &name, &overrides.wanted, &specs, event).await?;
             service.ring(&project, &committed);

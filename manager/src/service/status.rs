@@ -93,6 +93,7 @@ fn view(instance: ReportedInstance, device: &DeviceRecord, overrides: &Overrides
         || overrides.get(&instance.key.application).is_some_and(|of_it| of_it.contains_key(&instance.key.path));
     let settled = device.reported >= device.generation && instance.report.as_ref().is_some_and(|r| r.settled);
     InstanceView {
+        lapsed: false,
         settled,
         application: instance.key.application,
         path: instance.key.path,

@@ -198,7 +198,7 @@ impl Store {
         drop_overrides(&mut tx, project, name).await?;
         write_ports(&mut tx, project, name, apply).await?;
         let devices = assign(&mut tx, project, name, apply.specs).await?;
-        let body = EventBody::Applied { revision: apply.revision.number };
+        let body = EventBody::Applied { revision: apply.revision.number, of: None };
         let cursor = events::append(&mut tx, project, &[of_application(name, body, now)]).await?;
         commit(tx).await?;
         Ok(Committed { cursor, devices })

@@ -106,7 +106,8 @@ impl Store {
                 let columns = Columns::of(REPORT, row);
                 let report: InstanceReport = columns.json("report")?;
                 let key = InstanceKey { application: report.application, path: report.path };
-                let provider = Provider { key, component: report.component, exports: report.exports };
+                let provider =
+                    Provider { key, component: report.component, exports: report.exports, outside: report.outside };
                 providers.push((columns.name("device")?, provider));
             }
         }
@@ -348,11 +349,18 @@ const fn is_of_an_agent(body: &EventBody) -> bool {
         | EventBody::Forgotten
         | EventBody::Assigned { .. }
         | EventBody::Gap { .. }
+        | EventBody::Cancelled { .. }
+        | EventBody::Retried { .. }
+        | EventBody::Drift { .. }
         | EventBody::Unknown => true,
         EventBody::Enrolled
         | EventBody::Online
         | EventBody::Offline { .. }
         | EventBody::Applied { .. }
+        | EventBody::LeaseEnded
+        | EventBody::Removed
+        | EventBody::Labelled { .. }
+        | EventBody::Bound { .. }
         | EventBody::Asked { .. }
         | EventBody::Deleted
         | EventBody::Executed { .. } => false,

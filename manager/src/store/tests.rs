@@ -1,6 +1,6 @@
 //! Tests of the store on a real disk.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::UnixMillis;
@@ -72,6 +72,11 @@ fn report(path: &str, ip: Option<&str>) -> InstanceReport {
         restarts: 0,
         healthy: true,
         settled: true,
+        outside: BTreeMap::new(),
+        needs: Vec::new(),
+        held_for: BTreeSet::new(),
+        drift: Vec::new(),
+        hold: None,
     }
 }
 

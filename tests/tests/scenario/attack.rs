@@ -94,7 +94,13 @@ async fn nonsense_on_the_link_ends_the_link_and_nothing_else() {
     let token = manager.api.enroll_token("dev").await;
     let identity = try_to_enroll(&manager, &folder.path().join("dev"), &token).await.unwrap();
 
-    let hello = FromAgent::Hello(Hello { protocol: PROTOCOL, facts: Facts::default(), generation: Default::default() });
+    let hello = FromAgent::Hello(Hello {
+        protocol: PROTOCOL,
+        facts: Facts::default(),
+        generation: Default::default(),
+        assignment: None,
+        imports: None,
+    });
     let hello = hello.encode().unwrap();
     let heartbeat = FromAgent::Heartbeat.encode().unwrap();
     let huge = [0xff, 0xff, 0xff, 0xff, 1];

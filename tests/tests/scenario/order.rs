@@ -5,7 +5,7 @@ use robo_model::state::{InstanceState, Wanted};
 use robo_tests::api::Packed;
 use robo_tests::eventually;
 use robo_tests::inside::{Agent, Manager, folder};
-use robo_wire::api::WantedRequest;
+use robo_wire::api::{Scope, WantedRequest};
 use robo_wire::event::{Event, EventBody};
 use robo_wire::plan::{Action, RippleKind};
 use robo_wire::problem::ErrorCode;
@@ -98,7 +98,10 @@ async fn what_is_needed_starts_first_and_takes_the_others_along() {
     assert!(db < web, "the web server began to start before the database was there:\n{events:#?}");
 
     // Stopping what is needed stops those who need it; starting it brings them back.
-    let stop = WantedRequest { path: Some("/back/db".parse().unwrap()), wanted: Wanted::Stopped };
+    let stop = WantedRequest {
+        scope: Scope { path: Some("/back/db".parse().unwrap()), ..Scope::default() },
+        wanted: Wanted::Stopped,
+    };
     manager.api.wanted("app", &stop).await.unwrap();
     until(&manager, &[("/back/db", InstanceState::DeployedStopped), ("/front/web", InstanceState::Unresolved)]).await;
     let status = manager.api.status().await;

@@ -6,7 +6,8 @@ use robo_model::spec::{Assignment, Generation};
 use super::{HANDSHAKE, SessionError};
 use crate::frame::{Frame, FrameError};
 use crate::link::{
-    AcceptedGeneration, Ack, FromAgent, FromManager, Hello, ImportsChange, PROTOCOL, RefusedGeneration, Update, Welcome,
+    AcceptedGeneration, Ack, Act, Acted, FromAgent, FromManager, Hello, ImportsChange, MAX_ACTED, PROTOCOL,
+    RefusedGeneration, Released, Update, Welcome,
 };
 
 /// The agent's side: says hello, tells updates one at a time, keeps the link alive.
@@ -38,6 +39,10 @@ pub enum AgentEffect {
     Imports(ImportsChange),
     /// The update under way is on the manager's disk; the next may go.
     Stored(Ack),
+    /// Who may stop now, as far as other devices are concerned.
+    Released(Released),
+    /// Something to do once; answer with [`AgentSession::acted`].
+    Act(Act),
 }
 
 impl AgentSession {
@@ -67,14 +72,21 @@ impl AgentSession {
                 self.state = State::Up { heartbeat: welcome.heartbeat, updates: 0, under_way: None };
                 Ok(Some(AgentEffect::Up(welcome)))
             }
-            (State::Greeting, FromManager::Assign(_) | FromManager::Imports(_) | FromManager::Ack(_)) => {
-                Err(SessionError::OutOfTurn { what: "a message", when: "before its welcome" })
-            }
+            (
+                State::Greeting,
+                FromManager::Assign(_)
+                | FromManager::Imports(_)
+                | FromManager::Ack(_)
+                | FromManager::Released(_)
+                | FromManager::Act(_),
+            ) => Err(SessionError::OutOfTurn { what: "a message", when: "before its welcome" }),
             (State::Up { .. }, FromManager::Welcome(_)) => {
                 Err(SessionError::OutOfTurn { what: "a welcome", when: "for the second time" })
             }
             (State::Up { .. }, FromManager::Assign(assignment)) => Ok(Some(AgentEffect::Assign(assignment))),
             (State::Up { .. }, FromManager::Imports(change)) => Ok(Some(AgentEffect::Imports(change))),
+            (State::Up { .. }, FromManager::Released(released)) => Ok(Some(AgentEffect::Released(released))),
+            (State::Up { .. }, FromManager::Act(act)) => Ok(Some(AgentEffect::Act(act))),
             (State::Up { under_way, .. }, FromManager::Ack(ack)) => {
                 if *under_way != Some(ack.seq) {
                     return Err(SessionError::OutOfTurn {
@@ -131,6 +143,25 @@ impl AgentSession {
     ) -> Result<AgentEffect, FrameError> {
         self.last_said = now;
         FromAgent::Refused(RefusedGeneration { generation, reason }).encode().map(AgentEffect::Send)
+    }
+
+    /// Asks for all that other devices offer.
+    ///
+    /// # Errors
+    /// Never in practice: the message is empty.
+    pub fn resync(&mut self, now: UnixMillis) -> Result<AgentEffect, FrameError> {
+        self.last_said = now;
+        FromAgent::Resync.encode().map(AgentEffect::Send)
+    }
+
+    /// Tells what came of an act. Names at most [`MAX_ACTED`] instances.
+    ///
+    /// # Errors
+    /// When the message is larger than a frame may be.
+    pub fn acted(&mut self, now: UnixMillis, mut acted: Acted) -> Result<AgentEffect, FrameError> {
+        acted.instances.truncate(MAX_ACTED);
+        self.last_said = now;
+        FromAgent::Acted(acted).encode().map(AgentEffect::Send)
     }
 
     /// Looks at the time: may send a heartbeat. Call it at [`AgentSession::wake_at`] at the latest.

@@ -7,8 +7,8 @@ use robo_model::spec::{Assignment, Generation};
 use super::{HANDSHAKE, SessionError};
 use crate::frame::{Frame, MAX_CONTROL_FRAME, MAX_FRAME_BEFORE_WELCOME};
 use crate::link::{
-    Ack, FromAgent, FromManager, Goodbye, Hello, ImportsChange, MAX_EVENTS_PER_UPDATE, PROTOCOL, RefusedGeneration,
-    Update, Welcome,
+    Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, MAX_EVENTS_PER_UPDATE, PROTOCOL,
+    RefusedGeneration, Released, Update, Welcome,
 };
 
 /// The manager's side: welcomes, takes updates, tells assignments and imports.
@@ -40,6 +40,10 @@ pub enum ManagerEffect {
     Accepted(Generation),
     /// The device cannot take this assignment.
     Refused(RefusedGeneration),
+    /// The agent's imports are not what we took them for: tell all of them.
+    Resync,
+    /// What came of an act.
+    Acted(Acted),
     /// Send these bytes on the control stream.
     Send(Vec<u8>),
 }
@@ -85,6 +89,8 @@ impl ManagerSession {
             (State::Up, FromAgent::Update(update)) => Ok(Some(ManagerEffect::Update(update))),
             (State::Up, FromAgent::Accepted(m)) => Ok(Some(ManagerEffect::Accepted(m.generation))),
             (State::Up, FromAgent::Refused(m)) => Ok(Some(ManagerEffect::Refused(m))),
+            (State::Up, FromAgent::Resync) => Ok(Some(ManagerEffect::Resync)),
+            (State::Up, FromAgent::Acted(m)) => Ok(Some(ManagerEffect::Acted(m))),
             (State::Up, FromAgent::Heartbeat) => Ok(Some(ManagerEffect::Send(FromManager::Heartbeat.encode()?))),
         }
     }
@@ -130,6 +136,22 @@ impl ManagerSession {
     /// When it is larger than a frame may be.
     pub fn imports(&self, change: ImportsChange) -> Result<ManagerEffect, SessionError> {
         Ok(ManagerEffect::Send(FromManager::Imports(change).encode()?))
+    }
+
+    /// Tells who may stop now.
+    ///
+    /// # Errors
+    /// When it is larger than a frame may be.
+    pub fn released(&self, released: Released) -> Result<ManagerEffect, SessionError> {
+        Ok(ManagerEffect::Send(FromManager::Released(released).encode()?))
+    }
+
+    /// Asks for something to be done once.
+    ///
+    /// # Errors
+    /// When it is larger than a frame may be.
+    pub fn act(&self, act: Act) -> Result<ManagerEffect, SessionError> {
+        Ok(ManagerEffect::Send(FromManager::Act(act).encode()?))
     }
 
     /// Ends the link.
