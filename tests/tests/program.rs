@@ -7,6 +7,8 @@ mod manager;
 mod shop;
 mod steps;
 mod terminal;
+mod victim;
+mod writes;
 
 use std::fs;
 use std::net::SocketAddr;
@@ -105,13 +107,28 @@ struct Lab {
 
 impl Lab {
     fn new() -> Self {
+        Self::with(&[])
+    }
+
+    /// With these arguments for the manager.
+    fn with(arguments: &[&str]) -> Self {
+        Self::with_environment(arguments, &[])
+    }
+
+    fn with_environment(arguments: &[&str], environment: &[(String, String)]) -> Self {
         let user = User::new();
         let folder = user.folder.path();
         let (data, ready) = (folder.join("manager"), folder.join("ready"));
         let mut command = user.command();
-        command.args(["manager", "--listen", "127.0.0.1:0", "--data"]).arg(&data).arg("--ready-file").arg(&ready);
+        command.args(["manager", "--data"]).arg(&data).arg("--ready-file").arg(&ready);
+        if !arguments.contains(&"--listen") {
+            command.args(["--listen", "127.0.0.1:0"]);
+        }
+        command.args(arguments).envs(environment.iter().cloned());
         let manager = Running::start(command.arg("--log-file").arg(folder.join("manager.log")));
-        let address = eventually_blocking("a manager listens", || fs::read_to_string(&ready).ok()?.trim().parse().ok());
+        let address: SocketAddr =
+            eventually_blocking("a manager listens", || fs::read_to_string(&ready).ok()?.trim().parse().ok());
+        let address = if address.ip().is_unspecified() { ([127, 0, 0, 1], address.port()).into() } else { address };
         let lab = Self { user, address, manager };
         lab.add_context("lab", &data.join("ca.pem"));
         lab

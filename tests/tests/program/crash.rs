@@ -1,20 +1,14 @@
 //! `kill -9` of the real manager and the real agents at random moments, from a seed.
 
 use std::collections::BTreeMap;
-use std::ffi::OsString;
 use std::fs;
-use std::os::unix::ffi::OsStringExt as _;
-use std::os::unix::process::CommandExt as _;
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use robo_tests::eventually_blocking;
-use robo_tests::programs::{Run, Running, User};
-use rustix::process::Signal;
-use serde_json::Value;
+use robo_tests::programs::{Run, User};
 
-use super::{application, events, find, is_as_wished, last_event, pid, signal};
+use super::victim::{Victim, kills};
+use super::{application, events, find, is_as_wished, last_event, pid};
 
 const ROUNDS: usize = 20;
 
@@ -79,14 +73,14 @@ fn the_agents_are_killed_again_and_again() {
 fn kill_again_and_again(seed: u64, victim: impl Fn(&mut fastrand::Rng) -> String) {
     let mut random = fastrand::Rng::with_seed(seed);
     // Dropped after the user, who asks the programs to end.
-    let mut programs: BTreeMap<String, Program> = BTreeMap::new();
+    let mut programs: BTreeMap<String, Victim> = BTreeMap::new();
     let user = User::new();
     let graph = application(&user, GRAPH, &[]);
     user.run(&["up", "--detach", &graph]).expect(0);
-    programs.extend(Program::all(&user));
+    programs.extend(Victim::all(&user));
     let mut now = "start".to_owned();
     let mut before = pids(&user);
-    for round in 0..ROUNDS {
+    for round in 0..kills(ROUNDS) {
         let victim = victim(&mut random);
         let event = last_event(&user);
         let applying = random.bool().then(|| {
@@ -156,68 +150,4 @@ fn variable(pid: u32, name: &str) -> Option<String> {
     let environment = fs::read(format!("/proc/{pid}/environ")).unwrap();
     let text = String::from_utf8(environment).unwrap();
     text.split('\0').find_map(|pair| pair.strip_prefix(name)?.strip_prefix('=').map(str::to_owned))
-}
-
-/// A program that `robo up` started, which can be killed and started again as it was.
-struct Program {
-    pid: u32,
-    words: Vec<OsString>,
-    environment: Vec<(OsString, OsString)>,
-    folder: PathBuf,
-    /// When we started it again.
-    running: Option<Running>,
-}
-
-impl Program {
-    /// The manager by the name `manager`, the agents by those of their devices.
-    fn all(user: &User) -> impl Iterator<Item = (String, Self)> {
-        let record: Value = serde_json::from_slice(&fs::read(user.state().join("up/up.json")).unwrap()).unwrap();
-        let number = |process: &Value| u32::try_from(process["pid"].as_u64().unwrap()).unwrap();
-        let mut manager = Self::of(number(&record["manager"]));
-        // It got a port of its own; whoever knows it would not find it at another one.
-        let listen = manager.words.iter().position(|word| word == "--listen").unwrap();
-        manager.words[listen + 1] = record["address"].as_str().unwrap().into();
-        let agents = record["agents"].as_object().unwrap().clone();
-        let agents = agents.into_iter().map(move |(name, agent)| (name, Self::of(number(&agent["process"]))));
-        std::iter::once(("manager".to_owned(), manager)).chain(agents)
-    }
-
-    fn of(pid: u32) -> Self {
-        let list = |name: &str| {
-            let bytes = fs::read(format!("/proc/{pid}/{name}")).unwrap();
-            let parts = bytes.split(|b| *b == 0).filter(|part| !part.is_empty());
-            parts.map(<[u8]>::to_vec).collect::<Vec<_>>()
-        };
-        let mut words: Vec<OsString> = list("cmdline").into_iter().map(OsString::from_vec).collect();
-        // The token was given once, through a pipe; by now it has an identity.
-        if let Some(token) = words.iter().position(|word| word == "--token-file") {
-            words.drain(token..=token + 1);
-        }
-        let environment = list("environ").into_iter().map(|pair| {
-            let at = pair.iter().position(|b| *b == b'=').unwrap();
-            (OsString::from_vec(pair[..at].to_vec()), OsString::from_vec(pair[at + 1..].to_vec()))
-        });
-        let environment = environment.collect();
-        let folder = fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
-        Self { pid, words, environment, folder, running: None }
-    }
-
-    fn kill(&mut self) {
-        match &mut self.running {
-            Some(running) => running.kill(),
-            None => {
-                signal(self.pid, Signal::KILL);
-                let line = format!("/proc/{}/cmdline", self.pid);
-                eventually_blocking("it is gone", || fs::read(&line).unwrap_or_default().is_empty().then_some(()));
-            }
-        }
-    }
-
-    fn start(&mut self) {
-        let (program, arguments) = self.words.split_first().unwrap();
-        let mut command = Command::new(program);
-        command.args(arguments).env_clear().envs(self.environment.iter().cloned()).current_dir(&self.folder);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
-        self.running = Some(Running::start(&mut command));
-    }
 }
