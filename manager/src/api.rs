@@ -13,6 +13,7 @@ mod exec;
 mod extract;
 mod files;
 mod frames;
+mod history;
 mod job;
 mod open;
 mod problem;
@@ -73,6 +74,10 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(applications::delete))
         .routes(routes!(applications::wanted))
         .routes(routes!(applications::status))
+        .routes(routes!(history::list))
+        .routes(routes!(history::show))
+        .routes(routes!(history::file))
+        .routes(routes!(history::diff))
         .routes(routes!(events::events))
         .routes(routes!(exec::exec))
         .routes(routes!(exec::logs))

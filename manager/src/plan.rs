@@ -9,6 +9,7 @@
 //! - `ports`: a number for each `random[port]`, kept once it was handed out.
 //! - `place`: the specification of each instance, and whether a device's fit into one assignment.
 //! - `change`: what differs from what was applied last, with its reasons in words.
+//! - `compare`: that stage alone, for two revisions.
 //! - `net`: who imports from whom, through the variables; who can start at all.
 //! - `ripple`: which imports move on instances that no change mentions.
 //! - `waves`: the order in which everything can start, and the cycles in it.
@@ -19,6 +20,7 @@
 mod ability;
 mod bind;
 mod change;
+mod compare;
 mod net;
 mod place;
 mod ports;
@@ -43,6 +45,7 @@ use robo_model::state::Wanted;
 use robo_wire::plan::{Bound, Ground, Plan};
 use sha2::{Digest as _, Sha256};
 
+pub use self::compare::compare;
 pub use self::place::MAX_ASSIGNMENT_BYTES;
 pub use self::problem::{MAX_PROBLEMS, PlanError, Problem};
 pub use self::ripple::MAX_RIPPLE;
@@ -139,7 +142,7 @@ pub fn plan(desired: &Desired, world: &World<'_>) -> Result<Planned, PlanError> 
 
     let before = before(world);
     let pairs = change::pair(before, after.into_iter().flatten().collect());
-    let changes = change::changes(&pairs, &bindings, world);
+    let changes = change::changes(&pairs, &bindings, world.devices);
     warnings.dropped_overrides(desired, world.overrides);
     let (waves, ripple) = {
         let view = net::View::new(&pairs);

@@ -9,6 +9,7 @@ mod devices;
 mod enroll;
 mod error;
 mod events;
+mod history;
 mod moved;
 mod overrides;
 mod status;

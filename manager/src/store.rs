@@ -8,6 +8,7 @@ mod applications;
 mod devices;
 mod events;
 mod instances;
+mod revisions;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -25,6 +26,7 @@ pub use self::applications::{ApplicationRecord, ApplicationSummary, Apply, Commi
 pub use self::devices::DeviceRecord;
 pub use self::events::{EventFilter, EventPage, MAX_EVENTS, NewEvent};
 pub use self::instances::{Recorded, ReportedInstance};
+pub use self::revisions::{MAX_REVISIONS, Told};
 pub use self::tokens::{EnrollTokenRecord, Enrolment, NewDevice};
 
 /// Connections that read. More than cores only helps while one waits for the disk.

@@ -608,6 +608,60 @@ async fn followed_events_come_once_and_in_order() {
 }
 
 #[tokio::test]
+async fn the_history_tells_what_was_applied_and_how_it_differs() {
+    let manager = Manager::start().await;
+    manager.enrol("one").await;
+    refused(manager.get("applications/shop/revisions").await, ErrorCode::NotFound, "no application `shop`");
+    manager.deploy(GRAPH).await;
+    let changed = GRAPH.replace("3306", "3307");
+    let bundle = manager.bundle(&changed).await;
+    let plan = manager.plan(&bundle).await.unwrap();
+    let apply = async |bundle: &Value, plan: &Value, more: Value| {
+        let mut body = json!({"bundle": bundle, "plan_id": plan["id"]});
+        body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+        manager.post("apply", body).await
+    };
+    refused(apply(&bundle, &plan, json!({"note": "x".repeat(1001)})).await, ErrorCode::BadRequest, "1001 characters");
+    apply(&bundle, &plan, json!({"note": " another port\n"})).await.unwrap();
+
+    let first = manager.get("applications/shop/revisions/1").await.unwrap();
+    let plan = manager.plan(&first["bundle"]).await.unwrap();
+    let refusal = apply(&first["bundle"], &plan, json!({"rollback_of": 2})).await;
+    refused(refusal, ErrorCode::BadRequest, "not what revision 2 of `shop` was");
+    apply(&first["bundle"], &plan, json!({"rollback_of": 1})).await.unwrap();
+
+    let revisions = manager.get("applications/shop/revisions").await.unwrap();
+    let told = |field: &str| revisions.as_array().unwrap().iter().map(|r| r[field].clone()).collect::<Vec<_>>();
+    assert_eq!(told("number"), [3, 2, 1]);
+    assert_eq!(told("by"), ["admin", "admin", "admin"]);
+    assert_eq!(told("note"), [Value::Null, "another port".into(), Value::Null]);
+    assert_eq!(told("rollback_of"), [json!(1), Value::Null, Value::Null]);
+    assert_eq!(told("instances"), [2, 2, 2]);
+    assert_eq!(revisions[1]["summary"], json!({"create": 0, "change": 1, "delete": 0, "ripple": 0}));
+    assert!(manager.events().await.iter().any(|e| e.body == EventBody::Applied { revision: 3, of: Some(1) }));
+
+    let diff = manager.get("applications/shop/diff?from=1&to=2").await.unwrap();
+    let changes = diff["changes"].as_array().unwrap();
+    assert_eq!(
+        (changes.len(), &changes[0]["path"], &changes[0]["reasons"]),
+        (1, &"/vm/db".into(), &json!(["port 3306 → 3307"]))
+    );
+    assert_eq!(diff["files"][0]["path"], "shop.graph");
+    assert_eq!(diff["files"][0]["after"]["hash"], hash_of(&changed));
+    let same = manager.get("applications/shop/diff?from=3&to=1").await.unwrap();
+    assert_eq!((&same["changes"], &same["files"]), (&json!([]), &json!([])));
+    refused(manager.get("applications/shop/diff?from=1&to=9").await, ErrorCode::NotFound, "1 to 3 are kept");
+
+    let file = async |number: u64, hash: String| {
+        let path = format!("applications/shop/revisions/{number}/files/{hash}");
+        let response = manager.send(manager.request(Method::GET, &path).body(Body::empty()).unwrap()).await;
+        (response.status(), response.into_body().collect().await.unwrap().to_bytes())
+    };
+    assert_eq!(file(2, hash_of(&changed)).await, (StatusCode::OK, Bytes::from(changed.clone())));
+    assert_eq!(file(1, hash_of(&changed)).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
 async fn every_target_has_its_verdict() {
     let manager = Manager::start().await;
     for name in ["one", "two"] {

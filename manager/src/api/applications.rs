@@ -1,7 +1,7 @@
 //! Applications: plan, apply, status, overrides, deletion.
 
-use axum::Json as Answer;
 use axum::extract::State;
+use axum::{Extension, Json as Answer};
 use robo_model::name::ApplicationName;
 use robo_wire::api::{Accepted, ApplicationView, Applied, ApplyRequest, PlanRequest, Status, WantedRequest};
 use robo_wire::plan::Plan;
@@ -9,6 +9,7 @@ use robo_wire::problem::Problem;
 use serde::Deserialize;
 
 use super::ApiState;
+use super::auth::Caller;
 use super::extract::{Application, Json, Project, Query};
 use super::problem::Refusal;
 
@@ -33,10 +34,11 @@ pub(super) async fn plan(
         (status = 422, body = Problem, description = "the graph has errors, or cannot be planned")))]
 pub(super) async fn apply(
     State(state): State<ApiState>,
+    Extension(Caller(by)): Extension<Caller>,
     Project(project): Project,
     Json(request): Json<ApplyRequest>,
 ) -> Result<Answer<Applied>, Refusal> {
-    Ok(Answer(state.service.apply(&project, request).await?))
+    Ok(Answer(state.service.apply(&project, request, &by).await?))
 }
 
 /// Lists the applications, by name.

@@ -11,8 +11,16 @@ use super::{ApiState, PeerDevice};
 use crate::service::ServiceError;
 use crate::store::DeviceRecord;
 
-/// Lets through who has a token.
-pub(super) async fn person(State(state): State<ApiState>, request: Request, next: Next) -> Result<Response, Refusal> {
+/// Who asks: the name of the token; an extension of every request of a person or a pipeline.
+#[derive(Debug, Clone)]
+pub(super) struct Caller(pub(super) String);
+
+/// Lets through who has a token; handlers find its [`Caller`].
+pub(super) async fn person(
+    State(state): State<ApiState>,
+    mut request: Request,
+    next: Next,
+) -> Result<Response, Refusal> {
     const HELP: &str = "`robo context use` chooses a manager with its token";
     let header = request.headers().get(header::AUTHORIZATION).and_then(|value| value.to_str().ok());
     // The scheme is case-insensitive (RFC 9110, 11.1).
@@ -24,6 +32,7 @@ pub(super) async fn person(State(state): State<ApiState>, request: Request, next
     match state.service.who(token).await? {
         Some(who) => {
             tracing::debug!(who, "authenticated");
+            request.extensions_mut().insert(Caller(who));
             Ok(next.run(request).await)
         }
         None => Err(Refusal::new(ErrorCode::Unauthorized, "this token is not known here").help(HELP)),

@@ -95,6 +95,19 @@ impl FromRequestParts<ApiState> for Hash {
     }
 }
 
+/// `{number}` of a revision.
+pub(super) struct Number(pub(super) u64);
+
+impl FromRequestParts<ApiState> for Number {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        let text: String = parameter(parts, state, "number").await?;
+        let number = text.parse().map_err(|_| Refusal::bad_request(format!("`{text}` is no number of a revision")))?;
+        Ok(Self(number))
+    }
+}
+
 async fn parameter<T>(parts: &mut Parts, state: &ApiState, name: &str) -> Result<T, Refusal>
 where
     T: TryFrom<String>,

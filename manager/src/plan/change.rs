@@ -10,7 +10,7 @@ use robo_model::name::{DeviceId, DeviceName, InstancePath};
 use robo_model::state::Wanted;
 use robo_wire::plan::{Action, Bound, Change};
 
-use super::World;
+use super::Device;
 use super::place::Placed;
 
 /// One path before and after.
@@ -75,9 +75,9 @@ fn is_same(old: &Placed, new: &Placed) -> bool {
 pub(super) fn changes(
     pairs: &[Pair],
     bindings: &BTreeMap<InstancePath, Bound>,
-    world: &World<'_>,
+    devices: &[Device],
 ) -> Vec<Option<Change>> {
-    let mut names: BTreeMap<&DeviceId, &DeviceName> = world.devices.iter().map(|d| (&d.id, &d.name)).collect();
+    let mut names: BTreeMap<&DeviceId, &DeviceName> = devices.iter().map(|d| (&d.id, &d.name)).collect();
     names.extend(bindings.values().map(|bound| (&bound.id, &bound.name)));
     pairs.iter().map(|pair| change(pair, &names)).collect()
 }

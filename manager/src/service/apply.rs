@@ -7,10 +7,10 @@ use robo_wire::api::{Applied, ApplyRequest, Bundle};
 use robo_wire::plan::{Ground, Plan};
 
 use super::error::ServiceError;
-use super::{MAX_REMEMBERED_PLANS, Service, compile, moved, now, to_the_end};
+use super::{MAX_REMEMBERED_PLANS, Service, compile, history, moved, now, to_the_end};
 use crate::bus::Ring;
 use crate::plan::{self, Current, Desired, Overrides, Planned, World};
-use crate::store::{ApplicationRecord, Apply, Committed, Revision};
+use crate::store::{ApplicationRecord, Apply, Committed, Revision, Told};
 
 /// A plan, and what it was made from.
 struct Draft {
@@ -35,9 +35,9 @@ impl Service {
     /// Applies the bundle, when the plan that was agreed to still comes out.
     ///
     /// # Errors
-    /// As [`Service::plan`]; and when the plan has moved.
-    pub async fn apply(&self, project: &ProjectName, request: ApplyRequest) -> Result<Applied, ServiceError> {
-        let (service, project) = (self.clone(), project.clone());
+    /// As [`Service::plan`]; when the plan has moved; when it is no rollback although it says so.
+    pub async fn apply(&self, project: &ProjectName, request: ApplyRequest, by: &str) -> Result<Applied, ServiceError> {
+        let (service, project, by) = (self.clone(), project.clone(), by.to_owned());
         to_the_end(async move {
             let (bundle, desired) = service.compile(request.bundle).await?;
             let _changing = service.0.change.lock().await;
@@ -47,7 +47,12 @@ impl Service {
                 let planned = service.remembered(&request.plan_id);
                 return Err(ServiceError::PlanMoved { reason: moved::reason(planned.as_ref(), &plan.ground) });
             }
-            service.commit(&project, bundle, draft).await
+            let mut told = Told { by, note: history::note(request.note)?, ..Told::default() };
+            if let Some(number) = request.rollback_of {
+                service.check_rollback(&project, &draft.desired.application.name, number, &bundle).await?;
+                told.rollback_of = Some(number);
+            }
+            service.commit(&project, bundle, draft, told).await
         })
         .await
     }
@@ -90,7 +95,13 @@ impl Service {
         planning.await.unwrap_or_else(|error| Err(ServiceError::Broken(error.to_string())))
     }
 
-    async fn commit(&self, project: &ProjectName, bundle: Bundle, draft: Draft) -> Result<Applied, ServiceError> {
+    async fn commit(
+        &self,
+        project: &ProjectName,
+        bundle: Bundle,
+        draft: Draft,
+        told: Told,
+    ) -> Result<Applied, ServiceError> {
         let Draft { desired, current, planned } = draft;
         let application = desired.application.name.clone();
         if let Some(record) = current.as_ref().filter(|record| is_same(record, &bundle, &desired, &planned)) {
@@ -99,7 +110,8 @@ impl Service {
         }
         let number = current.map_or(0, |record| record.revision.number) + 1;
         let revision = Revision { number, bundle, desired, bindings: planned.bindings };
-        let apply = Apply { revision: &revision, new_ports: &planned.new_ports, specs: &planned.specs };
+        let told = Told { summary: planned.plan.summary(), ..told };
+        let apply = Apply { revision: &revision, told: &told, new_ports: &planned.new_ports, specs: &planned.specs };
         let committed = self.store().apply(project, &apply, now()).await?;
         tracing::info!(%project, %application, revision = number, devices = committed.devices.len(), "applied");
         self.ring(project, &committed);

@@ -42,6 +42,42 @@ pub enum ServiceError {
         /// One whose name is nearly that.
         near: Option<String>,
     },
+    /// There is no such revision, or no longer.
+    #[error("application `{application}` has no revision {number}")]
+    NoRevision {
+        /// The application.
+        application: ApplicationName,
+        /// Its number.
+        number: u64,
+        /// The oldest and the newest that are kept.
+        kept: Option<(u64, u64)>,
+    },
+    /// What is to be applied is not what it is said to bring back.
+    #[error("this is not what revision {number} of `{application}` was")]
+    NoRollback {
+        /// The application.
+        application: ApplicationName,
+        /// The revision.
+        number: u64,
+    },
+    /// A revision has no such file.
+    #[error("revision {number} of `{application}` has no file {hash}")]
+    NoRevisionFile {
+        /// The application.
+        application: ApplicationName,
+        /// The revision.
+        number: u64,
+        /// The file.
+        hash: FileHash,
+    },
+    /// A note is too long.
+    #[error("the note has {characters} characters, at most {max} are kept")]
+    NoteTooLong {
+        /// How many it has.
+        characters: usize,
+        /// The bound.
+        max: usize,
+    },
     /// There is no such instance.
     #[error("application `{application}` has no instance `{path}`")]
     NoInstance {

@@ -12,11 +12,9 @@ use robo_wire::frame::MAX_CONTROL_FRAME;
 use robo_wire::plan::Bound;
 
 use super::events::{self, NewEvent};
+use super::revisions::{self, Told};
 use super::{Columns, Store, StoreError, Tx, at, big, commit, count, devices, to_json};
 use crate::plan::{Desired, Overrides, Ports};
-
-/// Most revisions kept of one application; older ones go.
-const MAX_REVISIONS: u64 = 100;
 
 /// What each device should run of one application.
 pub type Specs = BTreeMap<DeviceId, Vec<InstanceSpec>>;
@@ -61,6 +59,8 @@ pub struct ApplicationSummary {
 pub struct Apply<'a> {
     /// The revision; its number is the one after what is there.
     pub revision: &'a Revision,
+    /// Who applies it, and why.
+    pub told: &'a Told,
     /// Ports picked now.
     pub new_ports: &'a Ports,
     /// What the devices should run of it.
@@ -102,12 +102,7 @@ impl Store {
         .map_err(at("reading an application"))?;
         let Some(row) = row else { return Ok(None) };
         let columns = Columns::of(APPLICATION, &row);
-        let revision = Revision {
-            number: columns.number("number")?,
-            bundle: columns.json("bundle")?,
-            desired: Desired { application: columns.json("graph")?, recipes: columns.json("recipes")? },
-            bindings: columns.json("bindings")?,
-        };
+        let revision = revisions::content(&row)?;
         let wanted = overrides(&mut tx, project, name).await?;
         let overrides = Overrides { count: columns.number("overrides_recorded")?, wanted };
         Ok(Some(ApplicationRecord { revision, overrides }))
@@ -194,11 +189,11 @@ impl Store {
         let mut tx = self.begin().await?;
         let name = &apply.revision.desired.application.name;
         write_application(&mut tx, project, apply.revision, now).await?;
-        write_revision(&mut tx, project, apply.revision, now).await?;
+        revisions::write(&mut tx, project, (apply.revision, apply.told), now).await?;
         drop_overrides(&mut tx, project, name).await?;
         write_ports(&mut tx, project, name, apply).await?;
         let devices = assign(&mut tx, project, name, apply.specs).await?;
-        let body = EventBody::Applied { revision: apply.revision.number, of: None };
+        let body = EventBody::Applied { revision: apply.revision.number, of: apply.told.rollback_of };
         let cursor = events::append(&mut tx, project, &[of_application(name, body, now)]).await?;
         commit(tx).await?;
         Ok(Committed { cursor, devices })
@@ -307,39 +302,6 @@ async fn write_application(
     .execute(&mut **tx)
     .await
     .map_err(at("writing an application"))?;
-    Ok(())
-}
-
-async fn write_revision(
-    tx: &mut Tx,
-    project: &ProjectName,
-    revision: &Revision,
-    now: UnixMillis,
-) -> Result<(), StoreError> {
-    let name = revision.desired.application.name.as_str();
-    // A number that is there already belongs to somebody else's apply: the key then refuses this one.
-    sqlx::query(
-        "INSERT INTO revisions (project, application, number, bundle, graph, recipes, bindings, applied_at) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8)",
-    )
-    .bind(project.as_str())
-    .bind(name)
-    .bind(big(revision.number))
-    .bind(to_json("a bundle", &revision.bundle)?)
-    .bind(to_json("a graph", &revision.desired.application)?)
-    .bind(to_json("recipes", &revision.desired.recipes)?)
-    .bind(to_json("bindings", &revision.bindings)?)
-    .bind(big(now.0))
-    .execute(&mut **tx)
-    .await
-    .map_err(at("writing a revision"))?;
-    sqlx::query("DELETE FROM revisions WHERE project = $1 AND application = $2 AND number <= $3")
-        .bind(project.as_str())
-        .bind(name)
-        .bind(big(revision.number.saturating_sub(MAX_REVISIONS)))
-        .execute(&mut **tx)
-        .await
-        .map_err(at("dropping old revisions"))?;
     Ok(())
 }
 

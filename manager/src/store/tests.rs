@@ -99,7 +99,8 @@ async fn apply(store: &Store, number: u64, application: &str, paths: &[&str]) ->
     let revision = revision(number, application);
     let specs = paths.iter().map(|path| spec(application, path)).collect();
     let specs: Specs = [(id("id-one"), specs)].into();
-    let apply = Apply { revision: &revision, new_ports: &Ports::new(), specs: &specs };
+    let told = Told::default();
+    let apply = Apply { revision: &revision, told: &told, new_ports: &Ports::new(), specs: &specs };
     store.apply(&project(), &apply, NOW).await.unwrap()
 }
 
@@ -136,7 +137,7 @@ async fn a_file_that_is_no_database_is_named() {
 async fn a_newer_form_is_refused() {
     let data = tempfile::tempdir().unwrap();
     let store = Store::open(data.path()).await.unwrap();
-    sqlx::query("UPDATE _sqlx_migrations SET version = 99").execute(&store.writer).await.unwrap();
+    sqlx::query("UPDATE _sqlx_migrations SET version = 99 WHERE version = 1").execute(&store.writer).await.unwrap();
     store.close().await;
     let error = Store::open(data.path()).await.unwrap_err();
     assert!(matches!(error, StoreError::NewerSchema { version: 99, .. }), "{error:?}");
