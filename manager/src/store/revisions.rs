@@ -180,7 +180,7 @@ mod tests {
             instances: 0,
             summary: Summary::default(),
         };
-        assert_eq!(store.revisions(&project, &shop).await.unwrap(), [expect.clone()]);
+        assert_eq!(store.revisions(&project, &shop).await.unwrap(), std::slice::from_ref(&expect));
         assert_eq!(store.revision(&project, &shop, 1).await.unwrap().unwrap().1, expect);
         assert!(store.revision(&project, &shop, 2).await.unwrap().is_none());
     }
