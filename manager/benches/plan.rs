@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use robo_manager::plan::{Current, Desired, Device, Overrides, Planned, Ports, World, plan};
+use robo_manager::plan::{Current, Desired, Device, Overrides, Planned, PortRanges, Ports, Prefixes, World, plan};
 use robo_model::graph::{Application, Component, ExportValue, Import, Installer, Instance};
 use robo_model::label::Labels;
 use robo_model::name::{ComponentName, InstancePath, Variable};
@@ -102,20 +102,30 @@ impl Case {
             id: format!("d{number}").parse().expect("an id"),
             name: format!("h{number}").parse().expect("a name"),
             labels: Labels::new(),
+            ports_in_use: Vec::new(),
         };
         Self { desired: Desired { application, recipes: BTreeMap::new() }, devices: (0..hosts).map(device).collect() }
     }
 
     fn plan(&self, desired: &Desired, applied: Option<&Planned>) -> Planned {
         let none = Ports::new();
-        let current = applied.map(|a| Current { revision: 1, desired: &self.desired, bindings: a.bindings.clone() });
+        let (overrides, prefixes) = (Overrides::default(), Prefixes::new());
+        let current = applied.map(|applied| Current {
+            revision: 1,
+            desired: &self.desired,
+            bindings: &applied.bindings,
+            overrides: &overrides,
+            bound_to: &prefixes,
+        });
         let world = World {
             devices: &self.devices,
             current,
-            overrides: &Overrides::default(),
+            others: &[],
+            offers: &prefixes,
             ports: applied.map_or(&none, |applied| &applied.new_ports),
+            forbidden: &PortRanges::default(),
         };
-        plan(desired, &world).expect("the bench's applications are right")
+        plan(desired, &world, false).expect("the bench's applications are right")
     }
 }
 

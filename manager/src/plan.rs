@@ -11,6 +11,7 @@
 //! - `change`: what differs from what was applied last, with its reasons in words.
 //! - `compare`: that stage alone, for two revisions.
 //! - `net`: who imports from whom, through the variables; who can start at all.
+//! - `ranges`: ports that are never handed out.
 //! - `ripple`: which imports move on instances that no change mentions.
 //! - `waves`: the order in which everything can start, and the cycles in it.
 //!
@@ -25,6 +26,7 @@ mod net;
 mod place;
 mod ports;
 mod problem;
+mod ranges;
 mod ripple;
 mod tree;
 mod warning;
@@ -35,11 +37,11 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::graph::Application;
 use robo_model::label::Labels;
-use robo_model::name::{ComponentName, DeviceId, DeviceName, InstancePath, Variable};
+use robo_model::name::{ApplicationName, ComponentName, DeviceId, DeviceName, InstancePath, Variable};
 use robo_model::spec::{InstanceKey, InstanceSpec, RecipeFiles};
 use robo_model::state::Wanted;
 use robo_wire::plan::{Bound, Ground, Plan};
@@ -48,6 +50,7 @@ use sha2::{Digest as _, Sha256};
 pub use self::compare::compare;
 pub use self::place::MAX_ASSIGNMENT_BYTES;
 pub use self::problem::{MAX_PROBLEMS, PlanError, Problem};
+pub use self::ranges::{MAX_PORT_RANGES, PortRanges, PortRangesError};
 pub use self::ripple::MAX_RIPPLE;
 
 use self::place::Placed;
@@ -64,6 +67,8 @@ pub struct Device {
     pub name: DeviceName,
     /// Its labels.
     pub labels: Labels,
+    /// Ports that something listens on there, as it told last: those that were handed out may be among them.
+    pub ports_in_use: Vec<u16>,
 }
 
 /// What an application is, as applied or as wished.
@@ -87,15 +92,22 @@ pub struct Overrides {
 /// Ports that were handed out in the project, to every application.
 pub type Ports = BTreeMap<(DeviceId, InstanceKey, Variable), u16>;
 
-/// The application as it was applied last.
-#[derive(Debug, Clone)]
+/// Which applications the external imports of an application come from, by prefix.
+pub type Prefixes = BTreeMap<ComponentName, BTreeSet<ApplicationName>>;
+
+/// An application as it stands: as it was applied last, with what people asked for since.
+#[derive(Debug, Clone, Copy)]
 pub struct Current<'a> {
     /// Its revision.
     pub revision: u64,
     /// What it is.
     pub desired: &'a Desired,
     /// Which device each of its host instances is.
-    pub bindings: BTreeMap<InstancePath, Bound>,
+    pub bindings: &'a BTreeMap<InstancePath, Bound>,
+    /// What people asked for beside it.
+    pub overrides: &'a Overrides,
+    /// Where its external imports come from.
+    pub bound_to: &'a Prefixes,
 }
 
 /// What is there.
@@ -103,12 +115,17 @@ pub struct Current<'a> {
 pub struct World<'a> {
     /// The project's devices.
     pub devices: &'a [Device],
-    /// The application as it was applied last; nothing when it never was.
+    /// The application as it stands; nothing when it never was applied.
     pub current: Option<Current<'a>>,
-    /// What people asked for beside it.
-    pub overrides: &'a Overrides,
+    /// Other applications that it is bound to or that are bound to it, and those that are bound to these, and so on: all
+    /// whose instances may notice a change.
+    pub others: &'a [Current<'a>],
+    /// The project's applications that offer something to others, by their prefix.
+    pub offers: &'a Prefixes,
     /// The project's ports.
     pub ports: &'a Ports,
+    /// Ports that are never handed out.
+    pub forbidden: &'a PortRanges,
 }
 
 /// A plan, and what there will be when it is applied.
@@ -124,18 +141,28 @@ pub struct Planned {
     pub specs: BTreeMap<DeviceId, Vec<InstanceSpec>>,
 }
 
-/// Plans the way from what is there to `desired`.
+/// Plans the way from what is there to `desired`. What people asked for beside the application is dropped, unless it is
+/// to be kept.
 ///
 /// # Errors
 /// Everything that stands in the way, at once.
-pub fn plan(desired: &Desired, world: &World<'_>) -> Result<Planned, PlanError> {
+pub fn plan(desired: &Desired, world: &World<'_>, keep_overrides: bool) -> Result<Planned, PlanError> {
     let mut problems = Problems::default();
     let mut warnings = Warnings::default();
     let tree = Tree::new(&desired.application, &mut problems);
     let bindings = bind::bind(&tree, world, &mut problems, &mut warnings);
     ability::check(&tree, &mut problems, &mut warnings);
     let new_ports = ports::assign(&tree, &bindings, world.ports, &mut problems);
-    let stage = place::Stage { desired, bindings: &bindings, ports: [world.ports, &new_ports], overrides: None };
+    let none = Prefixes::new();
+    let bound_to = world.current.map_or(&none, |current| current.bound_to);
+    let stage = place::Stage {
+        desired,
+        bindings: &bindings,
+        ports: [world.ports, &new_ports],
+        overrides: world.current.map(|current| current.overrides).filter(|_| keep_overrides),
+        bound_to,
+        is_standing: false,
+    };
     let after = stage.place(&tree, &mut problems);
     place::check_sizes(&after, &mut problems);
     problems.into_result()?;
@@ -143,7 +170,9 @@ pub fn plan(desired: &Desired, world: &World<'_>) -> Result<Planned, PlanError> 
     let before = before(world);
     let pairs = change::pair(before, after.into_iter().flatten().collect());
     let changes = change::changes(&pairs, &bindings, world.devices);
-    warnings.dropped_overrides(desired, world.overrides);
+    if let Some(current) = world.current.filter(|_| !keep_overrides) {
+        warnings.dropped_overrides(desired, current.overrides);
+    }
     let (waves, ripple) = {
         let view = net::View::new(&pairs);
         (waves::waves(&view, &mut warnings), ripple::ripple(&view, &changes, &mut warnings))
@@ -152,10 +181,10 @@ pub fn plan(desired: &Desired, world: &World<'_>) -> Result<Planned, PlanError> 
         id: String::new(),
         application: desired.application.name.clone(),
         ground: Ground {
-            revision: world.current.as_ref().map(|current| current.revision),
+            revision: world.current.map(|current| current.revision),
             devices: bindings.clone(),
-            overrides: world.overrides.count,
-            bindings: BTreeMap::new(),
+            overrides: world.current.map_or(0, |current| current.overrides.count),
+            bindings: bound_to.clone(),
             others: BTreeMap::new(),
         },
         changes: changes.into_iter().flatten().collect(),
@@ -175,16 +204,9 @@ pub fn plan(desired: &Desired, world: &World<'_>) -> Result<Planned, PlanError> 
 ///
 /// # Errors
 /// When a host instance has no binding, or a `random[port]` no number: the parts do not belong together.
-pub fn specs(
-    desired: &Desired,
-    bindings: &BTreeMap<InstancePath, Bound>,
-    ports: &Ports,
-    overrides: &Overrides,
-) -> Result<BTreeMap<DeviceId, Vec<InstanceSpec>>, PlanError> {
+pub fn specs(current: &Current<'_>, ports: &Ports) -> Result<BTreeMap<DeviceId, Vec<InstanceSpec>>, PlanError> {
     let mut problems = Problems::default();
-    let tree = Tree::new(&desired.application, &mut problems);
-    let stage = place::Stage { desired, bindings, ports: [ports, &Ports::new()], overrides: Some(overrides) };
-    let placed = stage.place(&tree, &mut problems);
+    let placed = standing(current, ports, &mut problems);
     place::check_sizes(&placed, &mut problems);
     problems.into_result()?;
     Ok(place::by_device(placed.into_iter().flatten()))
@@ -194,15 +216,21 @@ pub fn specs(
 /// it counts as not there.
 fn before(world: &World<'_>) -> Vec<Placed> {
     let Some(current) = &world.current else { return Vec::new() };
-    let mut ignored = Problems::default();
-    let tree = Tree::new(&current.desired.application, &mut ignored);
+    standing(current, world.ports, &mut Problems::default()).into_iter().flatten().collect()
+}
+
+/// The instances of an application as it stands.
+fn standing(current: &Current<'_>, ports: &Ports, problems: &mut Problems) -> Vec<Option<Placed>> {
+    let tree = Tree::new(&current.desired.application, problems);
     let stage = place::Stage {
         desired: current.desired,
-        bindings: &current.bindings,
-        ports: [world.ports, &Ports::new()],
-        overrides: Some(world.overrides),
+        bindings: current.bindings,
+        ports: [ports, &Ports::new()],
+        overrides: Some(current.overrides),
+        bound_to: current.bound_to,
+        is_standing: true,
     };
-    stage.place(&tree, &mut ignored).into_iter().flatten().collect()
+    stage.place(&tree, problems)
 }
 
 /// SHA-256 over the plan as JSON, its id left out. All maps in it are ordered, so that the text is canonical.

@@ -5,6 +5,7 @@
 //! no function of SQLite's own. No type of the driver leaves this module.
 
 mod applications;
+mod bindings;
 mod devices;
 mod events;
 mod instances;
@@ -23,6 +24,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction};
 
 pub use self::applications::{ApplicationRecord, ApplicationSummary, Apply, Committed, Revision, Specs};
+pub use self::bindings::Bind;
 pub use self::devices::DeviceRecord;
 pub use self::events::{EventFilter, EventPage, MAX_EVENTS, NewEvent};
 pub use self::instances::{Recorded, ReportedInstance};

@@ -43,7 +43,10 @@ pub fn of_change(old: &InstanceSpec, new: &InstanceSpec) -> Effect {
     if old.installer != new.installer || old.exports != new.exports {
         return if old.installer == Installer::Target { Effect::Republish } else { Effect::Restart };
     }
-    if old.imports != new.imports || old.settings != new.settings {
+    if old.outside != new.outside {
+        return Effect::Republish;
+    }
+    if old.imports != new.imports || old.bindings != new.bindings || old.settings != new.settings {
         return Effect::Note;
     }
     Effect::None
@@ -92,6 +95,8 @@ mod tests {
         check(|s| s.wanted = crate::state::Wanted::Stopped, Effect::None);
         check(|s| s.settings.start_timeout = Some(crate::quantity::Millis(1)), Effect::Note);
         check(|s| drop(s.exports.insert("Web.port".parse().unwrap(), ExportValue::Address)), Effect::Restart);
+        check(|s| drop(s.outside.insert("Wh.port".parse().unwrap(), "Web.port".parse().unwrap())), Effect::Republish);
+        check(|s| drop(s.bindings.insert("Wh".parse().unwrap(), ["stock".parse().unwrap()].into())), Effect::Note);
         check(|s| s.settings.user = Some("web".into()), Effect::Redeploy);
         check(|s| s.component = "Other".parse().unwrap(), Effect::Replace);
         check(|s| s.installer = Installer::Script, Effect::Replace);

@@ -8,7 +8,7 @@ use robo_wire::plan::{Bound, Change};
 use super::place::{Placed, Stage};
 use super::problem::Problems;
 use super::tree::Tree;
-use super::{Desired, Ports, change};
+use super::{Desired, Ports, Prefixes, change};
 
 /// What would change on the way from one application to another, each on its own devices, with nothing asked for
 /// beside them. Ports that robo picks are the same on both sides.
@@ -25,7 +25,8 @@ fn placed((desired, bindings): (&Desired, &BTreeMap<InstancePath, Bound>)) -> Ve
     // Both were applied once: what this version would refuse is no reason not to show how they differ.
     let mut ignored = Problems::default();
     let tree = Tree::new(&desired.application, &mut ignored);
-    let none = Ports::new();
-    let stage = Stage { desired, bindings, ports: [&none, &none], overrides: None };
+    let (none, nobody) = (Ports::new(), Prefixes::new());
+    let stage =
+        Stage { desired, bindings, ports: [&none, &none], overrides: None, bound_to: &nobody, is_standing: true };
     stage.place(&tree, &mut ignored).into_iter().flatten().collect()
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use robo_model::graph::ExportValue;
+use robo_model::graph::{Application, ExportValue};
 use robo_model::limits::MAX_VALUE_BYTES;
 use robo_model::name::{DeviceId, DeviceName, InstancePath, Variable};
 use robo_model::spec::{InstanceKey, InstanceSpec, RecipeFiles};
@@ -13,7 +13,7 @@ use robo_wire::plan::Bound;
 use super::ports::bound_of;
 use super::problem::{Problem, Problems};
 use super::tree::{Node, Tree};
-use super::{Desired, Overrides, Ports};
+use super::{Desired, Overrides, Ports, Prefixes};
 
 /// Most bytes that the specifications of one device may have as JSON. CBOR, as sent, is shorter; the quarter that is
 /// left is for the message around them.
@@ -34,6 +34,10 @@ pub(super) struct Stage<'a> {
     pub(super) ports: [&'a Ports; 2],
     /// Nothing when they are dropped.
     pub(super) overrides: Option<&'a Overrides>,
+    /// Where external imports come from.
+    pub(super) bound_to: &'a Prefixes,
+    /// True when bindings and ports come from elsewhere: nobody has told yet of those that are missing.
+    pub(super) is_standing: bool,
 }
 
 impl Stage<'_> {
@@ -46,7 +50,7 @@ impl Stage<'_> {
             .map(|(node, wanted)| {
                 let Some(bound) = bound_of(tree, node, self.bindings) else {
                     // Whoever bound the hosts has told of it, unless the bindings come from elsewhere.
-                    if self.overrides.is_some() && node.is_host() {
+                    if self.is_standing && node.is_host() {
                         problems.add(|| Problem::HostWithoutDevice {
                             host: node.instance.path.clone(),
                             name: DeviceName::for_host(&node.instance.path).ok(),
@@ -61,7 +65,7 @@ impl Stage<'_> {
             .collect()
     }
 
-    /// What each instance should be: what its nearest override says.
+    /// What is asked of each instance: what its nearest override says.
     fn wanted(&self, tree: &Tree<'_>) -> Vec<Wanted> {
         let mut all: Vec<Wanted> = Vec::with_capacity(tree.nodes.len());
         for node in &tree.nodes {
@@ -94,9 +98,9 @@ impl Stage<'_> {
             imports: node.component.imports.clone(),
             files: self.files(node),
             settings: node.component.settings.clone(),
-            wanted,
-            outside: BTreeMap::new(),
-            bindings: BTreeMap::new(),
+            wanted: if node.is_host() { wanted_of_host(wanted) } else { wanted },
+            outside: outside(tree.application, node),
+            bindings: self.bound(node),
             key,
         }
     }
@@ -127,7 +131,7 @@ impl Stage<'_> {
                     return ExportValue::Text(port.to_string());
                 }
                 // The one who hands ports out has told of it, unless the ports come from elsewhere.
-                if self.overrides.is_some() {
+                if self.is_standing {
                     problems.add(|| Problem::PortUnknown { path: path.clone(), variable: variable.clone() });
                 }
             }
@@ -135,9 +139,31 @@ impl Stage<'_> {
         value.clone()
     }
 
+    /// Which applications each prefix comes from that the instance imports from outside.
+    fn bound(&self, node: &Node<'_>) -> Prefixes {
+        let external = node.component.imports.iter().filter(|import| import.external);
+        let bound = external.filter_map(|import| self.bound_to.get_key_value(&import.prefix));
+        bound.filter(|(_, to)| !to.is_empty()).map(|(prefix, to)| (prefix.clone(), to.clone())).collect()
+    }
+
     fn files(&self, node: &Node<'_>) -> RecipeFiles {
         node.component.lineage.iter().find_map(|name| self.desired.recipes.get(name)).cloned().unwrap_or_default()
     }
+}
+
+/// A machine is there or not: what stands on it stops, and it does not.
+const fn wanted_of_host(asked: Wanted) -> Wanted {
+    match asked {
+        Wanted::NotDeployed => Wanted::NotDeployed,
+        Wanted::Stopped | Wanted::Started => Wanted::Started,
+    }
+}
+
+/// What an instance offers to other applications: those of its variables that the application lists.
+fn outside(application: &Application, node: &Node<'_>) -> BTreeMap<Variable, Variable> {
+    let Some(prefix) = &application.exports_prefix else { return BTreeMap::new() };
+    let listed = application.exports.iter().filter(|(inside, _)| node.instance.exports.contains_key(*inside));
+    listed.map(|(inside, name)| (Variable { prefix: prefix.clone(), local: name.clone() }, inside.clone())).collect()
 }
 
 /// Refuses what would not fit into one message.

@@ -88,6 +88,7 @@ pub(super) fn devices(names: &[&str]) -> Vec<Device> {
         id: format!("id-{}", name.to_lowercase()).parse().unwrap(),
         name: name.parse().unwrap(),
         labels: Labels::new(),
+        ports_in_use: Vec::new(),
     };
     names.iter().map(device).collect()
 }
@@ -98,6 +99,7 @@ pub(super) struct Store {
     pub(super) devices: Vec<Device>,
     pub(super) ports: Ports,
     pub(super) overrides: Overrides,
+    pub(super) bound_to: Prefixes,
     pub(super) current: Option<(Desired, BTreeMap<InstancePath, Bound>)>,
 }
 
@@ -107,9 +109,22 @@ impl Store {
     }
 
     pub(super) fn plan(&self, desired: &Desired) -> Result<Planned, PlanError> {
-        let current = self.current.as_ref();
-        let current = current.map(|(desired, b)| Current { revision: 1, desired, bindings: b.clone() });
-        plan(desired, &World { devices: &self.devices, current, overrides: &self.overrides, ports: &self.ports })
+        let current = self.current.as_ref().map(|(desired, bindings)| Current {
+            revision: 1,
+            desired,
+            bindings,
+            overrides: &self.overrides,
+            bound_to: &self.bound_to,
+        });
+        let world = World {
+            devices: &self.devices,
+            current,
+            others: &[],
+            offers: &Prefixes::new(),
+            ports: &self.ports,
+            forbidden: &PortRanges::default(),
+        };
+        plan(desired, &world, false)
     }
 
     pub(super) fn apply(&mut self, desired: &Desired) -> Planned {
@@ -119,6 +134,16 @@ impl Store {
         self.current = Some((desired.clone(), planned.bindings.clone()));
         planned
     }
+}
+
+/// What the devices run of it as it stands.
+fn standing(
+    store: &Store,
+    desired: &Desired,
+    bindings: &BTreeMap<InstancePath, Bound>,
+) -> BTreeMap<DeviceId, Vec<InstanceSpec>> {
+    let current = Current { revision: 1, desired, bindings, overrides: &store.overrides, bound_to: &store.bound_to };
+    specs(&current, &store.ports).unwrap()
 }
 
 /// What a plan says, a line each: changes, ripple, warnings.
@@ -303,14 +328,14 @@ fn overrides_are_dropped_and_told_of() {
     store.apply(&app(&SHOP));
     store.overrides = Overrides { count: 7, wanted: [("/a".parse().unwrap(), Wanted::Stopped)].into() };
     let (desired, bindings) = store.current.clone().unwrap();
-    let now = specs(&desired, &bindings, &store.ports, &store.overrides).unwrap();
-    assert!(now["id-a"].iter().all(|spec| spec.wanted == Wanted::Stopped));
+    let now = standing(&store, &desired, &bindings);
+    let wanted: Vec<Wanted> = now["id-a"].iter().map(|spec| spec.wanted).collect();
+    assert_eq!(wanted, [Wanted::Started, Wanted::Stopped], "a machine does not stop, what stands on it does");
     assert!(now["id-b"].iter().all(|spec| spec.wanted == Wanted::Started));
     check_in(
         &store,
         &[],
         &[
-            "start /a@a: was stopped by hand",
             "start /a/db@a: was stopped by hand",
             "Update /b/proxy@b: Web.port of /b/web Appears ? → 10000",
             "Update /b/web@b: Db.ip of /a/db Appears ? → ?",
@@ -322,8 +347,7 @@ fn overrides_are_dropped_and_told_of() {
     assert_eq!(planned.plan.ground.overrides, 7);
     assert!(planned.specs["id-a"].iter().all(|spec| spec.wanted == Wanted::Started));
     store.overrides.wanted.insert("/a/db".parse().unwrap(), Wanted::NotDeployed);
-    let now = specs(&desired, &bindings, &store.ports, &store.overrides).unwrap();
-    assert_eq!(now["id-a"][1].wanted, Wanted::NotDeployed);
+    assert_eq!(standing(&store, &desired, &bindings)["id-a"][1].wanted, Wanted::NotDeployed);
 }
 
 #[test]
@@ -523,10 +547,14 @@ fn bounds_hold() {
 #[test]
 fn specs_that_do_not_belong_together_are_refused() {
     let desired = app(&["/a Vm target | Vm.port=random"]);
-    let error = specs(&desired, &BTreeMap::new(), &Ports::new(), &Overrides::default()).unwrap_err();
+    let (nothing, overrides, bound_to) = (BTreeMap::new(), Overrides::default(), Prefixes::new());
+    let current =
+        Current { revision: 1, desired: &desired, bindings: &nothing, overrides: &overrides, bound_to: &bound_to };
+    let error = specs(&current, &Ports::new()).unwrap_err();
     assert!(matches!(error.problems[..], [Problem::HostWithoutDevice { .. }]));
     let planned = Store::new(&["a"]).plan(&desired).unwrap();
-    let error = specs(&desired, &planned.bindings, &Ports::new(), &Overrides::default()).unwrap_err();
+    let current = Current { bindings: &planned.bindings, ..current };
+    let error = specs(&current, &Ports::new()).unwrap_err();
     assert!(matches!(error.problems[..], [Problem::PortUnknown { .. }]));
-    assert_eq!(specs(&desired, &planned.bindings, &planned.new_ports, &Overrides::default()), Ok(planned.specs));
+    assert_eq!(specs(&current, &planned.new_ports), Ok(planned.specs));
 }

@@ -9,7 +9,7 @@ use robo_wire::plan::{Ground, Plan};
 use super::error::ServiceError;
 use super::{MAX_REMEMBERED_PLANS, Service, compile, history, moved, now, to_the_end};
 use crate::bus::Ring;
-use crate::plan::{self, Current, Desired, Overrides, Planned, World};
+use crate::plan::{self, Desired, Planned, PortRanges, World};
 use crate::store::{ApplicationRecord, Apply, Committed, Revision, Told};
 
 /// A plan, and what it was made from.
@@ -73,23 +73,26 @@ impl Service {
             .devices(project)
             .await?
             .into_iter()
-            .map(|device| plan::Device { id: device.id, name: device.name, labels: device.labels })
+            .map(|device| plan::Device {
+                id: device.id,
+                name: device.name,
+                labels: device.labels,
+                ports_in_use: device.facts.ports,
+            })
             .collect();
         let current = store.application(project, &desired.application.name).await?;
         let ports = store.ports(project).await?;
+        let offers = store.offers(project).await?;
         let planning = tokio::task::spawn_blocking(move || {
-            let none = Overrides::default();
             let world = World {
                 devices: &devices,
-                current: current.as_ref().map(|record| Current {
-                    revision: record.revision.number,
-                    desired: &record.revision.desired,
-                    bindings: record.revision.bindings.clone(),
-                }),
-                overrides: current.as_ref().map_or(&none, |record| &record.overrides),
+                current: current.as_ref().map(ApplicationRecord::current),
+                others: &[],
+                offers: &offers,
                 ports: &ports,
+                forbidden: &PortRanges::default(),
             };
-            let planned = plan::plan(&desired, &world)?;
+            let planned = plan::plan(&desired, &world, false)?;
             Ok(Draft { desired, current, planned })
         });
         planning.await.unwrap_or_else(|error| Err(ServiceError::Broken(error.to_string())))

@@ -11,7 +11,7 @@ use robo_wire::event::EventBody;
 use super::error::{ServiceError, near};
 use super::{Service, now, to_the_end};
 use crate::bus::Ring;
-use crate::plan::{self, Overrides};
+use crate::plan::{self, Current, Overrides};
 use crate::store::{ApplicationRecord, NewEvent, StoreError};
 
 impl Service {
@@ -35,7 +35,7 @@ impl Service {
             let wanted = asked(&record.overrides.wanted, &roots, request.wanted);
             let overrides = Overrides { count: record.overrides.count + 1, wanted };
             let ports = service.store().ports(&project).await?;
-            let specs = plan::specs(&record.revision.desired, &record.revision.bindings, &ports, &overrides)?;
+            let specs = plan::specs(&Current { overrides: &overrides, ..record.current() }, &ports)?;
             let event = NewEvent {
                 at: now(),
                 device: None,

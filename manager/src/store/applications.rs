@@ -13,8 +13,8 @@ use robo_wire::plan::Bound;
 
 use super::events::{self, NewEvent};
 use super::revisions::{self, Told};
-use super::{Columns, Store, StoreError, Tx, at, big, commit, count, devices, to_json};
-use crate::plan::{Desired, Overrides, Ports};
+use super::{Columns, Store, StoreError, Tx, at, big, bindings, commit, count, devices, to_json};
+use crate::plan::{Current, Desired, Overrides, Ports, Prefixes};
 
 /// What each device should run of one application.
 pub type Specs = BTreeMap<DeviceId, Vec<InstanceSpec>>;
@@ -26,6 +26,22 @@ pub struct ApplicationRecord {
     pub revision: Revision,
     /// What people asked for since.
     pub overrides: Overrides,
+    /// Where its external imports come from.
+    pub bound_to: Prefixes,
+}
+
+impl ApplicationRecord {
+    /// As the planner takes it.
+    #[must_use]
+    pub fn current(&self) -> Current<'_> {
+        Current {
+            revision: self.revision.number,
+            desired: &self.revision.desired,
+            bindings: &self.revision.bindings,
+            overrides: &self.overrides,
+            bound_to: &self.bound_to,
+        }
+    }
 }
 
 /// An application as applied once.
@@ -105,7 +121,8 @@ impl Store {
         let revision = revisions::content(&row)?;
         let wanted = overrides(&mut tx, project, name).await?;
         let overrides = Overrides { count: columns.number("overrides_recorded")?, wanted };
-        Ok(Some(ApplicationRecord { revision, overrides }))
+        let bound_to = bindings::prefixes(&mut tx, project, name).await?;
+        Ok(Some(ApplicationRecord { revision, overrides, bound_to }))
     }
 
     /// The project's applications, by name.
@@ -260,7 +277,7 @@ impl Store {
     }
 }
 
-fn of_application(name: &ApplicationName, body: EventBody, at: UnixMillis) -> NewEvent {
+pub(super) fn of_application(name: &ApplicationName, body: EventBody, at: UnixMillis) -> NewEvent {
     NewEvent { at, device: None, application: Some(name.clone()), path: None, body }
 }
 
@@ -290,15 +307,17 @@ async fn write_application(
     now: UnixMillis,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO applications (project, name, version, revision, applied_at, overrides_recorded) \
-         VALUES ($1, $2, $3, $4, $5, 0) ON CONFLICT (project, name) DO UPDATE SET \
-         version = excluded.version, revision = excluded.revision, applied_at = excluded.applied_at",
+        "INSERT INTO applications (project, name, version, revision, applied_at, overrides_recorded, exports_prefix) \
+         VALUES ($1, $2, $3, $4, $5, 0, $6) ON CONFLICT (project, name) DO UPDATE SET \
+         version = excluded.version, revision = excluded.revision, applied_at = excluded.applied_at, \
+         exports_prefix = excluded.exports_prefix",
     )
     .bind(project.as_str())
     .bind(revision.desired.application.name.as_str())
     .bind(revision.desired.application.version.as_deref())
     .bind(big(revision.number))
     .bind(big(now.0))
+    .bind(revision.desired.application.exports_prefix.as_ref().map_or("", |prefix| prefix.as_str()))
     .execute(&mut **tx)
     .await
     .map_err(at("writing an application"))?;
@@ -384,7 +403,7 @@ async fn write_ports(
 
 /// Gives every device that has or had something of the application its new assignment. Those whose
 /// assignment stays the same keep its generation.
-async fn assign(
+pub(super) async fn assign(
     tx: &mut Tx,
     project: &ProjectName,
     name: &ApplicationName,
