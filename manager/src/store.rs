@@ -9,7 +9,9 @@ mod bindings;
 mod devices;
 mod events;
 mod instances;
+mod release;
 mod revisions;
+pub mod rules;
 mod tokens;
 
 use std::path::{Path, PathBuf};

@@ -3,18 +3,18 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use robo_model::limits::MAX_VALUE_BYTES;
-use robo_model::name::{ApplicationName, ComponentName, DeviceId, InstancePath, ProjectName, Variable};
+use robo_model::name::{ApplicationName, ComponentName, DeviceId, InstancePath, ProjectName};
 use robo_model::quantity::UnixMillis;
 use robo_model::resolve::Provider;
 use robo_model::spec::InstanceKey;
 use robo_model::state::{InstanceReport, Wanted};
-use robo_wire::event::{AgentEvent, EventBody};
+use robo_wire::event::AgentEvent;
 use robo_wire::link::Update;
 
 use super::devices::{self, DeviceRecord};
 use super::events::{self, NewEvent};
-use super::{Columns, Store, StoreError, Tx, at, big, commit, from_json, to_json};
+use super::rules::{self, Named};
+use super::{Columns, Store, StoreError, Tx, at, big, commit, from_json, release, to_json};
 
 /// What an update changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -23,8 +23,34 @@ pub struct Recorded {
     pub events_stored: u64,
     /// Applications whose instances here offer other variables than before.
     pub exports_changed: Vec<ApplicationName>,
+    /// Applications in which somebody may have to be told that it is released: what their instances here offer, need or
+    /// wait for is different, or they were needed here, and somebody in the project waits. [`Store::released`] says who.
+    pub release_changed: Vec<ApplicationName>,
     /// True when the project's history grew.
     pub events_added: bool,
+}
+
+/// The applications for which an update changed something.
+#[derive(Default)]
+struct Touched {
+    offers: BTreeSet<ApplicationName>,
+    release: BTreeSet<ApplicationName>,
+}
+
+impl Touched {
+    fn note(&mut self, before: Option<&InstanceReport>, after: Option<&InstanceReport>) {
+        let moved = rules::moved(before, after);
+        for report in before.into_iter().chain(after) {
+            if moved.offers {
+                self.offers.insert(report.application.clone());
+            }
+            if moved.release {
+                // Those that it needed until now may be what it frees.
+                self.release.insert(report.application.clone());
+                self.release.extend(rules::reaches(report).into_iter().cloned());
+            }
+        }
+    }
 }
 
 /// One instance, assigned or reported or both.
@@ -54,16 +80,17 @@ impl Store {
     pub async fn record_update(&self, id: &DeviceId, update: &Update, now: UnixMillis) -> Result<Recorded, StoreError> {
         let mut tx = self.begin().await?;
         let device = devices::locked(&mut tx, id).await?;
-        let mut changed = BTreeSet::new();
+        let mut touched = Touched::default();
         let mut allowed = Allowed::default();
         for report in &update.reports {
             let report = allowed.cut(&mut tx, id, report).await?;
-            record_report(&mut tx, &device, &report, &mut changed).await?;
+            record_report(&mut tx, &device, &report, &mut touched).await?;
         }
         for key in gone(&mut tx, id, update).await? {
-            forget(&mut tx, id, &key, &mut changed).await?;
+            forget(&mut tx, id, &key, &mut touched).await?;
         }
-        let (events, events_stored) = news(&device, &update.events);
+        let (told, events_stored) = rules::news(device.events_stored, &update.events);
+        let events: Vec<NewEvent> = told.into_iter().map(|event| of_instance(&device, event)).collect();
         if !events.is_empty() {
             events::append(&mut tx, &device.project, &events).await?;
         }
@@ -75,12 +102,18 @@ impl Store {
             .execute(&mut *tx)
             .await
             .map_err(at("noting how far a device has told"))?;
+        let waits = !touched.release.is_empty() && release::somebody_waits(&mut tx, &device.project).await?;
         commit(tx).await?;
-        Ok(Recorded { events_stored, exports_changed: changed.into_iter().collect(), events_added: !events.is_empty() })
+        Ok(Recorded {
+            events_stored,
+            exports_changed: touched.offers.into_iter().collect(),
+            release_changed: touched.release.into_iter().filter(|_| waits).collect(),
+            events_added: !events.is_empty(),
+        })
     }
 
     /// The instances of these applications that offer something right now, each with its device. Only what is assigned
-    /// counts: no device can offer in the place of another.
+    /// counts: no device can offer in the place of another. Those whose lease is over are not among them.
     ///
     /// # Errors
     /// When the database fails.
@@ -95,7 +128,7 @@ impl Store {
             let rows = sqlx::query(
                 "SELECT i.device, i.report FROM instances i JOIN assigned a \
                  ON a.device = i.device AND a.application = i.application AND a.path = i.path \
-                 WHERE i.project = $1 AND i.application = $2 AND i.offers = 1",
+                 WHERE i.project = $1 AND i.application = $2 AND i.offers = 1 AND i.lapsed = 0",
             )
             .bind(project.as_str())
             .bind(application.as_str())
@@ -104,11 +137,7 @@ impl Store {
             .map_err(at("reading what instances offer"))?;
             for row in &rows {
                 let columns = Columns::of(REPORT, row);
-                let report: InstanceReport = columns.json("report")?;
-                let key = InstanceKey { application: report.application, path: report.path };
-                let provider =
-                    Provider { key, component: report.component, exports: report.exports, outside: report.outside };
-                providers.push((columns.name("device")?, provider));
+                providers.push((columns.name("device")?, rules::provider(columns.json("report")?)));
             }
         }
         Ok(providers)
@@ -187,10 +216,9 @@ async fn assigned(
     Ok(found)
 }
 
-/// What the instances of a device may offer: the variables that its assignment names, and no other. A device that was
-/// broken into must not speak for others.
+/// What the instances of a device may offer, read when the first of them offers something.
 #[derive(Default)]
-struct Allowed(Option<BTreeMap<InstanceKey, BTreeSet<Variable>>>);
+struct Allowed(Option<BTreeMap<InstanceKey, Named>>);
 
 impl Allowed {
     /// The report without what its instance may not offer.
@@ -200,28 +228,19 @@ impl Allowed {
         id: &DeviceId,
         report: &'a InstanceReport,
     ) -> Result<Cow<'a, InstanceReport>, StoreError> {
-        if report.exports.is_empty() {
+        if report.exports.is_empty() && report.outside.is_empty() {
             return Ok(Cow::Borrowed(report));
         }
         if self.0.is_none() {
             let assignment = devices::assignment_of(tx, id).await?.unwrap_or_default();
-            let named = assignment.instances.into_iter().map(|spec| (spec.key, spec.exports.into_keys().collect()));
-            self.0 = Some(named.collect());
+            self.0 = Some(assignment.instances.iter().map(|spec| (spec.key.clone(), Named::of(spec))).collect());
         }
-        let key = InstanceKey { application: report.application.clone(), path: report.path.clone() };
-        let named = self.0.as_ref().and_then(|all| all.get(&key));
-        let fits = |variable: &Variable, value: &String| {
-            named.is_some_and(|named| named.contains(variable))
-                && value.len() <= MAX_VALUE_BYTES
-                && !value.contains('\0')
-        };
-        if report.exports.iter().all(|(variable, value)| fits(variable, value)) {
-            return Ok(Cow::Borrowed(report));
+        let key = rules::key_of(report);
+        let cut = rules::cut(report, self.0.as_ref().and_then(|all| all.get(&key)));
+        if matches!(cut, Cow::Owned(_)) {
+            tracing::warn!(device = %id, instance = %key, "exports that the assignment does not name, or too large ones, are dropped");
         }
-        tracing::warn!(device = %id, instance = %key, "exports that the assignment does not name, or too large ones, are dropped");
-        let mut report = report.clone();
-        report.exports.retain(|variable, value| fits(variable, value));
-        Ok(Cow::Owned(report))
+        Ok(cut)
     }
 }
 
@@ -229,35 +248,62 @@ async fn record_report(
     tx: &mut Tx,
     device: &DeviceRecord,
     report: &InstanceReport,
-    changed: &mut BTreeSet<ApplicationName>,
+    touched: &mut Touched,
 ) -> Result<(), StoreError> {
     let text = to_json(REPORT, report)?;
-    let key = InstanceKey { application: report.application.clone(), path: report.path.clone() };
+    let key = rules::key_of(report);
     let old = stored(tx, &device.id, &key).await?;
     if old.as_deref() == Some(text.as_str()) {
         return Ok(());
     }
-    let before = match &old {
-        Some(old) => from_json::<InstanceReport>(REPORT, old)?.exports,
-        None => BTreeMap::new(),
-    };
-    if before != report.exports {
-        changed.insert(report.application.clone());
-    }
+    let old: Option<InstanceReport> = old.map(|old| from_json(REPORT, &old)).transpose()?;
+    touched.note(old.as_ref(), Some(report));
     sqlx::query(
-        "INSERT INTO instances (device, project, application, path, report, offers, installer) \
-         VALUES ($1, $2, $3, $4, $5, $6, '') \
-         ON CONFLICT (device, application, path) DO UPDATE SET report = excluded.report, offers = excluded.offers",
+        "INSERT INTO instances (device, project, application, path, report, offers, held, needs, installer) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, '') \
+         ON CONFLICT (device, application, path) DO UPDATE SET \
+         report = excluded.report, offers = excluded.offers, held = excluded.held, needs = excluded.needs",
     )
     .bind(device.id.as_str())
     .bind(device.project.as_str())
     .bind(report.application.as_str())
     .bind(report.path.as_str())
     .bind(text)
-    .bind(i64::from(!report.exports.is_empty()))
+    .bind(i64::from(!report.exports.is_empty() || !report.outside.is_empty()))
+    .bind(i64::from(!report.held_for.is_empty()))
+    .bind(i64::from(!report.needs.is_empty()))
     .execute(&mut **tx)
     .await
     .map_err(at("writing a report"))?;
+    let reached = old.as_ref().map(rules::reaches).unwrap_or_default();
+    let reaches = rules::reaches(report);
+    if reached == reaches { Ok(()) } else { list_reached(tx, device, &key, &reaches).await }
+}
+
+async fn list_reached(
+    tx: &mut Tx,
+    device: &DeviceRecord,
+    key: &InstanceKey,
+    reaches: &BTreeSet<&ApplicationName>,
+) -> Result<(), StoreError> {
+    sqlx::query("DELETE FROM reaches WHERE device = $1 AND application = $2 AND path = $3")
+        .bind(device.id.as_str())
+        .bind(key.application.as_str())
+        .bind(key.path.as_str())
+        .execute(&mut **tx)
+        .await
+        .map_err(at("listing needs"))?;
+    for other in reaches {
+        sqlx::query("INSERT INTO reaches (device, application, path, project, other) VALUES ($1, $2, $3, $4, $5)")
+            .bind(device.id.as_str())
+            .bind(key.application.as_str())
+            .bind(key.path.as_str())
+            .bind(device.project.as_str())
+            .bind(other.as_str())
+            .execute(&mut **tx)
+            .await
+            .map_err(at("listing a need"))?;
+    }
     Ok(())
 }
 
@@ -293,14 +339,9 @@ async fn gone(tx: &mut Tx, device: &DeviceId, update: &Update) -> Result<Vec<Ins
     Ok(gone)
 }
 
-async fn forget(
-    tx: &mut Tx,
-    device: &DeviceId,
-    key: &InstanceKey,
-    changed: &mut BTreeSet<ApplicationName>,
-) -> Result<(), StoreError> {
-    let offered: Option<i64> = sqlx::query_scalar(
-        "DELETE FROM instances WHERE device = $1 AND application = $2 AND path = $3 RETURNING offers",
+async fn forget(tx: &mut Tx, device: &DeviceId, key: &InstanceKey, touched: &mut Touched) -> Result<(), StoreError> {
+    let old: Option<String> = sqlx::query_scalar(
+        "DELETE FROM instances WHERE device = $1 AND application = $2 AND path = $3 RETURNING report",
     )
     .bind(device.as_str())
     .bind(key.application.as_str())
@@ -308,61 +349,17 @@ async fn forget(
     .fetch_optional(&mut **tx)
     .await
     .map_err(at("forgetting an instance"))?;
-    if offered == Some(1) {
-        changed.insert(key.application.clone());
-    }
+    let old: Option<InstanceReport> = old.map(|old| from_json(REPORT, &old)).transpose()?;
+    touched.note(old.as_ref(), None);
     Ok(())
 }
 
-/// Those of a device's events that are not stored yet, and the highest number there is then.
-fn news(device: &DeviceRecord, told: &[AgentEvent]) -> (Vec<NewEvent>, u64) {
-    let mut stored = device.events_stored;
-    let mut news = Vec::new();
-    for event in told {
-        if event.seq <= stored {
-            continue;
-        }
-        stored = event.seq;
-        if !is_of_an_agent(&event.body) {
-            tracing::warn!(device = %device.id, seq = event.seq, "the device tells what only a manager can know; dropped");
-            continue;
-        }
-        news.push(NewEvent {
-            at: event.at,
-            device: Some(device.name.clone()),
-            application: event.key.as_ref().map(|key| key.application.clone()),
-            path: event.key.as_ref().map(|key| key.path.clone()),
-            body: event.body.clone(),
-        });
-    }
-    (news, stored)
-}
-
-/// True for what a device may tell: a history that devices could forge would be none.
-const fn is_of_an_agent(body: &EventBody) -> bool {
-    match body {
-        EventBody::State { .. }
-        | EventBody::Failed { .. }
-        | EventBody::Updated { .. }
-        | EventBody::Health { .. }
-        | EventBody::Adopted { .. }
-        | EventBody::Forgotten
-        | EventBody::Assigned { .. }
-        | EventBody::Gap { .. }
-        | EventBody::Cancelled { .. }
-        | EventBody::Retried { .. }
-        | EventBody::Drift { .. }
-        | EventBody::Unknown => true,
-        EventBody::Enrolled
-        | EventBody::Online
-        | EventBody::Offline { .. }
-        | EventBody::Applied { .. }
-        | EventBody::LeaseEnded
-        | EventBody::Removed
-        | EventBody::Labelled { .. }
-        | EventBody::Bound { .. }
-        | EventBody::Asked { .. }
-        | EventBody::Deleted
-        | EventBody::Executed { .. } => false,
+fn of_instance(device: &DeviceRecord, event: &AgentEvent) -> NewEvent {
+    NewEvent {
+        at: event.at,
+        device: Some(device.name.clone()),
+        application: event.key.as_ref().map(|key| key.application.clone()),
+        path: event.key.as_ref().map(|key| key.path.clone()),
+        body: event.body.clone(),
     }
 }

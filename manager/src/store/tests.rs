@@ -14,6 +14,8 @@ use robo_wire::plan::Bound;
 use super::*;
 use crate::plan::{Desired, Ports};
 
+mod release;
+
 const NOW: UnixMillis = UnixMillis(1_000);
 
 fn project() -> ProjectName {
@@ -181,9 +183,11 @@ async fn an_update_told_twice_counts_once() {
     };
     let recorded = store.record_update(&device, &update, NOW).await.unwrap();
     let shop: ApplicationName = "shop".parse().unwrap();
-    assert_eq!(recorded, Recorded { events_stored: 3, exports_changed: vec![shop.clone()], events_added: true });
+    let expect =
+        Recorded { events_stored: 3, exports_changed: vec![shop.clone()], events_added: true, ..Recorded::default() };
+    assert_eq!(recorded, expect);
     let again = store.record_update(&device, &update, NOW).await.unwrap();
-    assert_eq!(again, Recorded { events_stored: 3, exports_changed: Vec::new(), events_added: false });
+    assert_eq!(again, Recorded { events_stored: 3, ..Recorded::default() });
     let all = store.last_events(&project(), &EventFilter { application: None, limit: 100 }).await.unwrap();
     let forgotten = all.events.iter().filter(|e| e.body == EventBody::Forgotten).count();
     // What only a manager can know is not believed.

@@ -1,0 +1,194 @@
+//! What the store decides, apart from the database: plain functions of what is known, for the store itself and for
+//! whatever has to answer as it does.
+
+use std::borrow::Cow;
+use std::collections::{BTreeMap, BTreeSet};
+
+use robo_model::limits::MAX_VALUE_BYTES;
+use robo_model::name::{ApplicationName, Variable};
+use robo_model::resolve::{Provider, Topic};
+use robo_model::spec::{InstanceKey, InstanceSpec};
+use robo_model::state::InstanceReport;
+use robo_wire::event::{AgentEvent, EventBody};
+
+/// The variables that an assignment lets an instance offer.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Named {
+    exports: BTreeSet<Variable>,
+    outside: BTreeSet<Variable>,
+}
+
+impl Named {
+    /// Those of an instance with this specification.
+    #[must_use]
+    pub fn of(spec: &InstanceSpec) -> Self {
+        Self { exports: spec.exports.keys().cloned().collect(), outside: spec.outside.keys().cloned().collect() }
+    }
+}
+
+/// The report without what its instance may not offer: a device that was broken into must not speak for others.
+/// `named` is nothing for an instance that is not assigned.
+#[must_use]
+pub fn cut<'a>(report: &'a InstanceReport, named: Option<&Named>) -> Cow<'a, InstanceReport> {
+    let none = Named::default();
+    let named = named.unwrap_or(&none);
+    let fits = |allowed: &BTreeSet<Variable>, variable: &Variable, value: &String| {
+        allowed.contains(variable) && value.len() <= MAX_VALUE_BYTES && !value.contains('\0')
+    };
+    let exports_fit = report.exports.iter().all(|(variable, value)| fits(&named.exports, variable, value));
+    let outside_fit = report.outside.iter().all(|(variable, value)| fits(&named.outside, variable, value));
+    if exports_fit && outside_fit {
+        return Cow::Borrowed(report);
+    }
+    let mut report = report.clone();
+    report.exports.retain(|variable, value| fits(&named.exports, variable, value));
+    report.outside.retain(|variable, value| fits(&named.outside, variable, value));
+    Cow::Owned(report)
+}
+
+/// Which instance the report is of.
+#[must_use]
+pub fn key_of(report: &InstanceReport) -> InstanceKey {
+    InstanceKey { application: report.application.clone(), path: report.path.clone() }
+}
+
+/// What others may import from the instance.
+#[must_use]
+pub fn provider(report: InstanceReport) -> Provider {
+    let key = key_of(&report);
+    Provider { key, component: report.component, exports: report.exports, outside: report.outside }
+}
+
+/// What a new report of an instance, or its end, moves for others.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Moved {
+    /// It offers other variables or other values.
+    pub offers: bool,
+    /// Somebody who waits to stop may be free now, or has begun to wait.
+    pub release: bool,
+}
+
+/// What is different for others between two reports of an instance; nothing stands for one that is not there.
+#[must_use]
+pub fn moved(before: Option<&InstanceReport>, after: Option<&InstanceReport>) -> Moved {
+    let (before, after) = (before.map(Shown::of), after.map(Shown::of));
+    let (before, after) = (before.unwrap_or_default(), after.unwrap_or_default());
+    let offers = before.offers != after.offers;
+    Moved { offers, release: offers || (before.needs, before.held_for) != (after.needs, after.held_for) }
+}
+
+/// What of a report concerns others; an instance that is not there shows the same as one that has nothing.
+#[derive(Default)]
+struct Shown<'a> {
+    offers: Vec<(&'a Variable, &'a str, bool)>,
+    needs: &'a [BTreeSet<Topic>],
+    held_for: Vec<&'a Topic>,
+}
+
+impl<'a> Shown<'a> {
+    fn of(report: &'a InstanceReport) -> Self {
+        let inside = report.exports.iter().map(|(variable, value)| (variable, value.as_str(), false));
+        let outside = report.outside.iter().map(|(variable, value)| (variable, value.as_str(), true));
+        Self {
+            offers: inside.chain(outside).collect(),
+            needs: &report.needs,
+            held_for: report.held_for.iter().collect(),
+        }
+    }
+}
+
+/// The other applications that the instance cannot do without while it runs.
+#[must_use]
+pub fn reaches(report: &InstanceReport) -> BTreeSet<&ApplicationName> {
+    report.needs.iter().flatten().map(|topic| &topic.application).filter(|name| **name != report.application).collect()
+}
+
+/// `applications` and all that are connected with them through instances that reach from one into another, however
+/// long the way: the smallest set in which all who wait for each other are.
+#[must_use]
+pub fn connected<'a>(
+    applications: impl IntoIterator<Item = &'a ApplicationName>,
+    reaching: impl IntoIterator<Item = (&'a ApplicationName, &'a ApplicationName)>,
+) -> BTreeSet<ApplicationName> {
+    let mut beside: BTreeMap<&ApplicationName, Vec<&ApplicationName>> = BTreeMap::new();
+    for (one, other) in reaching {
+        beside.entry(one).or_default().push(other);
+        beside.entry(other).or_default().push(one);
+    }
+    let mut found = BTreeSet::new();
+    let mut open: Vec<&ApplicationName> = applications.into_iter().collect();
+    while let Some(name) = open.pop() {
+        if found.insert(name.clone()) {
+            open.extend(beside.get(name).into_iter().flatten());
+        }
+    }
+    found
+}
+
+/// Those of a device's events that are not stored yet, and the highest number there is then. What only a manager can
+/// know is left out: a history that devices could forge would be none.
+#[must_use]
+pub fn news(events_stored: u64, told: &[AgentEvent]) -> (Vec<&AgentEvent>, u64) {
+    let mut stored = events_stored;
+    let mut news = Vec::new();
+    for event in told {
+        if event.seq > stored {
+            stored = event.seq;
+            if is_of_an_agent(&event.body) {
+                news.push(event);
+            } else {
+                tracing::warn!(seq = event.seq, "a device tells what only a manager can know; dropped");
+            }
+        }
+    }
+    (news, stored)
+}
+
+const fn is_of_an_agent(body: &EventBody) -> bool {
+    match body {
+        EventBody::State { .. }
+        | EventBody::Failed { .. }
+        | EventBody::Updated { .. }
+        | EventBody::Health { .. }
+        | EventBody::Adopted { .. }
+        | EventBody::Forgotten
+        | EventBody::Assigned { .. }
+        | EventBody::Gap { .. }
+        | EventBody::Cancelled { .. }
+        | EventBody::Retried { .. }
+        | EventBody::Drift { .. }
+        | EventBody::Unknown => true,
+        EventBody::Enrolled
+        | EventBody::Online
+        | EventBody::Offline { .. }
+        | EventBody::Applied { .. }
+        | EventBody::LeaseEnded
+        | EventBody::Removed
+        | EventBody::Labelled { .. }
+        | EventBody::Bound { .. }
+        | EventBody::Asked { .. }
+        | EventBody::Deleted
+        | EventBody::Executed { .. } => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn names(list: &[&str]) -> Vec<ApplicationName> {
+        list.iter().map(|name| name.parse().unwrap()).collect()
+    }
+
+    #[test]
+    fn applications_are_connected_both_ways_and_over_others() {
+        let check = |from: &[&str], pairs: &[(&str, &str)], expect: &[&str]| {
+            let pairs: Vec<_> = pairs.iter().map(|(a, b)| (names(&[a]).remove(0), names(&[b]).remove(0))).collect();
+            let found = connected(&names(from), pairs.iter().map(|(a, b)| (a, b)));
+            assert_eq!(found.into_iter().collect::<Vec<_>>(), names(expect));
+        };
+        check(&["a"], &[], &["a"]);
+        check(&["b"], &[("a", "b"), ("b", "c"), ("d", "c"), ("e", "f")], &["a", "b", "c", "d"]);
+        check(&["a", "b"], &[("a", "b"), ("b", "a")], &["a", "b"]);
+    }
+}
