@@ -317,7 +317,8 @@ impl Daemon {
                 }
                 Effect::Accepted(generation) => self.tell(Message::Accepted(generation)),
                 Effect::Refused { generation, reason } => self.tell(Message::Refused(generation, reason)),
-                Effect::Tell => {}
+                // What these say goes over the link as soon as it can say it.
+                Effect::Tell | Effect::Acted(_) | Effect::Resync => {}
             }
         }
         self.tell_update();

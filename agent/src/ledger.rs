@@ -6,11 +6,11 @@
 mod lists;
 mod store;
 
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use robo_model::name::Variable;
 use robo_model::quantity::UnixMillis;
-use robo_model::resolve::{Imports, Provider};
+use robo_model::resolve::{Imports, Provider, Topic};
 use robo_model::spec::{Assignment, InstanceKey, InstanceSpec};
 use robo_model::state::{Failure, InstanceState, Step};
 use robo_wire::event::AgentEvent;
@@ -170,6 +170,24 @@ pub struct Record {
     pub restarts: u32,
     /// False while its check fails.
     pub healthy: bool,
+    /// While it waits for those who need it before it stops.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub drain: Option<Drain>,
+    /// What was changed behind our back, one line each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub drift: Vec<String>,
+    /// True when its check failed for so long that it stops, to be started again.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub ailing: bool,
+    /// How often its files were put back, each time soon after the last.
+    #[serde(default)]
+    pub mends: u32,
+    /// When they were put back last.
+    #[serde(default)]
+    pub mended_at: UnixMillis,
+    /// The imports before an update that failed; it is told of the change again when a retry is asked for.
+    #[serde(default, with = "lists::imports", skip_serializing_if = "Imports::is_empty")]
+    pub untold: Imports,
 }
 
 impl Record {
@@ -191,12 +209,18 @@ impl Record {
             hold: Hold::Free,
             restarts: 0,
             healthy: true,
+            drain: None,
+            drift: Vec::new(),
+            ailing: false,
+            mends: 0,
+            mended_at: UnixMillis(0),
+            untold: Imports::new(),
         }
     }
 }
 
 /// Why an instance is not started although its parent and its imports are there.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hold {
     /// Nothing holds it.
@@ -206,6 +230,21 @@ pub enum Hold {
     Ended,
     /// A value that it needs cannot be made; until its imports, its specification or the address change.
     Value,
+    /// Somebody cancelled what was being done: no step begins by itself, but for a stop that others wait for. Until it
+    /// is changed, asked for again, or a retry is asked for.
+    Cancelled {
+        /// Who.
+        by: String,
+    },
+}
+
+/// An instance withdrew its exports, and stops when those who need them have stopped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Drain {
+    /// Where it offered something.
+    pub topics: BTreeSet<Topic>,
+    /// Since when it waits.
+    pub since: UnixMillis,
 }
 
 /// A step that runs. With the record's `spec` and `told`, which do not change meanwhile, it gives the order again.
@@ -218,12 +257,23 @@ pub struct Run {
     /// True when it is no longer wanted and was told to end.
     #[serde(default)]
     pub aborted: bool,
+    /// Who cancelled it, when that is why it was told to end.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub cancelled_by: Option<String>,
     /// The process that ran when it began.
     #[serde(default)]
     pub process: Option<RunId>,
     /// For `update`: the imports before.
     #[serde(default, with = "lists::imports")]
     pub before: Imports,
+}
+
+impl Run {
+    /// One that begins while `process` runs.
+    #[must_use]
+    pub const fn new(id: RunId, step: Step, process: Option<RunId>) -> Self {
+        Self { id, step, aborted: false, cancelled_by: None, process, before: Imports::new() }
+    }
 }
 
 /// A supervised process.

@@ -145,4 +145,11 @@ pub enum Report {
         /// What it found.
         reason: String,
     },
+    /// Files of a deployed instance are others than its recipe has, or all are right again; sent on change only.
+    Drift {
+        /// Of which instance.
+        key: InstanceKey,
+        /// What is wrong, one line each; empty when nothing is any more.
+        changes: Vec<String>,
+    },
 }

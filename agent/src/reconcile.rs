@@ -5,6 +5,8 @@
 //! by looking twice or late. Everything that must survive a crash is in the [`Ledger`], and an effect that writes it
 //! stands before every effect that relies on it.
 //!
+//! - `accept`: assignments, other devices' offers, the address.
+//! - `act`: cancel and retry.
 //! - `tree`: who stands below whom, what is wished, who may run now.
 //! - `look`: what one instance needs next.
 //! - `begin`: steps begin.
@@ -14,6 +16,8 @@
 //! - `tell`: events and updates for the manager.
 //! - `backoff`: when what failed is tried again.
 
+mod accept;
+mod act;
 mod backoff;
 mod begin;
 mod expand;
@@ -32,14 +36,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::{Assignment, Generation, InstanceKey};
-use robo_model::state::{InstanceReport, InstanceState, Step};
+use robo_model::state::{InstanceReport, InstanceState};
+use robo_wire::digest::{self, Digest};
 use robo_wire::event::EventBody;
-use robo_wire::link::{ImportsChange, Update};
+use robo_wire::link::{Act, Acted, ImportsChange, Update};
 
 use self::supply::Supply;
 use self::tell::Teller;
 use self::tree::Node;
-use crate::ledger::{Hold, Ledger, Record, What};
+use crate::ledger::{Ledger, Record, What};
 use crate::order::{Context, Order, Report, RunId};
 
 /// What happens to the reconciler.
@@ -66,6 +71,13 @@ pub enum Input {
         /// The highest event number on the manager's disk.
         events_stored: u64,
     },
+    /// The link is down.
+    Disconnected,
+    /// From the link: all instances of this device that said they wait for those who need them, and need not wait for
+    /// other devices any more.
+    Released(BTreeSet<InstanceKey>),
+    /// From the link: something to do once; answered with [`Effect::Acted`].
+    Act(Act),
     /// Time passed: see [`Core::wake_at`].
     Tick,
 }
@@ -104,6 +116,10 @@ pub enum Effect {
         /// Why, for people.
         reason: String,
     },
+    /// What came of an [`Input::Act`]; what it did is on disk.
+    Acted(Acted),
+    /// Something that other devices offer was missed: ask for all of it.
+    Resync,
 }
 
 /// The reconciler.
@@ -122,6 +138,14 @@ pub struct Core {
     teller: Teller,
     /// Whose process was running before this agent did, as far as that has not been confirmed.
     adopting: BTreeSet<InstanceKey>,
+    /// Whether there is a link; without one, nobody on other devices is waited for.
+    connected: bool,
+    /// Whom no instance on another device holds up any more.
+    released: BTreeSet<InstanceKey>,
+    assignment_digest: Digest,
+    imports_digest: Digest,
+    /// True from asking for all imports until they are there.
+    resyncing: bool,
     dirty: What,
     effects: Vec<Effect>,
 }
@@ -132,6 +156,8 @@ impl Core {
     #[must_use]
     pub fn new(ledger: Ledger, address: String, now: UnixMillis) -> (Self, Vec<Effect>) {
         let mut core = Self {
+            assignment_digest: digest::of_assignment(&ledger.assignment),
+            imports_digest: digest::of_providers(ledger.imports.values()),
             ledger,
             address,
             now,
@@ -141,6 +167,9 @@ impl Core {
             alarms: BTreeMap::new(),
             teller: Teller::default(),
             adopting: BTreeSet::new(),
+            connected: false,
+            released: BTreeSet::new(),
+            resyncing: false,
             dirty: What::default(),
             effects: Vec::new(),
         };
@@ -165,6 +194,9 @@ impl Core {
             Input::Report(report) => self.observe(report),
             Input::Connected { events_stored } => self.connected(events_stored),
             Input::Stored { events_stored } => self.stored(events_stored),
+            Input::Disconnected => self.disconnected(),
+            Input::Released(keys) => self.released = keys,
+            Input::Act(act) => self.act(&act),
             Input::Tick => self.pending.extend(self.alarms.keys().cloned()),
         }
         self.settle()
@@ -188,104 +220,22 @@ impl Core {
         self.ledger.state.records.iter().map(|(key, record)| tell::report(record, self.nodes.get(key)))
     }
 
+    /// Of what is assigned; for the hello.
+    #[must_use]
+    pub const fn assignment_digest(&self) -> Digest {
+        self.assignment_digest
+    }
+
+    /// Of what other devices offer, as far as it is known here; for the hello.
+    #[must_use]
+    pub const fn imports_digest(&self) -> Digest {
+        self.imports_digest
+    }
+
     /// What [`Effect::Persist`] writes.
     #[must_use]
     pub const fn ledger(&self) -> &Ledger {
         &self.ledger
-    }
-
-    fn assigned(&mut self, assignment: Assignment) {
-        let generation = assignment.generation;
-        let current = self.ledger.assignment.generation;
-        if generation == current {
-            return self.effects.push(Effect::Accepted(generation));
-        }
-        if generation < current {
-            let reason = format!("it is older than assignment {current}, which this device has");
-            return self.effects.push(Effect::Refused { generation, reason });
-        }
-        let mut seen = BTreeSet::new();
-        if let Some(twice) = assignment.instances.iter().find(|spec| !seen.insert(&spec.key)) {
-            let reason = format!("it names {} twice", twice.key);
-            return self.effects.push(Effect::Refused { generation, reason });
-        }
-        let before = std::mem::replace(&mut self.ledger.assignment, assignment);
-        self.dirty.assignment = true;
-        self.event(None, EventBody::Assigned { generation });
-        let wished = self.enlist_anew(&before);
-        for key in wished {
-            self.renew(&key);
-        }
-        self.effects.push(Effect::Accepted(generation));
-    }
-
-    /// What failed or was held is tried at once: it was changed, or is asked for anew.
-    fn renew(&mut self, key: &InstanceKey) {
-        let now = self.now;
-        let Some(record) = self.ledger.state.records.get_mut(key) else { return };
-        record.tries = 0;
-        record.crashes = 0;
-        record.hold = Hold::Free;
-        if let Some(retry_at) = record.failure.as_mut().and_then(|failure| failure.retry_at.as_mut()) {
-            *retry_at = now;
-        }
-        self.changed(key);
-    }
-
-    fn imports_changed(&mut self, change: ImportsChange) {
-        let mut removed = change.removed;
-        if change.full {
-            let there: BTreeSet<&InstanceKey> = change.providers.iter().map(|provider| &provider.key).collect();
-            removed.extend(self.ledger.imports.keys().filter(|key| !there.contains(key)).cloned());
-        }
-        for key in removed {
-            if self.ledger.imports.remove(&key).is_some() {
-                self.dirty.imports = true;
-                self.offer(&key);
-            }
-        }
-        for provider in change.providers {
-            let key = provider.key.clone();
-            if self.ledger.imports.get(&key) != Some(&provider) {
-                self.ledger.imports.insert(key.clone(), provider);
-                self.dirty.imports = true;
-                self.offer(&key);
-            }
-        }
-    }
-
-    fn address_changed(&mut self, address: String) {
-        if self.address == address {
-            return;
-        }
-        self.address = address;
-        for key in self.nodes.keys().cloned().collect::<Vec<_>>() {
-            self.value_may_be_there(&key);
-            self.pending.insert(key);
-        }
-    }
-
-    fn booted(&mut self, boot: String) {
-        let before = self.ledger.state.boot.replace(boot);
-        if before == self.ledger.state.boot {
-            return;
-        }
-        self.dirty.state = true;
-        if before.is_none() {
-            return;
-        }
-        let lost: Vec<InstanceKey> = self
-            .ledger
-            .state
-            .records
-            .iter()
-            .filter(|(_, r)| r.state == InstanceState::DeployedStarted && r.process.is_none() && !tree::is_host(r))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in lost {
-            self.abort(&key, Step::Update);
-            self.transition(&key, InstanceState::DeployedStopped, Vec::new());
-        }
     }
 
     /// Looks at everybody who may need something until nobody does, and gives the effects in their order.

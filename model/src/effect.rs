@@ -99,6 +99,7 @@ mod tests {
         check(|s| drop(s.bindings.insert("Wh".parse().unwrap(), ["stock".parse().unwrap()].into())), Effect::Note);
         check(|s| s.settings.user = Some("web".into()), Effect::Redeploy);
         check(|s| s.component = "Other".parse().unwrap(), Effect::Replace);
+        check(|s| s.facets = ["Served".parse().unwrap()].into(), Effect::None);
         check(|s| s.installer = Installer::Script, Effect::Replace);
         check(
             |s| {

@@ -190,6 +190,9 @@ pub struct InstanceSpec {
     /// Which applications its external imports of a prefix come from. A prefix that is bound to none is missing.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub bindings: BTreeMap<ComponentName, BTreeSet<ApplicationName>>,
+    /// The facets of its component, by which it can be named. They change nothing of what runs.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub facets: BTreeSet<ComponentName>,
 }
 
 /// Everything one device should run. An instance that the agent has and this lacks is undeployed and forgotten.

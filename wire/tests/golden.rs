@@ -278,6 +278,7 @@ fn from_manager() -> Vec<(&'static str, FromManager)> {
         ("manager-heartbeat", FromManager::Heartbeat),
         ("goodbye", FromManager::Goodbye(Goodbye { reason: "removed".into(), final_: true })),
         ("assign-bound", FromManager::Assign(bound())),
+        ("assign-facets", FromManager::Assign(faceted())),
         ("imports-versions", FromManager::Imports(versions)),
         ("released", FromManager::Released(Released { keys: vec![key("/vm/db")] })),
         ("act", FromManager::Act(Act { id: 7, verb: Verb::Cancel, scope, by: "ann".into() })),
@@ -412,6 +413,7 @@ fn assignment() -> Assignment {
         wanted: Wanted::Started,
         outside: BTreeMap::new(),
         bindings: BTreeMap::new(),
+        facets: BTreeSet::new(),
     };
     let probe = |path, probe| InstanceSpec {
         settings: Settings { check: Some(check(probe)), ..Settings::default() },
@@ -470,6 +472,12 @@ fn bound() -> Assignment {
         ..full_spec()
     };
     Assignment { generation: Generation(44), instances: vec![spec] }
+}
+
+/// An instance that can be named by its facets.
+fn faceted() -> Assignment {
+    let facets = ["Served".parse().unwrap(), "Watched".parse().unwrap()].into();
+    Assignment { generation: Generation(45), instances: vec![InstanceSpec { facets, ..full_spec() }] }
 }
 
 /// A container, and every limit.
@@ -534,5 +542,6 @@ fn full_spec() -> InstanceSpec {
         wanted: Wanted::Stopped,
         outside: BTreeMap::new(),
         bindings: BTreeMap::new(),
+        facets: BTreeSet::new(),
     }
 }

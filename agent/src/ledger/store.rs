@@ -239,6 +239,7 @@ mod tests {
             id: RunId(3),
             step: robo_model::state::Step::Update,
             aborted: false,
+            cancelled_by: None,
             process: None,
             before: imports,
         });

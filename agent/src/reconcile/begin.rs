@@ -16,8 +16,7 @@ impl Core {
     pub(super) fn begin(&mut self, key: &InstanceKey, step: Step, told: Option<Told>) {
         let id = self.ledger.state.next_run;
         let Some(record) = self.changing(key) else { return };
-        let mut run =
-            Run { id, step, aborted: false, process: record.process.as_ref().map(|p| p.run), before: Imports::new() };
+        let mut run = Run::new(id, step, record.process.as_ref().map(|process| process.run));
         if let Some(told) = told {
             let before = std::mem::replace(&mut record.told, told);
             if step == Step::Update {
@@ -70,7 +69,7 @@ impl Core {
         if record.state == InstanceState::DeployedStarted && watched && !tree::is_host(record) {
             let run = record.process.as_ref().map_or(record.started_by, |process| process.run);
             let process = record.process.as_ref().map(|process| process.run);
-            let run = Run { id: run, step: Step::Start, aborted: false, process, before: Imports::new() };
+            let run = Run::new(run, Step::Start, process);
             let order = order(record, &run);
             let healthy = record.healthy;
             self.effects.push(Effect::Watch(order));

@@ -34,6 +34,7 @@ impl Core {
                 self.process_ended(&key, run, End { code, reason, output });
             }
             Report::Health { key, healthy, reason } => self.health(&key, healthy, reason),
+            Report::Drift { key, changes } => self.drifted(&key, changes),
         }
     }
 
@@ -41,6 +42,9 @@ impl Core {
         let Some(run) = self.take_run(key, id) else { return };
         match outcome {
             Outcome::Done => self.done(key, &run),
+            Outcome::Failed { exit_code, output, .. } if run.cancelled_by.is_some() => {
+                self.cancelled(key, run, exit_code, output);
+            }
             Outcome::Failed { .. } if run.aborted => self.aborted(key, run),
             Outcome::Failed { reason, exit_code, output } => {
                 let retry = match run.step {
@@ -50,6 +54,11 @@ impl Core {
                 };
                 self.fail(key, run.step, End { code: exit_code, reason, output }, retry);
                 self.after_failure(key, run.step);
+                if run.step == Step::Update
+                    && let Some(record) = self.changing(key)
+                {
+                    record.untold = run.before;
+                }
             }
         }
     }
@@ -102,6 +111,14 @@ impl Core {
                 self.transition(key, InstanceState::NotDeployed, Vec::new());
             }
         }
+    }
+
+    /// Somebody asked for its end: it failed, and is not tried again by itself.
+    fn cancelled(&mut self, key: &InstanceKey, run: Run, code: Option<i32>, output: Vec<String>) {
+        let by = run.cancelled_by.as_deref().unwrap_or_default();
+        let reason = format!("cancelled by {by}");
+        self.fail(key, run.step, End { code, reason, output }, None);
+        self.aborted(key, run);
     }
 
     /// What was told to end did; that is no failure.
@@ -208,6 +225,17 @@ impl Core {
             record.healthy = healthy;
         }
         self.event(Some(key.clone()), EventBody::Health { healthy, reason });
+    }
+
+    fn drifted(&mut self, key: &InstanceKey, changes: Vec<String>) {
+        let Some(record) = self.record(key) else { return };
+        if record.drift == changes || !(changes.is_empty() || record.state.is_at_rest_deployed()) {
+            return;
+        }
+        if let Some(record) = self.changing(key) {
+            record.drift.clone_from(&changes);
+        }
+        self.event(Some(key.clone()), EventBody::Drift { changes });
     }
 
     /// When `step`, which just failed, is tried again.

@@ -158,7 +158,9 @@ impl World {
                 self.log.push(format!("forget {}", key.path));
             }
             Effect::Tell => {}
-            answer @ (Effect::Accepted(_) | Effect::Refused { .. }) => self.answers.push(answer),
+            answer @ (Effect::Accepted(_) | Effect::Refused { .. } | Effect::Acted(_) | Effect::Resync) => {
+                self.answers.push(answer);
+            }
         }
     }
 

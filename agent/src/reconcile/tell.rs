@@ -7,14 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::effect::Effect;
 use robo_model::name::Variable;
+use robo_model::resolve::{self, Topic};
 use robo_model::spec::InstanceKey;
 use robo_model::state::{InstanceReport, InstanceState};
 use robo_wire::event::{AgentEvent, EventBody};
 use robo_wire::link::{MAX_EVENTS_PER_UPDATE, Update};
 
 use super::Core;
-use super::tree::Node;
-use crate::ledger::{Ledger, Record, State};
+use super::tree::{self, Node};
+use crate::ledger::{Hold, Ledger, Record, State};
 
 /// Most events that wait for the manager: weeks of a quiet device, about 2 MB on its disk. Then the oldest go.
 pub(super) const MAX_SPOOLED_EVENTS: usize = 10_000;
@@ -94,17 +95,33 @@ pub(super) fn report(record: &Record, node: Option<&Node>) -> InstanceReport {
         healthy: record.healthy,
         settled: fits && record.run.is_none(),
         outside: outside(record),
-        needs: Vec::new(),
-        held_for: BTreeSet::new(),
-        drift: Vec::new(),
-        hold: None,
+        needs: needs(record),
+        held_for: record.drain.as_ref().map(|drain| drain.topics.clone()).unwrap_or_default(),
+        drift: record.drift.clone(),
+        hold: match &record.hold {
+            Hold::Cancelled { by } => Some(format!("cancelled by {by}")),
+            Hold::Ended => Some("its process ended, and its restart policy leaves it so".to_owned()),
+            Hold::Value => Some("a value that it needs cannot be made".to_owned()),
+            Hold::Free => None,
+        },
     }
 }
 
-/// What an instance offers right now: nothing unless it is started.
+/// While it is up: for each prefix of its mandatory imports, the places that can give it.
+fn needs(record: &Record) -> Vec<BTreeSet<Topic>> {
+    if tree::is_host(record) || !tree::is_up(record) {
+        return Vec::new();
+    }
+    let mandatory = record.spec.imports.iter().filter(|import| !import.optional);
+    let places = mandatory.map(|import| resolve::topics_of(&record.spec, import).collect::<BTreeSet<_>>());
+    let distinct: BTreeSet<_> = places.filter(|places| !places.is_empty()).collect();
+    distinct.into_iter().collect()
+}
+
+/// What an instance offers right now: nothing unless it is started, and not about to stop.
 pub(super) fn offered(record: &Record) -> BTreeMap<Variable, String> {
-    let started = record.state == InstanceState::DeployedStarted;
-    if started { record.told.exports.clone() } else { BTreeMap::new() }
+    let offers = record.state == InstanceState::DeployedStarted && record.drain.is_none();
+    if offers { record.told.exports.clone() } else { BTreeMap::new() }
 }
 
 /// What it offers to other applications right now.
@@ -141,7 +158,16 @@ impl Core {
             self.dirty.state = true;
         }
         self.prune(events_stored);
+        self.connected = true;
+        self.released.clear();
+        self.resyncing = false;
         self.teller = Teller { full: true, told: events_stored, news: true, ..Teller::default() };
+    }
+
+    pub(super) fn disconnected(&mut self) {
+        self.connected = false;
+        self.released.clear();
+        self.resyncing = false;
     }
 
     pub(super) fn stored(&mut self, events_stored: u64) {

@@ -299,6 +299,7 @@ fn only_newer_assignments_are_taken() {
     };
     let twice = [world.specs.clone(), world.specs.clone()].concat();
     world.input(offer(1, &[]));
+    world.input(offer(2, &world.specs.clone()));
     world.input(offer(2, &[]));
     world.input(offer(3, &twice));
     let refused = |generation, reason: &str| Effect::Refused { generation, reason: reason.to_owned() };
@@ -307,6 +308,7 @@ fn only_newer_assignments_are_taken() {
         [
             refused(Generation(1), "it is older than assignment 2, which this device has"),
             Effect::Accepted(Generation(2)),
+            refused(Generation(2), "this device has another assignment 2: number it anew"),
             refused(Generation(3), "it names shop/vm twice"),
         ]
     );

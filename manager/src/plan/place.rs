@@ -101,6 +101,7 @@ impl Stage<'_> {
             wanted: if node.is_host() { wanted_of_host(wanted) } else { wanted },
             outside: outside(tree.application, node),
             bindings: self.bound(node),
+            facets: node.component.facets.clone(),
             key,
         }
     }

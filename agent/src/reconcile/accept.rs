@@ -1,0 +1,142 @@
+//! What comes from outside is taken over: assignments, other devices' offers, the address, the boot.
+
+use std::collections::BTreeSet;
+
+use robo_model::spec::{Assignment, InstanceKey};
+use robo_model::state::{InstanceState, Step};
+use robo_wire::digest::{self, Digest};
+use robo_wire::event::EventBody;
+use robo_wire::link::ImportsChange;
+
+use super::{Core, Effect, tree};
+use crate::ledger::Hold;
+
+impl Core {
+    pub(super) fn assigned(&mut self, assignment: Assignment) {
+        let generation = assignment.generation;
+        if let Err(reason) = self.acceptable(&assignment) {
+            return self.effects.push(Effect::Refused { generation, reason });
+        }
+        if generation == self.ledger.assignment.generation {
+            return self.effects.push(Effect::Accepted(generation));
+        }
+        self.assignment_digest = digest::of_assignment(&assignment);
+        let before = std::mem::replace(&mut self.ledger.assignment, assignment);
+        self.dirty.assignment = true;
+        self.event(None, EventBody::Assigned { generation });
+        let wished = self.enlist_anew(&before);
+        for key in wished {
+            self.renew(&key);
+        }
+        self.effects.push(Effect::Accepted(generation));
+    }
+
+    fn acceptable(&self, assignment: &Assignment) -> Result<(), String> {
+        let current = self.ledger.assignment.generation;
+        if assignment.generation < current {
+            return Err(format!("it is older than assignment {current}, which this device has"));
+        }
+        if assignment.generation == current && digest::of_assignment(assignment) != self.assignment_digest {
+            return Err(format!("this device has another assignment {current}: number it anew"));
+        }
+        let mut seen = BTreeSet::new();
+        match assignment.instances.iter().find(|spec| !seen.insert(&spec.key)) {
+            Some(twice) => Err(format!("it names {} twice", twice.key)),
+            None => Ok(()),
+        }
+    }
+
+    /// What failed or was held is tried at once: it was changed, or is asked for anew.
+    fn renew(&mut self, key: &InstanceKey) {
+        let now = self.now;
+        let Some(record) = self.ledger.state.records.get_mut(key) else { return };
+        record.tries = 0;
+        record.crashes = 0;
+        record.mends = 0;
+        record.hold = Hold::Free;
+        if let Some(retry_at) = record.failure.as_mut().and_then(|failure| failure.retry_at.as_mut()) {
+            *retry_at = now;
+        }
+        self.changed(key);
+    }
+
+    /// What is told of a provider is true even when something was missed before; then all of it is asked for besides.
+    pub(super) fn imports_changed(&mut self, change: ImportsChange) {
+        let fits = |expect: Option<Digest>, found: Digest| expect.is_none_or(|expect| expect == found);
+        let began_here = fits(change.before, self.imports_digest);
+        let (after, full) = (change.after, change.full);
+        self.take_imports(change);
+        if full {
+            // The whole truth. Where it still has another digest, the manager is of another version, and asking again
+            // would go on for ever.
+            self.resyncing = false;
+            return;
+        }
+        let missed = !began_here || !fits(after, self.imports_digest);
+        if missed && !self.resyncing {
+            self.resyncing = true;
+            self.effects.push(Effect::Resync);
+        }
+    }
+
+    fn take_imports(&mut self, change: ImportsChange) {
+        let mut removed = change.removed;
+        if change.full {
+            let there: BTreeSet<&InstanceKey> = change.providers.iter().map(|provider| &provider.key).collect();
+            removed.extend(self.ledger.imports.keys().filter(|key| !there.contains(key)).cloned());
+        }
+        for key in removed {
+            if let Some(gone) = self.ledger.imports.remove(&key) {
+                self.imports_digest = self.imports_digest.without(digest::of_provider(&gone));
+                self.dirty.imports = true;
+                self.offer(&key);
+            }
+        }
+        for provider in change.providers {
+            let key = provider.key.clone();
+            if self.ledger.imports.get(&key) == Some(&provider) {
+                continue;
+            }
+            self.imports_digest = self.imports_digest.with(digest::of_provider(&provider));
+            if let Some(before) = self.ledger.imports.insert(key.clone(), provider) {
+                self.imports_digest = self.imports_digest.without(digest::of_provider(&before));
+            }
+            self.dirty.imports = true;
+            self.offer(&key);
+        }
+    }
+
+    pub(super) fn address_changed(&mut self, address: String) {
+        if self.address == address {
+            return;
+        }
+        self.address = address;
+        for key in self.nodes.keys().cloned().collect::<Vec<_>>() {
+            self.value_may_be_there(&key);
+            self.pending.insert(key);
+        }
+    }
+
+    pub(super) fn booted(&mut self, boot: String) {
+        let before = self.ledger.state.boot.replace(boot);
+        if before == self.ledger.state.boot {
+            return;
+        }
+        self.dirty.state = true;
+        if before.is_none() {
+            return;
+        }
+        let lost: Vec<InstanceKey> = self
+            .ledger
+            .state
+            .records
+            .iter()
+            .filter(|(_, r)| r.state == InstanceState::DeployedStarted && r.process.is_none() && !tree::is_host(r))
+            .map(|(key, _)| key.clone())
+            .collect();
+        for key in lost {
+            self.abort(&key, Step::Update);
+            self.transition(&key, InstanceState::DeployedStopped, Vec::new());
+        }
+    }
+}
