@@ -35,9 +35,10 @@ pub struct Args {
     /// The name to propose for this device, where the token does not give one.
     #[arg(long)]
     pub name: Option<DeviceName>,
-    /// The address under which other devices reach this one; found out where none is given.
+    /// An address under which other devices reach this one; may be given again, the first is the main one. Found out
+    /// where none is given.
     #[arg(long, value_name = "IP")]
-    pub address: Option<IpAddr>,
+    pub address: Vec<IpAddr>,
 }
 
 /// Why the options are of no use.
@@ -72,7 +73,7 @@ impl Args {
             state: self.state.unwrap_or(state),
             manager: self.manager,
             name: self.name,
-            address: self.address.map(|address| address.to_string()),
+            addresses: self.address,
         })
     }
 

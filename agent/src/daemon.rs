@@ -6,6 +6,7 @@
 
 use std::collections::VecDeque;
 use std::fs::File;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,14 +18,14 @@ use rustix::fs::FlockOperation;
 use tokio::sync::mpsc;
 
 use crate::enroll::{EnrollError, Enrolment, enroll};
-use crate::facts::{facts, outbound_address};
+use crate::facts::{addresses, facts, outbound_address};
 use crate::files::{Files, keep_only};
 use crate::folders::Folders;
 use crate::identity::{Identity, IdentityError};
 use crate::ledger::{LedgerError, LedgerStore, What};
 use crate::link::{self, FromLink, Message, ToLink};
 use crate::now;
-use crate::order::Report;
+use crate::order::{Addresses, Report};
 use crate::reconcile::{Core, Effect, Input};
 use crate::runtime::Runtime;
 use crate::tls::{self, TlsError};
@@ -57,8 +58,8 @@ pub struct Config {
     pub ca_pem: Option<String>,
     /// The name the machine would like.
     pub name: Option<DeviceName>,
-    /// What exports called `ip` get; found out where none is given.
-    pub address: Option<String>,
+    /// What exports called `ip` get, and then the machine's other addresses; found out where none is given.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// Why an agent cannot run.
@@ -136,7 +137,7 @@ async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentE
     let token = config.token.clone().ok_or(AgentError::NoToken)?;
     let enrolment = Enrolment { token, ca_pem: config.ca_pem.clone(), name: config.name.clone() };
     loop {
-        let about = facts(&address_of(config));
+        let about = facts(&addresses_of(config));
         match enroll(&config.manager, &folders.identity(), &enrolment, about).await {
             Ok(identity) => return Ok(identity),
             Err(error) if error.is_passing() => {
@@ -163,9 +164,8 @@ fn boot_id() -> String {
     std::fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
 }
 
-fn address_of(config: &Config) -> String {
-    let found = || outbound_address(&config.manager).map(|ip| ip.to_string());
-    config.address.clone().or_else(found).unwrap_or_else(|| "127.0.0.1".to_owned())
+fn addresses_of(config: &Config) -> Addresses {
+    addresses(&config.addresses, outbound_address(&config.manager))
 }
 
 struct Daemon {
@@ -199,7 +199,7 @@ impl Daemon {
         let http = tls::enrolled(identity, b"http/1.1")?;
         let files = Arc::new(Files::new(folders.files(), config.manager.clone(), http));
         let runtime = Runtime::new(folders.clone(), keeper, files, give_reports);
-        let (mut core, mut effects) = Core::new(loaded, address_of(&config), now());
+        let (mut core, mut effects) = Core::new(loaded, addresses_of(&config), now());
         effects.extend(core.handle(now(), Input::Boot(boot_id())));
         let generation = Arc::new(AtomicU64::new(core.ledger().assignment.generation.0));
         let (give_link, from_link) = mpsc::channel(link::QUEUE);
@@ -207,7 +207,7 @@ impl Daemon {
         let link_config = link::Config {
             manager: config.manager,
             tls: tls::enrolled(identity, robo_wire::ALPN_LINK)?,
-            address: config.address,
+            addresses: config.addresses,
             folders: folders.clone(),
         };
         let asked = Arc::clone(&generation);
@@ -265,11 +265,11 @@ impl Daemon {
 
     async fn link(&mut self, message: FromLink) {
         match message {
-            FromLink::Up { session, address, welcome } => {
+            FromLink::Up { session, addresses, welcome } => {
                 // Nothing may be told in this session before the core knows of it: what it made for an earlier one
                 // takes events for told that this manager never saw.
                 self.session = None;
-                self.take(Input::Address(address)).await;
+                self.take(Input::Addresses(addresses)).await;
                 self.take(Input::Connected { events_stored: welcome.events_stored }).await;
                 self.session = Some((session, true));
             }

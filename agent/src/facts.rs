@@ -1,12 +1,17 @@
 //! What the machine tells of itself.
 
-use std::net::{IpAddr, UdpSocket};
+mod addresses;
+mod ports;
+
+use std::net::{IpAddr, Ipv4Addr, UdpSocket};
 
 use robo_wire::api::Facts;
 
-/// What this machine is. `address` is what others reach it by.
+use crate::order::Addresses;
+
+/// What this machine is. `addresses` are what others reach it by.
 #[must_use]
-pub fn facts(address: &str) -> Facts {
+pub fn facts(addresses: &Addresses) -> Facts {
     let name = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     Facts {
@@ -15,10 +20,44 @@ pub fn facts(address: &str) -> Facts {
         kernel: format!("{} {}", text(name.sysname()), text(name.release())),
         arch: text(name.machine()),
         agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        address: address.to_owned(),
+        address: addresses.main.clone(),
         installers: ["script", "process", "logger"].map(str::to_owned).to_vec(),
-        ..Facts::default()
+        addresses: told(addresses),
+        ports: ports::listening(),
     }
+}
+
+/// The machine's addresses: those that were configured; where none was, the one that leads to the manager, and behind
+/// it all others that other machines can use.
+#[must_use]
+pub fn addresses(configured: &[IpAddr], to_manager: Option<IpAddr>) -> Addresses {
+    let mut all = configured.to_vec();
+    if all.is_empty() {
+        let of_the_machine = addresses::of_the_machine();
+        let first = to_manager.or(of_the_machine.first().copied()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        all.push(first);
+        all.extend(of_the_machine);
+    }
+    let mut texts: Vec<String> = Vec::new();
+    for address in all {
+        // A socket of both families tells an IPv4 address as one of IPv6.
+        let text = address.to_canonical().to_string();
+        if !texts.contains(&text) {
+            texts.push(text);
+        }
+    }
+    Addresses { main: texts.first().cloned().unwrap_or_default(), all: texts }
+}
+
+/// As the manager shows them: IPv4 first, and of the loopback only where there is nothing else.
+fn told(addresses: &Addresses) -> Vec<String> {
+    let mut all = addresses.all.clone();
+    all.retain(|text| text.parse().is_ok_and(|address| addresses::is_for_others(&address)));
+    if all.is_empty() {
+        all.push(addresses.main.clone());
+    }
+    all.sort_by_key(|text| text.contains(':'));
+    all
 }
 
 fn os_name() -> String {
@@ -44,6 +83,31 @@ mod tests {
     #[test]
     fn the_way_to_loopback_is_loopback() {
         assert_eq!(outbound_address("127.0.0.1:9"), Some(IpAddr::from([127, 0, 0, 1])));
-        assert!(!facts("10.0.0.1").kernel.is_empty());
+        assert!(!facts(&Addresses::only("10.0.0.1")).kernel.is_empty());
+    }
+
+    #[test]
+    fn the_first_configured_address_is_the_main_one() {
+        let check = |configured: &[&str], main: &str, all: &[&str], shown: &[&str]| {
+            let configured: Vec<IpAddr> = configured.iter().map(|text| text.parse().unwrap()).collect();
+            let got = addresses(&configured, Some(IpAddr::from([9, 9, 9, 9])));
+            assert_eq!(
+                (got.main.as_str(), got.all.as_slice()),
+                (main, &*all.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>())
+            );
+            assert_eq!(told(&got), shown);
+        };
+        check(&["fd00::1", "10.0.0.1", "fd00::1"], "fd00::1", &["fd00::1", "10.0.0.1"], &["10.0.0.1", "fd00::1"]);
+        check(&["::ffff:10.0.0.1"], "10.0.0.1", &["10.0.0.1"], &["10.0.0.1"]);
+        check(&["127.0.0.2"], "127.0.0.2", &["127.0.0.2"], &["127.0.0.2"]);
+        check(&["127.0.0.2", "10.0.0.1", "fe80::1"], "127.0.0.2", &["127.0.0.2", "10.0.0.1", "fe80::1"], &["10.0.0.1"]);
+    }
+
+    #[test]
+    fn what_is_found_begins_with_the_way_to_the_manager() {
+        let got = addresses(&[], Some(IpAddr::from([10, 9, 8, 7])));
+        assert_eq!((got.main.as_str(), got.all[0].as_str()), ("10.9.8.7", "10.9.8.7"));
+        let none = addresses(&[], None);
+        assert_eq!(none.all.first(), Some(&none.main));
     }
 }

@@ -6,6 +6,7 @@
 mod backoff;
 mod mux;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -21,9 +22,10 @@ use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadC
 
 use self::backoff::Backoff;
 use crate::dial::{DialError, dial};
-use crate::facts::facts;
+use crate::facts::{addresses, facts};
 use crate::folders::Folders;
 use crate::framing::read_frame;
+use crate::order::Addresses;
 use crate::runtime::{exec, logs};
 use crate::uptime;
 
@@ -46,8 +48,8 @@ pub enum FromLink {
     Up {
         /// Counts connections.
         session: u64,
-        /// The address that the connection leaves from.
-        address: String,
+        /// The machine's addresses; the main one is what the connection leaves from, unless others are configured.
+        addresses: Addresses,
         /// What the manager said.
         welcome: Welcome,
     },
@@ -87,8 +89,8 @@ pub struct Config {
     pub manager: String,
     /// TLS with our certificate, for the link's protocol.
     pub tls: Arc<ClientConfig>,
-    /// The address that exports get; where it is fixed.
-    pub address: Option<String>,
+    /// The addresses that exports get; where they are fixed.
+    pub addresses: Vec<IpAddr>,
     /// Where instances' logs lie.
     pub folders: Folders,
 }
@@ -169,8 +171,8 @@ impl Connection<'_> {
             Ok(socket) => socket,
             Err(error) => return error.into(),
         };
-        let local = socket.get_ref().0.local_addr().map(|a| a.ip().to_string()).unwrap_or_default();
-        let address = self.config.address.clone().unwrap_or(local);
+        let local = socket.get_ref().0.local_addr().map(|a| a.ip()).ok();
+        let addresses = addresses(&self.config.addresses, local);
         let folders = self.config.folders.clone();
         let (control, drive) =
             mux::multiplex(socket.compat(), move |stream| serve_stream(stream.compat(), folders.clone()));
@@ -178,9 +180,9 @@ impl Connection<'_> {
         let talk = async {
             let stream = control.await.map_err(|_| LinkError::HungUp)?.compat();
             let hello =
-                Hello { protocol: PROTOCOL, facts: facts(&address), generation, assignment: None, imports: None };
+                Hello { protocol: PROTOCOL, facts: facts(&addresses), generation, assignment: None, imports: None };
             let (machine, first) = AgentSession::start(uptime(), &hello)?;
-            let mut talk = Talk { connection: self, machine, stream, address: &address, was_up };
+            let mut talk = Talk { connection: self, machine, stream, addresses: &addresses, was_up };
             talk.carry_out(first).await?;
             talk.run(from_loop).await
         };
@@ -200,7 +202,7 @@ struct Talk<'a> {
     connection: &'a Connection<'a>,
     machine: AgentSession,
     stream: Io,
-    address: &'a str,
+    addresses: &'a Addresses,
     was_up: &'a mut bool,
 }
 
@@ -248,7 +250,7 @@ impl Talk<'_> {
             AgentEffect::Up(welcome) => {
                 *self.was_up = true;
                 tracing::info!(name = %welcome.name, manager = %self.connection.config.manager, "link up");
-                FromLink::Up { session: self.connection.session, address: self.address.to_owned(), welcome }
+                FromLink::Up { session: self.connection.session, addresses: self.addresses.clone(), welcome }
             }
             AgentEffect::Assign(assignment) => FromLink::Assign(assignment),
             AgentEffect::Imports(change) => FromLink::Imports(change),

@@ -15,6 +15,23 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct RunId(pub u64);
 
+/// The addresses by which others reach a device.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Addresses {
+    /// What `ip` exports, and where checks go.
+    pub main: String,
+    /// All of them, the main one first.
+    pub all: Vec<String>,
+}
+
+impl Addresses {
+    /// Of a device that has one.
+    #[must_use]
+    pub fn only(main: &str) -> Self {
+        Self { main: main.to_owned(), all: vec![main.to_owned()] }
+    }
+}
+
 /// One step to carry out. Beginning the same run twice is beginning it once: after a restart of the agent the
 /// reconciler orders the unfinished run again, and the runtime finds it running, finished, or not begun.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -45,7 +45,7 @@ use self::supply::Supply;
 use self::tell::Teller;
 use self::tree::Node;
 use crate::ledger::{Ledger, Record, What};
-use crate::order::{Context, Order, Report, RunId};
+use crate::order::{Addresses, Context, Order, Report, RunId};
 
 /// What happens to the reconciler.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,8 +54,9 @@ pub enum Input {
     Assigned(Assignment),
     /// From the link: what other devices offer.
     Imports(ImportsChange),
-    /// The device's address, which `ip` exports, when it changes; at first it is given to [`Core::new`].
-    Address(String),
+    /// The device's addresses, which `ip` and its like export, when they change; at first they are given to
+    /// [`Core::new`].
+    Addresses(Addresses),
     /// What names this boot of the machine; once, right after [`Core::new`]. When it is another than last time,
     /// nothing runs any more that no supervisor reports on: what scripts started is started again.
     Boot(String),
@@ -126,7 +127,7 @@ pub enum Effect {
 #[derive(Debug, Clone)]
 pub struct Core {
     ledger: Ledger,
-    address: String,
+    addresses: Addresses,
     now: UnixMillis,
     /// One per record.
     nodes: BTreeMap<InstanceKey, Node>,
@@ -154,12 +155,12 @@ impl Core {
     /// Goes on from `ledger` as loaded: begins unfinished runs again under their names, and has what was started
     /// watched.
     #[must_use]
-    pub fn new(ledger: Ledger, address: String, now: UnixMillis) -> (Self, Vec<Effect>) {
+    pub fn new(ledger: Ledger, addresses: Addresses, now: UnixMillis) -> (Self, Vec<Effect>) {
         let mut core = Self {
             assignment_digest: digest::of_assignment(&ledger.assignment),
             imports_digest: digest::of_providers(ledger.imports.values()),
             ledger,
-            address,
+            addresses,
             now,
             nodes: BTreeMap::new(),
             supply: Supply::default(),
@@ -189,7 +190,7 @@ impl Core {
         match input {
             Input::Assigned(assignment) => self.assigned(assignment),
             Input::Imports(change) => self.imports_changed(change),
-            Input::Address(address) => self.address_changed(address),
+            Input::Addresses(addresses) => self.addresses_changed(addresses),
             Input::Boot(boot) => self.booted(boot),
             Input::Report(report) => self.observe(report),
             Input::Connected { events_stored } => self.connected(events_stored),

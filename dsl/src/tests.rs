@@ -67,7 +67,7 @@ fn instance<'a>(application: &'a Application, path: &str) -> &'a Instance {
     &application.instances[&path.parse().unwrap()]
 }
 
-/// `Prefix.name=value` for each export; `?` is an open one, `@` the address, `#` a random port.
+/// `Prefix.name=value` for each export; `?` is an open one, `@` the address, `@V4` and such other ones, `#` a random port.
 fn exports<'a>(
     all: impl IntoIterator<Item = (&'a robo_model::name::Variable, &'a robo_model::graph::ExportValue)>,
 ) -> String {
@@ -75,6 +75,7 @@ fn exports<'a>(
     let each = all.into_iter().map(|(variable, value)| match value {
         ExportValue::Text(text) => format!("{variable}={text}"),
         ExportValue::Address => format!("{variable}@"),
+        ExportValue::Addresses(kind) => format!("{variable}@{kind:?}"),
         ExportValue::RandomPort => format!("{variable}#"),
         ExportValue::Missing => format!("{variable}?"),
     });

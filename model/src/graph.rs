@@ -197,6 +197,16 @@ impl Drift {
     }
 }
 
+/// As the language writes it.
+impl std::fmt::Display for Drift {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Report => "report",
+            Self::Heal => "heal",
+        })
+    }
+}
+
 impl Settings {
     /// A device that was silent for a minute does not serve anybody now; robots that roam get longer leases.
     pub const LEASE: Millis = Millis::from_secs(60);
@@ -260,10 +270,47 @@ pub enum ExportValue {
     Text(String),
     /// The device's address; the agent fills it in.
     Address,
+    /// Another of the device's addresses, or all of them; the agent fills it in.
+    Addresses(AddressKind),
     /// A port that robo picks once and keeps.
     RandomPort,
     /// Declared without a value. A component may leave it open; an instance must not.
     Missing,
+}
+
+/// Which of a device's addresses.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum AddressKind {
+    /// Its first one of IPv4.
+    V4,
+    /// Its first one of IPv6.
+    V6,
+    /// All of them, with a blank between two; the first is the one that [`ExportValue::Address`] is.
+    All,
+}
+
+impl ExportValue {
+    /// What the agent fills in where `variable` has no value: `ip`, `ip4`, `ip6`, `ips`, and names that end so behind a
+    /// dot, in any case. Nothing for other names.
+    #[must_use]
+    pub fn filled_in(variable: &Variable) -> Option<Self> {
+        let local = variable.local.as_str();
+        let last = match local.rsplit_once('.') {
+            // As in the original, something has to stand before the dot.
+            Some(("", _)) => return None,
+            Some((_, last)) => last,
+            None => local,
+        };
+        let names = [
+            ("ip", Self::Address),
+            ("ip4", Self::Addresses(AddressKind::V4)),
+            ("ip6", Self::Addresses(AddressKind::V6)),
+            ("ips", Self::Addresses(AddressKind::All)),
+        ];
+        names.into_iter().find(|(name, _)| last.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
 }
 
 /// A variable, or all variables of a prefix, that a component needs.

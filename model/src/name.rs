@@ -326,14 +326,6 @@ impl Variable {
         };
         Ok(Self { prefix: ComponentName::new(prefix)?, local: local_part(local)? })
     }
-
-    /// True for `ip` and names that end with `.ip`, in any case: the agent fills those in.
-    #[must_use]
-    pub fn is_address(&self) -> bool {
-        let local = self.local.as_str().as_bytes();
-        local.eq_ignore_ascii_case(b"ip")
-            || local.len() > 3 && local.get(local.len() - 3..).is_some_and(|end| end.eq_ignore_ascii_case(b".ip"))
-    }
 }
 
 /// What follows the first dot may start with any character of an ID, as in the original.
@@ -502,8 +494,6 @@ mod tests {
     fn the_prefix_ends_at_the_first_dot() {
         let variable = Variable::parse("Tomcat.db.ip").unwrap();
         assert_eq!((variable.prefix.as_str(), variable.local.as_str()), ("Tomcat", "db.ip"));
-        assert!(variable.is_address());
-        assert!(!Variable::parse("Tomcat.zip").unwrap().is_address());
         assert!(Variable::parse("Tomcat").is_err());
     }
 

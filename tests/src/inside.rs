@@ -95,7 +95,7 @@ impl Agent {
             token,
             ca_pem: None,
             name: None,
-            address: Some(address.to_owned()),
+            addresses: vec![address.parse().expect("an IP address")],
         };
         self.task = Some(tokio::spawn(async move {
             let never = std::future::pending();

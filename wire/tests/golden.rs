@@ -9,7 +9,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Debug;
 
-use robo_model::graph::{Check, Drift, ExportValue, Import, Installer, Probe, Process, RestartPolicy, Settings};
+use robo_model::graph::{
+    AddressKind, Check, Drift, ExportValue, Import, Installer, Probe, Process, RestartPolicy, Settings,
+};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::resolve::{Provider, Topic};
 use robo_model::spec::{Assignment, FileHash, FileRef, Generation, InstanceKey, InstanceSpec, RelativePath};
@@ -279,6 +281,7 @@ fn from_manager() -> Vec<(&'static str, FromManager)> {
         ("goodbye", FromManager::Goodbye(Goodbye { reason: "removed".into(), final_: true })),
         ("assign-bound", FromManager::Assign(bound())),
         ("assign-facets", FromManager::Assign(faceted())),
+        ("assign-addresses", FromManager::Assign(addresses())),
         ("imports-versions", FromManager::Imports(versions)),
         ("released", FromManager::Released(Released { keys: vec![key("/vm/db")] })),
         ("act", FromManager::Act(Act { id: 7, verb: Verb::Cancel, scope, by: "ann".into() })),
@@ -478,6 +481,14 @@ fn bound() -> Assignment {
 fn faceted() -> Assignment {
     let facets = ["Served".parse().unwrap(), "Watched".parse().unwrap()].into();
     Assignment { generation: Generation(45), instances: vec![InstanceSpec { facets, ..full_spec() }] }
+}
+
+/// Every kind of address.
+fn addresses() -> Assignment {
+    let kind = |(name, kind): (&str, AddressKind)| (name.parse().unwrap(), ExportValue::Addresses(kind));
+    let all = [("Web.ip4", AddressKind::V4), ("Web.ip6", AddressKind::V6), ("Web.ips", AddressKind::All)];
+    let spec = InstanceSpec { exports: all.map(kind).into(), ..full_spec() };
+    Assignment { generation: Generation(45), instances: vec![spec] }
 }
 
 /// A container, and every limit.

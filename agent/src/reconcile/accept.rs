@@ -10,6 +10,7 @@ use robo_wire::link::ImportsChange;
 
 use super::{Core, Effect, tree};
 use crate::ledger::Hold;
+use crate::order::Addresses;
 
 impl Core {
     pub(super) fn assigned(&mut self, assignment: Assignment) {
@@ -106,11 +107,11 @@ impl Core {
         }
     }
 
-    pub(super) fn address_changed(&mut self, address: String) {
-        if self.address == address {
+    pub(super) fn addresses_changed(&mut self, addresses: Addresses) {
+        if self.addresses == addresses {
             return;
         }
-        self.address = address;
+        self.addresses = addresses;
         for key in self.nodes.keys().cloned().collect::<Vec<_>>() {
             self.value_may_be_there(&key);
             self.pending.insert(key);

@@ -104,7 +104,7 @@ impl Core {
     /// What an instance would be told now; `strict` when every export must have its value.
     pub(super) fn fresh(&self, key: &InstanceKey, strict: bool) -> Result<Told, expand::NoValue> {
         let Some((record, node)) = self.record(key).zip(self.nodes.get(key)) else { return Ok(Told::default()) };
-        let exports = match expand::exports(&record.spec, &self.address) {
+        let exports = match expand::exports(&record.spec, &self.addresses) {
             Err(error) if strict => return Err(error),
             exports => exports.unwrap_or_default(),
         };
@@ -115,7 +115,7 @@ impl Core {
             exports: super::tell::offered(record),
         });
         Ok(Told {
-            address: self.address.clone(),
+            address: self.addresses.main.clone(),
             exports,
             ancestors: ancestors.collect(),
             imports: node.received.clone().unwrap_or_default(),

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use robo_model::graph::{ExportValue, Installer, Probe, Process, Settings};
+use robo_model::graph::{AddressKind, ExportValue, Installer, Probe, Process, Settings};
 use robo_model::limits::MAX_VALUE_BYTES;
 use robo_model::name::Variable;
 use robo_model::spec::InstanceSpec;
 use robo_model::template::{self, Unresolved};
 
 use crate::ledger::Told;
+use crate::order::Addresses;
 
 /// Why a text cannot be filled in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -19,6 +20,9 @@ pub(super) enum NoValue {
     /// An export without a value.
     #[error("{0} has no value")]
     Open(String),
+    /// The device has no such address.
+    #[error("{place} needs an {family} address, and this device has none")]
+    NoAddress { place: String, family: &'static str },
     /// It needs itself.
     #[error("{0} needs its own value to make its value")]
     Circular(String),
@@ -31,8 +35,8 @@ pub(super) enum NoValue {
 }
 
 /// The exports of `spec` with every value filled in.
-pub(super) fn exports(spec: &InstanceSpec, address: &str) -> Result<BTreeMap<Variable, String>, NoValue> {
-    let mut exporter = Exporter { spec, address, done: BTreeMap::new(), under_way: Vec::new() };
+pub(super) fn exports(spec: &InstanceSpec, addresses: &Addresses) -> Result<BTreeMap<Variable, String>, NoValue> {
+    let mut exporter = Exporter { spec, addresses, done: BTreeMap::new(), under_way: Vec::new() };
     for name in spec.exports.keys() {
         exporter.value(name)?;
     }
@@ -53,7 +57,7 @@ pub(super) fn known_texts(spec: &InstanceSpec, told: &Told) -> (Installer, Setti
 /// Fills in one export after another; one may name others.
 struct Exporter<'a> {
     spec: &'a InstanceSpec,
-    address: &'a str,
+    addresses: &'a Addresses,
     done: BTreeMap<&'a Variable, String>,
     under_way: Vec<&'a Variable>,
 }
@@ -68,7 +72,8 @@ impl<'a> Exporter<'a> {
             return Err(NoValue::Circular(place()));
         }
         let value = match self.spec.exports.get(name) {
-            Some(ExportValue::Address) => self.address.to_owned(),
+            Some(ExportValue::Address) => self.addresses.main.clone(),
+            Some(ExportValue::Addresses(kind)) => self.address(*kind, &place)?,
             Some(ExportValue::Text(text)) => {
                 self.under_way.push(name);
                 let value = self.text(text, &place)?;
@@ -79,6 +84,16 @@ impl<'a> Exporter<'a> {
         };
         self.done.insert(name, value.clone());
         Ok(value)
+    }
+
+    fn address(&self, kind: AddressKind, place: &impl Fn() -> String) -> Result<String, NoValue> {
+        let of_family = |v6: bool| self.addresses.all.iter().find(|address| address.contains(':') == v6).cloned();
+        let lacks = |family| NoValue::NoAddress { place: place(), family };
+        match kind {
+            AddressKind::V4 => of_family(false).ok_or_else(|| lacks("IPv4")),
+            AddressKind::V6 => of_family(true).ok_or_else(|| lacks("IPv6")),
+            AddressKind::All => Ok(self.addresses.all.join(" ")),
+        }
     }
 
     fn text(&mut self, text: &str, place: &impl Fn() -> String) -> Result<String, NoValue> {
@@ -204,20 +219,41 @@ mod tests {
             ],
             "",
         );
-        let got = exports(&spec, "10.0.0.1").unwrap();
+        let got = exports(&spec, &Addresses::only("10.0.0.1")).unwrap();
         assert_eq!(got[&"Web.url".parse().unwrap()], "http://10.0.0.1:80/web");
         assert_eq!(got[&"Web.shell".parse().unwrap()], "echo $(hostname) 80", "an unknown name stays");
     }
 
     #[test]
+    fn a_device_has_several_addresses() {
+        let all = ["10.0.0.1", "fd00::1", "10.0.0.2"].map(str::to_owned).to_vec();
+        let addresses = Addresses { main: "10.0.0.1".to_owned(), all };
+        let spec = spec(
+            &[
+                ("Web.ip", ExportValue::Address),
+                ("Web.ip4", ExportValue::Addresses(AddressKind::V4)),
+                ("Web.ip6", ExportValue::Addresses(AddressKind::V6)),
+                ("Web.ips", ExportValue::Addresses(AddressKind::All)),
+                ("Web.url", text("http://[$(ip6)]/")),
+            ],
+            "",
+        );
+        let got: Vec<String> = exports(&spec, &addresses).unwrap().into_values().collect();
+        assert_eq!(got, ["10.0.0.1", "10.0.0.1", "fd00::1", "10.0.0.1 fd00::1 10.0.0.2", "http://[fd00::1]/"]);
+    }
+
+    #[test]
     fn exports_that_cannot_be_made_say_why() {
         let check = |given: &[(&str, ExportValue)], expect: &str| {
-            let error = exports(&spec(given, ""), "").unwrap_err();
+            let error = exports(&spec(given, ""), &Addresses::only("10.0.0.1")).unwrap_err();
             assert!(error.to_string().contains(expect), "{error}");
         };
         check(&[("Web.a", text("$(secret:x)"))], "`$(secret:x)` in the export `Web.a`");
         check(&[("Web.a", text("$(b)")), ("Web.b", text("$(a)"))], "needs its own value");
         check(&[("Web.a", ExportValue::Missing)], "`Web.a` has no value");
+        let v6 = ExportValue::Addresses(AddressKind::V6);
+        check(&[("Web.ip6", v6.clone())], "the export `Web.ip6` needs an IPv6 address, and this device has none");
+        check(&[("Web.ip6", v6), ("Web.a", text("[$(ip6)]"))], "`Web.ip6` needs an IPv6 address");
         let bomb: Vec<(String, ExportValue)> = (0..40)
             .map(|n| (format!("Web.v{n:02}"), text(&format!("$(v{0:02})$(v{0:02})", n + 1))))
             .chain([("Web.v40".to_owned(), text("x"))])
@@ -237,7 +273,7 @@ mod tests {
                 outside: BTreeMap::new(),
             };
             let imports = resolve(&spec, &[db("/b/db", "second"), db("/a/db", "a 'b; c")]);
-            let told = Told { exports: exports(&spec, "").unwrap(), imports, ..Told::default() };
+            let told = Told { exports: exports(&spec, &Addresses::default()).unwrap(), imports, ..Told::default() };
             match (texts(&spec, &told), expect) {
                 (Ok((Installer::Process(process), _)), Ok(words)) => {
                     assert_eq!(shlex::split(&process.run).unwrap(), words, "{run}");

@@ -11,7 +11,7 @@ use robo_wire::link::ImportsChange;
 
 use super::{Core, Effect, Input};
 use crate::ledger::{Ledger, What};
-use crate::order::{Order, Outcome, Report, RunId};
+use crate::order::{Addresses, Order, Outcome, Report, RunId};
 
 /// What is on disk: the parts that were persisted.
 #[derive(Default)]
@@ -79,7 +79,7 @@ pub(super) fn failed(reason: &str) -> Outcome {
 
 impl World {
     pub(super) fn new() -> Self {
-        let (core, effects) = Core::new(Ledger::default(), "10.0.0.1".to_owned(), UnixMillis(1_000_000));
+        let (core, effects) = Core::new(Ledger::default(), Addresses::only("10.0.0.1"), UnixMillis(1_000_000));
         assert_eq!(effects, []);
         Self {
             core,
@@ -125,7 +125,7 @@ impl World {
     pub(super) fn crash(&mut self) {
         self.inbox.clear();
         self.manager.connected = false;
-        let (core, effects) = Core::new(self.disk.read(), "10.0.0.1".to_owned(), self.now);
+        let (core, effects) = Core::new(self.disk.read(), Addresses::only("10.0.0.1"), self.now);
         self.core = core;
         for effect in effects {
             self.execute(effect);

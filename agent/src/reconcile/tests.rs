@@ -10,7 +10,7 @@ use robo_wire::link::{ImportsChange, MAX_EVENTS_PER_UPDATE};
 use super::sim::{World, failed, key, provider, spec};
 use super::tell::MAX_SPOOLED_EVENTS;
 use super::{Effect, Input};
-use crate::order::{Outcome, Report};
+use crate::order::{Addresses, Outcome, Report};
 
 const VM: &str = "/vm";
 const WEB: &str = "/vm/web";
@@ -172,7 +172,7 @@ fn a_host_publishes_anew_and_keeps_what_is_on_it() {
     edit(&mut world, VM, |s| drop(s.exports.insert("Vm.x".parse().unwrap(), ExportValue::Text("1".into()))));
     world.run();
     assert_eq!(world.ordered(), ["context /vm/web", "update /vm/web"]);
-    world.input(Input::Address("10.9.9.9".into()));
+    world.input(Input::Addresses(Addresses::only("10.9.9.9")));
     world.run();
     assert_eq!(world.report(WEB).exports[&"Web.ip".parse().unwrap()], "10.9.9.9");
     world.wish(VM, Wanted::NotDeployed);

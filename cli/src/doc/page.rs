@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use robo_model::graph::{Application, Component, ExportValue, Import, Instance};
+use robo_model::graph::{AddressKind, Application, Component, ExportValue, Import, Instance};
 use robo_model::name::{ComponentName, Variable};
 
 use super::settings;
@@ -243,6 +243,9 @@ fn value(value: &ExportValue) -> Piece {
     match value {
         ExportValue::Text(text) => code(text),
         ExportValue::Address => text("the machine's address"),
+        ExportValue::Addresses(AddressKind::V4) => text("the machine's IPv4 address"),
+        ExportValue::Addresses(AddressKind::V6) => text("the machine's IPv6 address"),
+        ExportValue::Addresses(AddressKind::All) => text("all the machine's addresses"),
         ExportValue::RandomPort => text("a port that robo picks once and keeps"),
         ExportValue::Missing => text("set by each instance"),
     }
@@ -308,7 +311,9 @@ fn differences(application: &Application, instance: &Instance) -> Line {
         let name = if own { variable.local.to_string() } else { variable.to_string() };
         match export {
             ExportValue::Text(text) => code(format!("{name} = {text}")),
-            ExportValue::Address | ExportValue::RandomPort | ExportValue::Missing => code(name),
+            ExportValue::Address | ExportValue::Addresses(_) | ExportValue::RandomPort | ExportValue::Missing => {
+                code(name)
+            }
         }
     }))
 }

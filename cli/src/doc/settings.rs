@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Display;
 
-use robo_model::graph::{Check, Component, Installer, Probe, RestartPolicy, Settings};
+use robo_model::graph::{Check, Component, Drift, Installer, Probe, RestartPolicy, Settings};
 
 use super::page::{Line, Table, code, text};
 
@@ -38,6 +38,7 @@ pub(super) fn table(component: &Component) -> Table {
 
 fn settings(rows: &mut Vec<Vec<Line>>, settings: &Settings) {
     row(rows, "check", settings.check.as_ref().map(probe).as_ref());
+    row(rows, "drift", (settings.drift == Drift::Heal).then_some(&settings.drift));
     row(rows, "user", settings.user.as_ref());
     row(rows, "memory", settings.memory.as_ref());
     row(rows, "cpu", settings.cpu.as_ref());

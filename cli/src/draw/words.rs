@@ -24,7 +24,7 @@ pub(crate) fn offers(own: &ComponentName, exports: &BTreeMap<Variable, ExportVal
 fn offer(name: &str, value: &ExportValue) -> String {
     match value {
         ExportValue::Text(text) => format!("{name} = {}", printable(text)),
-        ExportValue::Address => name.to_owned(),
+        ExportValue::Address | ExportValue::Addresses(_) => name.to_owned(),
         ExportValue::RandomPort => format!("{name} = random"),
         ExportValue::Missing => format!("{name} = ?"),
     }

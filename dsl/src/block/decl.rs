@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashSet};
 
-use robo_model::graph::{Check, ImageRef, Import, MountPath, RestartPolicy, Rollout};
+use robo_model::graph::{Check, Drift, ImageRef, Import, MountPath, RestartPolicy, Rollout};
 use robo_model::limits::MAX_NAME_BYTES;
 use robo_model::name::{ComponentName, InstanceName, NameTemplate, NetworkName, VariableName, VolumeName};
 use robo_model::quantity::{Bytes, MilliCpu, Millis};
@@ -176,6 +176,7 @@ pub(crate) struct Extras {
     pub(crate) volumes: BTreeMap<VolumeName, Spanned<MountPath>>,
     pub(crate) network: Option<Spanned<NetworkName>>,
     pub(crate) check: Option<CheckDecl>,
+    pub(crate) drift: Option<Drift>,
     pub(crate) user: Option<Spanned<String>>,
     pub(crate) deploy_timeout: Option<Millis>,
     pub(crate) start_timeout: Option<Millis>,

@@ -15,10 +15,11 @@ use crate::source::Span;
 pub(super) use rollout::rollout;
 
 /// Those with a fixed name.
-pub(crate) const PROPERTIES: [&str; 13] = [
+pub(crate) const PROPERTIES: [&str; 14] = [
     "run",
     "restart",
     "check",
+    "drift",
     "user",
     "deploy-timeout",
     "start-timeout",
@@ -87,6 +88,7 @@ pub(super) fn apply(checker: &mut Checker<'_>, extras: &mut Extras, property: &R
         "run" => extras.run = process::command(checker, given, given.text).or(extras.run.take()),
         "restart" => extras.restart = process::restart(checker, given).or(extras.restart.take()),
         "check" => extras.check = health::check(checker, given).or(extras.check.take()),
+        "drift" => extras.drift = health::drift(checker, given).or(extras.drift),
         "user" => extras.user = limits::user(checker, given).or(extras.user.take()),
         "deploy-timeout" => extras.deploy_timeout = limits::duration(checker, given, given.text),
         "start-timeout" => extras.start_timeout = limits::duration(checker, given, given.text),

@@ -126,8 +126,8 @@ fn without_value(graph: &Graph, id: ComponentId) -> Vec<&Variable> {
     let name = &component.decl.name.value;
     let missing = |(variable, export): &(&Variable, &Export)| match value_of(name, variable, &export.source) {
         ExportValue::Missing => true,
-        ExportValue::Text(text) => is_blank(&text) && !variable.is_address(),
-        ExportValue::Address | ExportValue::RandomPort => false,
+        ExportValue::Text(text) => is_blank(&text) && ExportValue::filled_in(variable).is_none(),
+        ExportValue::Address | ExportValue::Addresses(_) | ExportValue::RandomPort => false,
     };
     component.exports.iter().filter(missing).map(|(variable, _)| variable).collect()
 }
@@ -158,7 +158,8 @@ fn values(graph: &Graph, (node, id): (&Node, ComponentId), needs: &[&Variable], 
     }
     let open = needs.iter().copied().filter(|variable| !blank.contains_key(variable));
     let emptied = order.iter().copied();
-    let emptied = emptied.filter(|variable| blank.get(variable) == Some(&true) && !variable.is_address());
+    let emptied =
+        emptied.filter(|variable| blank.get(variable) == Some(&true) && ExportValue::filled_in(variable).is_none());
     // The same variable under another prefix is the same mistake.
     let mut told: HashSet<&str> = HashSet::new();
     for variable in open.chain(emptied) {

@@ -225,6 +225,7 @@ codes! {
     DurationTooLong "E0941" None, Error Blocks "A time that is too long";
     NotGraphOrInstances "E0942" None, Error Project "A file of another kind";
     PlainTemplateName "E0943" None, Warning Runtime "A `$(name)` that is exported as it is";
+    InvalidDrift "E0944" None, Error Blocks "What becomes of drift, in unknown words";
 
     ProbeSection "E1001" None, Warning Probes "A section of measures that is not well formed";
     ProbeOutside "E1002" None, Warning Probes "Text before the first section of measures";

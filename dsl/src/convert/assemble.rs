@@ -2,9 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use robo_model::graph::{
-    Application, Component, Container, Drift, ExportValue, Installer, Instance, Process, Settings,
-};
+use robo_model::graph::{Application, Component, Container, ExportValue, Installer, Instance, Process, Settings};
 use robo_model::name::{ComponentName, InstanceName, InstancePath};
 
 use super::graph::{ComponentId, Graph};
@@ -99,7 +97,7 @@ fn settings(graph: &Graph, id: ComponentId) -> Settings {
         memory: graph.nearest(id, |decl| decl.extras.memory),
         cpu: graph.nearest(id, |decl| decl.extras.cpu),
         rollout: graph.nearest(id, |decl| decl.extras.rollout.as_ref()).cloned(),
-        drift: Drift::default(),
+        drift: graph.nearest(id, |decl| decl.extras.drift).unwrap_or_default(),
     }
 }
 

@@ -153,13 +153,14 @@ pub(crate) const BINDINGS: [&str; 3] = ["device", "devices", "target"];
 
 /// The value of a variable before overrides.
 pub(crate) fn value_of(component: &ComponentName, variable: &Variable, source: &ExportSource) -> ExportValue {
+    let filled_in = ExportValue::filled_in(variable);
     match source {
-        ExportSource::Text { value, .. } if !(value.trim().is_empty() && variable.is_address()) => {
+        ExportSource::Text { value, .. } if filled_in.is_none() || !value.trim().is_empty() => {
             ExportValue::Text(value.clone())
         }
         ExportSource::Random { owner } if owner == component => ExportValue::RandomPort,
-        ExportSource::None | ExportSource::Text { .. } if variable.is_address() => ExportValue::Address,
-        ExportSource::None | ExportSource::Text { .. } | ExportSource::Random { .. } => ExportValue::Missing,
+        ExportSource::None | ExportSource::Text { .. } => filled_in.unwrap_or(ExportValue::Missing),
+        ExportSource::Random { .. } => ExportValue::Missing,
     }
 }
 

@@ -74,6 +74,23 @@ T {
 }
 
 #[test]
+fn addresses_are_filled_in() {
+    let text = "VM {
+    installer: target;
+    exports: ip, ip4, IP6, Ips, lan.ip4, ip4x = y, ip6.z = 1;
+}
+instance of VM {
+    name: vm;
+    ip4: 10.0.0.1;
+}
+";
+    let app = application(text);
+    let of = exports(&component(&app, "VM").exports);
+    assert_eq!(of, "VM.IP6@V6 VM.Ips@All VM.ip@ VM.ip4@V4 VM.ip4x=y VM.ip6.z=1 VM.lan.ip4@V4");
+    assert!(exports(&instance(&app, "/vm").exports).contains("VM.ip4=10.0.0.1 "));
+}
+
+#[test]
 fn children_come_through_facets_and_heirs() {
     let text = "VM {
     installer: target;

@@ -1,6 +1,6 @@
 //! What robo adds to the original.
 
-use robo_model::graph::{Binding, Check, Installer, Probe, RestartPolicy};
+use robo_model::graph::{Binding, Check, Drift, Installer, Probe, RestartPolicy};
 use robo_model::name::NameTemplate;
 use robo_model::quantity::Millis;
 
@@ -25,6 +25,7 @@ Base {
     env.HOME: \"/tmp/a # b\";
     user: svc;
     stop-timeout: 5s;
+    drift: heal;
 }
 Web {
     extends: Base;
@@ -63,6 +64,7 @@ fn one_file_says_all() {
     assert_eq!(process.env["LEVEL"], "debug");
     assert_eq!(process.env["HOME"], "/tmp/a # b");
     assert_eq!(web.settings.user.as_deref(), Some("svc"));
+    assert_eq!(web.settings.drift, Drift::Heal);
     assert_eq!(web.settings.stop_timeout, Some(Millis::from_secs(5)));
     assert_eq!(web.settings.deploy_timeout, Some(Millis::from_secs(300)));
     let probe = Probe::Http { port: "$(port)".into(), path: "/healthz".into() };

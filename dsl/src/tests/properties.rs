@@ -101,6 +101,8 @@ fn wrong_checks_show_the_word() {
     in_process("check: tcp 80 every;", "E0914", "every", "`every 5s`");
     in_process("check: tcp 80 every 1s every 2s;", "E0914", "every", "one of the two");
     in_process("check: tcp 80 timeout soon;", "E0913", "soon", "`5m`");
+    in_process("drift: heel;", "E0944", "heel", "did you mean `heal`?");
+    in_process("drift: ignore;", "E0944", "ignore", "`heal` or `report`");
     in_process("check: run;", "E0914", "run", "check: run COMMAND;");
     in_process("check: run ./ready 'x;", "E0918", "./ready 'x", "close every");
 }

@@ -122,7 +122,7 @@ impl Stage<'_> {
                 variable: variable.clone(),
                 bytes: text.len(),
             }),
-            ExportValue::Text(_) | ExportValue::Address => {}
+            ExportValue::Text(_) | ExportValue::Address | ExportValue::Addresses(_) => {}
             ExportValue::Missing => {
                 problems.add(|| Problem::MissingValue { path: path.clone(), variable: variable.clone() });
             }

@@ -57,7 +57,9 @@ fn specs(planned: &Planned) -> BTreeMap<InstancePath, InstanceSpec> {
 fn received(specs: &BTreeMap<InstancePath, InstanceSpec>, importer: &InstanceSpec) -> resolve::Imports {
     let text = |value: &ExportValue| match value {
         ExportValue::Text(text) => text.clone(),
-        ExportValue::Address | ExportValue::RandomPort | ExportValue::Missing => String::new(),
+        ExportValue::Address | ExportValue::Addresses(_) | ExportValue::RandomPort | ExportValue::Missing => {
+            String::new()
+        }
     };
     let providers: Vec<Provider> = specs
         .values()

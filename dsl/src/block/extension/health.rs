@@ -1,6 +1,7 @@
-//! `check: http PORT PATH;`, `check: tcp PORT;`, `check: run COMMAND;`, each with `every TIME` and `timeout TIME` behind it.
+//! `check: http PORT PATH;`, `check: tcp PORT;`, `check: run COMMAND;`, each with `every TIME` and `timeout TIME` behind
+//! it, and `drift: heal;`, which says what becomes of what is not well.
 
-use robo_model::graph::{Check, Probe};
+use robo_model::graph::{Check, Drift, Probe};
 
 use super::super::{CheckDecl, Checker};
 use super::{Given, limits, process};
@@ -30,6 +31,23 @@ pub(super) fn check(checker: &mut Checker<'_>, given: Given<'_>) -> Option<Check
     let probe = probe(checker, given, rest)?;
     let check = Check { probe, every: every.unwrap_or(Check::EVERY), timeout: timeout.unwrap_or(Check::TIMEOUT) };
     Some(CheckDecl { text: checker.spanned(given.text.to_owned(), given.span()), check })
+}
+
+const DRIFTS: [(&str, Drift); 2] = [("report", Drift::Report), ("heal", Drift::Heal)];
+
+pub(super) fn drift(checker: &mut Checker<'_>, given: Given<'_>) -> Option<Drift> {
+    if let Some((_, drift)) = DRIFTS.iter().find(|(name, _)| *name == given.text) {
+        return Some(*drift);
+    }
+    let all = || "write `heal` or `report`".to_owned();
+    checker.wrong(
+        Code::InvalidDrift,
+        given.span(),
+        format!("`{}` is not what can become of drift", short(given.text)),
+        "neither `heal` nor `report`",
+        did_you_mean(given.text, DRIFTS.map(|(name, _)| name), all),
+    );
+    None
 }
 
 fn probe(checker: &mut Checker<'_>, given: Given<'_>, text: &str) -> Option<Probe> {

@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Display;
 
-use robo_model::graph::{Check, Container, ExportValue, Import, Installer, Probe, Process, RestartPolicy, Settings};
+use robo_model::graph::{
+    AddressKind, Check, Container, ExportValue, Import, Installer, Probe, Process, RestartPolicy, Settings,
+};
 use robo_model::spec::{InstanceSpec, RecipeFiles};
 
 /// Most files of one recipe that are named.
@@ -133,6 +135,9 @@ fn exports(lines: &mut Lines, old: &InstanceSpec, new: &InstanceSpec) {
     let text = |value: &ExportValue| match value {
         ExportValue::Text(text) => shown(text),
         ExportValue::Address => "(the device's address)".to_owned(),
+        ExportValue::Addresses(AddressKind::V4) => "(the device's IPv4 address)".to_owned(),
+        ExportValue::Addresses(AddressKind::V6) => "(the device's IPv6 address)".to_owned(),
+        ExportValue::Addresses(AddressKind::All) => "(all the device's addresses)".to_owned(),
         ExportValue::RandomPort => "(a random port)".to_owned(),
         ExportValue::Missing => "(no value)".to_owned(),
     };
@@ -174,6 +179,7 @@ fn settings(lines: &mut Lines, old: &Settings, new: &Settings) {
     lines.optional("start-timeout", old.start_timeout, new.start_timeout);
     lines.optional("stop-timeout", old.stop_timeout, new.stop_timeout);
     lines.optional("check", old.check.as_ref().map(check), new.check.as_ref().map(check));
+    lines.moved("drift", &old.drift, &new.drift);
     lines.optional("lease", old.lease, new.lease);
     lines.optional("memory", old.memory, new.memory);
     lines.optional("cpu", old.cpu, new.cpu);

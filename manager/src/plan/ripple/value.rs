@@ -28,7 +28,7 @@ impl<'a> Value<'a> {
         Some(match placed.spec.exports.get(variable)? {
             ExportValue::Text(text) if !text.contains("$(") => Self { text: text.into(), device: None },
             ExportValue::Text(text) => Self::expanded(text, &placed.spec, device),
-            ExportValue::Address | ExportValue::RandomPort | ExportValue::Missing => {
+            ExportValue::Address | ExportValue::Addresses(_) | ExportValue::RandomPort | ExportValue::Missing => {
                 Self { text: "".into(), device: Some(device) }
             }
         })
@@ -62,7 +62,13 @@ fn known(name: &str, spec: &InstanceSpec) -> Option<String> {
     let own = spec.exports.iter().find(|(variable, _)| variable.local.as_str() == name);
     match own.map(|(_, value)| value) {
         Some(ExportValue::Text(text)) if !text.contains("$(") => Some(text.clone()),
-        Some(ExportValue::Text(_) | ExportValue::Address | ExportValue::RandomPort | ExportValue::Missing) => None,
+        Some(
+            ExportValue::Text(_)
+            | ExportValue::Address
+            | ExportValue::Addresses(_)
+            | ExportValue::RandomPort
+            | ExportValue::Missing,
+        ) => None,
         None => template::instance_variable(name, spec),
     }
 }
