@@ -375,7 +375,7 @@ complete -c robo -n "__fish_robo_using_subcommand agent" -l token-file -d 'The f
 complete -c robo -n "__fish_robo_using_subcommand agent" -l ca -d 'The manager\'s CA certificate, in PEM; without it the one that the token names is trusted' -r -F
 complete -c robo -n "__fish_robo_using_subcommand agent" -l state -d 'The agent\'s folder: identity, ledger, instances' -r -F
 complete -c robo -n "__fish_robo_using_subcommand agent" -l name -d 'The name to propose for this device, where the token does not give one' -r
-complete -c robo -n "__fish_robo_using_subcommand agent" -l address -d 'The address under which other devices reach this one; found out where none is given' -r
+complete -c robo -n "__fish_robo_using_subcommand agent" -l address -d 'An address under which other devices reach this one; may be given again, the first is the main one. Found out where none is given' -r
 complete -c robo -n "__fish_robo_using_subcommand agent" -l log-file -d 'Log to this file, which is kept small, instead of to standard error' -r -F
 complete -c robo -n "__fish_robo_using_subcommand agent" -s o -l output -d 'How to print what was asked for' -r -f -a "table\t'For people'
 wide\t'For people with a wide terminal'
