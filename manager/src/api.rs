@@ -7,6 +7,7 @@
 mod agent;
 mod applications;
 mod auth;
+mod bindings;
 mod devices;
 mod events;
 mod exec;
@@ -73,6 +74,8 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(applications::list))
         .routes(routes!(applications::delete))
         .routes(routes!(applications::wanted))
+        .routes(routes!(bindings::list))
+        .routes(routes!(bindings::bind))
         .routes(routes!(applications::status))
         .routes(routes!(history::list))
         .routes(routes!(history::show))

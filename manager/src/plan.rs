@@ -44,7 +44,7 @@ use robo_model::label::Labels;
 use robo_model::name::{ApplicationName, ComponentName, DeviceId, DeviceName, InstancePath, Variable};
 use robo_model::spec::{InstanceKey, InstanceSpec, RecipeFiles};
 use robo_model::state::Wanted;
-use robo_wire::plan::{Bound, Ground, Plan};
+use robo_wire::plan::{Bound, Ground, Plan, PlannedOverride};
 use sha2::{Digest as _, Sha256};
 
 pub use self::compare::compare;
@@ -137,7 +137,9 @@ pub struct Planned {
     pub bindings: BTreeMap<InstancePath, Bound>,
     /// Ports to be handed out beside those of [`World::ports`].
     pub new_ports: Ports,
-    /// This application's instances on each device, parents first, overrides dropped.
+    /// What stays of that which people asked for beside it.
+    pub overrides: BTreeMap<InstancePath, Wanted>,
+    /// This application's instances on each device, parents first.
     pub specs: BTreeMap<DeviceId, Vec<InstanceSpec>>,
 }
 
@@ -153,13 +155,14 @@ pub fn plan(desired: &Desired, world: &World<'_>, keep_overrides: bool) -> Resul
     let bindings = bind::bind(&tree, world, &mut problems, &mut warnings);
     ability::check(&tree, &mut problems, &mut warnings);
     let new_ports = ports::assign(&tree, &bindings, world.ports, &mut problems);
+    let kept = kept_overrides(desired, world, keep_overrides);
     let none = Prefixes::new();
     let bound_to = world.current.map_or(&none, |current| current.bound_to);
     let stage = place::Stage {
         desired,
         bindings: &bindings,
         ports: [world.ports, &new_ports],
-        overrides: world.current.map(|current| current.overrides).filter(|_| keep_overrides),
+        overrides: Some(&kept),
         bound_to,
         is_standing: false,
     };
@@ -191,12 +194,12 @@ pub fn plan(desired: &Desired, world: &World<'_>, keep_overrides: bool) -> Resul
         ripple,
         waves,
         steps: Vec::new(),
-        overrides: Vec::new(),
+        overrides: planned_overrides(world, &kept),
         warnings: warnings.into_lines(),
     };
     plan.id = id_of(&plan);
     let specs = place::by_device(pairs.into_iter().filter_map(|pair| pair.new));
-    Ok(Planned { plan, bindings, new_ports, specs })
+    Ok(Planned { plan, bindings, new_ports, overrides: kept.wanted, specs })
 }
 
 /// The specifications of an application as it stands, with what people asked for beside it: what the devices' assignments
@@ -210,6 +213,26 @@ pub fn specs(current: &Current<'_>, ports: &Ports) -> Result<BTreeMap<DeviceId, 
     place::check_sizes(&placed, &mut problems);
     problems.into_result()?;
     Ok(place::by_device(placed.into_iter().flatten()))
+}
+
+/// What stays of that which people asked for: with an instance goes what was asked of it.
+fn kept_overrides(desired: &Desired, world: &World<'_>, keep: bool) -> Overrides {
+    let Some(current) = world.current.filter(|_| keep) else { return Overrides::default() };
+    let mut kept = current.overrides.clone();
+    kept.wanted.retain(|path, _| desired.application.instances.contains_key(path));
+    kept
+}
+
+/// What becomes of each thing that people asked for.
+fn planned_overrides(world: &World<'_>, kept: &Overrides) -> Vec<PlannedOverride> {
+    let asked = world.current.into_iter().flat_map(|current| &current.overrides.wanted);
+    asked
+        .map(|(path, wanted)| PlannedOverride {
+            path: path.clone(),
+            wanted: *wanted,
+            kept: kept.wanted.contains_key(path),
+        })
+        .collect()
 }
 
 /// The instances as they stand now. What does not fit together any more there is no reason to refuse what is wished:

@@ -21,6 +21,7 @@ use crate::api::{ApiState, PeerDevice};
 use crate::bus::Bus;
 use crate::ca::{Ca, CaError, Peer, peer_of};
 use crate::gateway::Gateway;
+use crate::plan::PortRanges;
 use crate::service::Service;
 use crate::store::{Store, StoreError};
 use crate::tls::{TlsError, server_config};
@@ -52,6 +53,8 @@ pub struct Config {
     pub data: PathBuf,
     /// How often agents say something.
     pub heartbeat: Millis,
+    /// Ports that are never handed out for `random[port]`.
+    pub forbidden_ports: PortRanges,
 }
 
 /// Why a manager cannot run.
@@ -112,7 +115,8 @@ impl Server {
         let tls = TlsAcceptor::from(server_config(&ca)?);
         let bus = Bus::default();
         let gateway = Gateway::new(store.clone(), bus.clone(), config.heartbeat);
-        let service = Service::open(store, bus, &config.data, ca.fingerprint().to_owned()).await?;
+        let service =
+            Service::open(store, bus, &config.data, ca.fingerprint().to_owned(), config.forbidden_ports).await?;
         let (ca_fingerprint, ca_pem) = (ca.fingerprint().to_owned(), ca.pem().to_owned());
         let links = Arc::clone(&gateway);
         let sign = Arc::new(move |id: &_, request: &str| ca.sign_device(id, request));

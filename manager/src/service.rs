@@ -4,6 +4,7 @@
 //! applications happens at a time: what a plan reads cannot move between the look and the write.
 
 mod apply;
+mod bindings;
 mod compile;
 mod devices;
 mod enroll;
@@ -30,6 +31,7 @@ pub use self::error::{GraphErrors, ServiceError};
 pub use self::events::EventFeed;
 use crate::bus::Bus;
 use crate::files::{Files, FilesError};
+use crate::plan::PortRanges;
 use crate::store::{Committed, Store, StoreError};
 use crate::token;
 
@@ -49,6 +51,8 @@ struct Inner {
     files: Files,
     bus: Bus,
     ca_fingerprint: String,
+    /// Ports that are never handed out.
+    forbidden_ports: PortRanges,
     /// Held while an application is planned and changed.
     change: tokio::sync::Mutex<()>,
     /// Held while a device enrols, from the choice of its identity to the write.
@@ -59,11 +63,17 @@ struct Inner {
 
 impl Service {
     /// A service on this store, with its files and its administrator's token below `data`. Enrolment tokens name
-    /// the CA certificate with this SHA-256, in hexadecimal.
+    /// the CA certificate with this SHA-256, in hexadecimal. `forbidden_ports` are never handed out.
     ///
     /// # Errors
     /// When the folder cannot be used, or the store fails.
-    pub async fn open(store: Store, bus: Bus, data: &Path, ca_fingerprint: String) -> Result<Self, StoreError> {
+    pub async fn open(
+        store: Store,
+        bus: Bus,
+        data: &Path,
+        ca_fingerprint: String,
+        forbidden_ports: PortRanges,
+    ) -> Result<Self, StoreError> {
         let files = Files::open(data).map_err(|error| match error {
             FilesError::Disk { path, source, .. } => StoreError::Folder { path, source },
             error @ (FilesError::WrongHash { .. }
@@ -78,6 +88,7 @@ impl Service {
             files,
             bus,
             ca_fingerprint,
+            forbidden_ports,
             change: tokio::sync::Mutex::default(),
             enrolling: tokio::sync::Mutex::default(),
             plans: std::sync::Mutex::default(),

@@ -26,7 +26,7 @@ use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, S
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction};
 
 pub use self::applications::{ApplicationRecord, ApplicationSummary, Apply, Committed, Revision, Specs};
-pub use self::bindings::Bind;
+pub use self::bindings::{Bind, LetGo};
 pub use self::devices::DeviceRecord;
 pub use self::events::{EventFilter, EventPage, MAX_EVENTS, NewEvent};
 pub use self::instances::{Recorded, ReportedInstance};

@@ -21,6 +21,7 @@ use robo_manager::api::{ApiState, PeerDevice, router};
 use robo_manager::bus::{Bus, Heard, Ring};
 use robo_manager::ca::{CaError, Peer, Signed};
 use robo_manager::links::{LinkStream, Links, OpenError};
+use robo_manager::plan::PortRanges;
 use robo_manager::service::{ADMIN_TOKEN, Service};
 use robo_manager::store::{EnrollTokenRecord, Store};
 use robo_manager::token;
@@ -68,7 +69,8 @@ impl Manager {
     async fn start() -> Self {
         let data = tempfile::tempdir().unwrap();
         let store = Store::open(data.path()).await.unwrap();
-        let service = Service::open(store, Bus::default(), data.path(), "ab".repeat(32)).await.unwrap();
+        let service =
+            Service::open(store, Bus::default(), data.path(), "ab".repeat(32), PortRanges::default()).await.unwrap();
         let token = std::fs::read_to_string(data.path().join(ADMIN_TOKEN)).unwrap().trim().to_owned();
         let sign = |id: &DeviceId, request: &str| match request {
             "bad" => Err(CaError::Request(rcgen::Error::CouldNotParseCertificationRequest)),

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use robo_agent::folders::write_atomic;
+use robo_manager::plan::PortRanges;
 use robo_manager::server::{Config, ManagerError, Server};
 use robo_model::quantity::Millis;
 use robo_wire::session::HEARTBEAT;
@@ -28,6 +29,9 @@ pub(crate) struct ManagerArgs {
     /// How often each agent says something; a silent one counts as offline after twice this time.
     #[arg(long, default_value_t = HEARTBEAT, value_name = "DURATION")]
     heartbeat: Millis,
+    /// Ports that are never handed out for `random[port]`, as in 5432,6000-6100.
+    #[arg(long, default_value_t, hide_default_value = true, value_name = "PORTS")]
+    forbidden_ports: PortRanges,
     /// Writes the address to this file as soon as it listens.
     #[arg(long, hide = true, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -39,7 +43,12 @@ pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> 
     service::log(&args.log)?;
     let mut signals = StopSignals::catch()?;
     let data = args.data.unwrap_or_else(|| env.paths.state.join("manager"));
-    let config = Config { listen: args.listen, data: data.clone(), heartbeat: args.heartbeat };
+    let config = Config {
+        listen: args.listen,
+        data: data.clone(),
+        heartbeat: args.heartbeat,
+        forbidden_ports: args.forbidden_ports,
+    };
     let server = Server::bind(config).await.map_err(|error| explain(&error))?;
     let address = server.local_addr();
     tracing::info!(data = %data.display(), "data folder");

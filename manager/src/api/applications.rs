@@ -23,7 +23,7 @@ pub(super) async fn plan(
     Project(project): Project,
     Json(request): Json<PlanRequest>,
 ) -> Result<Answer<Plan>, Refusal> {
-    Ok(Answer(state.service.plan(&project, request.bundle).await?))
+    Ok(Answer(state.service.plan(&project, request).await?))
 }
 
 /// Applies, when the plan that was agreed to still comes out.
@@ -51,16 +51,28 @@ pub(super) async fn list(
     Ok(Answer(state.service.applications(&project).await?))
 }
 
+/// How to delete.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct DeleteQuery {
+    /// Also when other applications import from it; these are bound to it no longer.
+    #[serde(default)]
+    force: bool,
+}
+
 /// Deletes an application; all its instances are stopped and removed.
 #[utoipa::path(delete, path = "/v1/projects/{project}/applications/{application}", tag = "applications",
-    security(("token" = [])), params(("project" = String, Path), ("application" = String, Path)),
-    responses((status = 200, body = Accepted), (status = 404, body = Problem)))]
+    security(("token" = [])), params(("project" = String, Path), ("application" = String, Path), DeleteQuery),
+    responses((status = 200, body = Accepted), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "other applications import from it")))]
 pub(super) async fn delete(
     State(state): State<ApiState>,
     Project(project): Project,
     Application(name): Application,
+    Query(query): Query<DeleteQuery>,
 ) -> Result<Answer<Accepted>, Refusal> {
-    Ok(Answer(state.service.delete(&project, &name).await?))
+    Ok(Answer(state.service.delete(&project, &name, query.force).await?))
 }
 
 /// Starts, stops or undeploys an instance with all below it, or everything.

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use robo_model::name::{ApplicationName, DeviceName, ProjectName};
+use robo_model::name::{ApplicationName, ComponentName, DeviceName, ProjectName};
 use robo_model::spec::FileHash;
 use robo_wire::api::MAX_JSON_BODY;
 use robo_wire::problem::ErrorCode;
@@ -70,6 +70,17 @@ impl FromRequestParts<ApiState> for Application {
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
         parameter(parts, state, "application").await.map(Self)
+    }
+}
+
+/// `{prefix}` under which an application imports.
+pub(super) struct Prefix(pub(super) ComponentName);
+
+impl FromRequestParts<ApiState> for Prefix {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        parameter(parts, state, "prefix").await.map(Self)
     }
 }
 

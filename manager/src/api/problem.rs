@@ -129,6 +129,29 @@ impl From<ServiceError> for Refusal {
             ServiceError::FilesMissing(missing) => {
                 told(ErrorCode::FilesMissing, &error).detail(named(missing)).help("upload them and ask again")
             }
+            ServiceError::BoundToItself { .. } => told(ErrorCode::BadRequest, &error)
+                .help("import what the same application offers without `external`"),
+            ServiceError::NotImported { application, imported, .. } => {
+                let prefixes: Vec<String> = imported.iter().map(|prefix| format!("`{prefix}`")).collect();
+                told(ErrorCode::NotFound, &error).help(if prefixes.is_empty() {
+                    format!("`{application}` has no import with `external`")
+                } else {
+                    format!("it imports {}", prefixes.join(", "))
+                })
+            }
+            ServiceError::WrongPrefix { prefix, candidates, .. } => told(ErrorCode::BadRequest, &error).help(
+                if candidates.is_empty() {
+                    format!("no application offers it; one does with `exports-prefix: {prefix};`")
+                } else {
+                    let names: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
+                    format!("{} offer `{prefix}`", names.join(", "))
+                },
+            ),
+            ServiceError::TooManyBound { .. } => told(ErrorCode::TooLarge, &error)
+                .help("bind it to an application that gathers what these offer"),
+            ServiceError::InUse { name, .. } => told(ErrorCode::InUse, &error).help(format!(
+                "bind them to another one with `robo bind`, or delete with `robo delete {name} --force`: they then wait or go without"
+            )),
             ServiceError::WrongSize { .. } | ServiceError::Label(_) => told(ErrorCode::BadRequest, &error),
             ServiceError::TooManyLabels { .. } => told(ErrorCode::BadRequest, &error),
             ServiceError::Lifetime { .. } => {

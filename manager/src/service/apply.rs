@@ -3,13 +3,13 @@
 use std::sync::PoisonError;
 
 use robo_model::name::ProjectName;
-use robo_wire::api::{Applied, ApplyRequest, Bundle};
+use robo_wire::api::{Applied, ApplyRequest, Bundle, PlanRequest};
 use robo_wire::plan::{Ground, Plan};
 
 use super::error::ServiceError;
 use super::{MAX_REMEMBERED_PLANS, Service, compile, history, moved, now, to_the_end};
 use crate::bus::Ring;
-use crate::plan::{self, Desired, Planned, PortRanges, World};
+use crate::plan::{self, Current, Desired, Planned, World};
 use crate::store::{ApplicationRecord, Apply, Committed, Revision, Told};
 
 /// A plan, and what it was made from.
@@ -24,10 +24,10 @@ impl Service {
     ///
     /// # Errors
     /// When files are missing, the graph has errors, or it cannot be planned.
-    pub async fn plan(&self, project: &ProjectName, bundle: Bundle) -> Result<Plan, ServiceError> {
-        let (_, desired) = self.compile(bundle).await?;
+    pub async fn plan(&self, project: &ProjectName, request: PlanRequest) -> Result<Plan, ServiceError> {
+        let (_, desired) = self.compile(request.bundle).await?;
         let _changing = self.0.change.lock().await;
-        let plan = self.draft(project, desired).await?.planned.plan;
+        let plan = self.draft(project, desired, request.keep_overrides).await?.planned.plan;
         self.remember(&plan);
         Ok(plan)
     }
@@ -41,7 +41,7 @@ impl Service {
         to_the_end(async move {
             let (bundle, desired) = service.compile(request.bundle).await?;
             let _changing = service.0.change.lock().await;
-            let draft = service.draft(&project, desired).await?;
+            let draft = service.draft(&project, desired, request.keep_overrides).await?;
             let plan = &draft.planned.plan;
             if plan.id != request.plan_id {
                 let planned = service.remembered(&request.plan_id);
@@ -67,7 +67,12 @@ impl Service {
     }
 
     /// Plans; only while changes are held off.
-    async fn draft(&self, project: &ProjectName, desired: Desired) -> Result<Draft, ServiceError> {
+    async fn draft(
+        &self,
+        project: &ProjectName,
+        desired: Desired,
+        keep_overrides: bool,
+    ) -> Result<Draft, ServiceError> {
         let store = self.store();
         let devices: Vec<plan::Device> = store
             .devices(project)
@@ -83,16 +88,19 @@ impl Service {
         let current = store.application(project, &desired.application.name).await?;
         let ports = store.ports(project).await?;
         let offers = store.offers(project).await?;
+        let others = self.related(project, &desired.application.name).await?;
+        let forbidden = self.0.forbidden_ports.clone();
         let planning = tokio::task::spawn_blocking(move || {
+            let others: Vec<Current<'_>> = others.iter().map(ApplicationRecord::current).collect();
             let world = World {
                 devices: &devices,
                 current: current.as_ref().map(ApplicationRecord::current),
-                others: &[],
+                others: &others,
                 offers: &offers,
                 ports: &ports,
-                forbidden: &PortRanges::default(),
+                forbidden: &forbidden,
             };
-            let planned = plan::plan(&desired, &world, false)?;
+            let planned = plan::plan(&desired, &world, keep_overrides)?;
             Ok(Draft { desired, current, planned })
         });
         planning.await.unwrap_or_else(|error| Err(ServiceError::Broken(error.to_string())))
@@ -114,7 +122,13 @@ impl Service {
         let number = current.map_or(0, |record| record.revision.number) + 1;
         let revision = Revision { number, bundle, desired, bindings: planned.bindings };
         let told = Told { summary: planned.plan.summary(), ..told };
-        let apply = Apply { revision: &revision, told: &told, new_ports: &planned.new_ports, specs: &planned.specs };
+        let apply = Apply {
+            revision: &revision,
+            told: &told,
+            new_ports: &planned.new_ports,
+            specs: &planned.specs,
+            overrides: &planned.overrides,
+        };
         let committed = self.store().apply(project, &apply, now()).await?;
         tracing::info!(%project, %application, revision = number, devices = committed.devices.len(), "applied");
         self.ring(project, &committed);
@@ -142,7 +156,7 @@ impl Service {
 fn is_same(record: &ApplicationRecord, bundle: &Bundle, desired: &Desired, planned: &Planned) -> bool {
     let revision = &record.revision;
     planned.plan.is_empty()
-        && record.overrides.wanted.is_empty()
+        && record.overrides.wanted == planned.overrides
         && planned.new_ports.is_empty()
         && revision.bindings == planned.bindings
         && revision.desired == *desired

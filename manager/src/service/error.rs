@@ -1,9 +1,10 @@
 //! Why the service refuses or fails. How a client is told stands in `api/problem.rs`.
 
+use std::collections::BTreeSet;
 use std::fmt;
 
 use robo_model::label::SelectorError;
-use robo_model::name::{ApplicationName, DeviceName, InstancePath};
+use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{FileHash, RelativePath};
 
@@ -141,6 +142,52 @@ pub enum ServiceError {
         /// What changed.
         reason: String,
     },
+    /// An application is bound to itself.
+    #[error("`{application}` cannot be bound to itself")]
+    BoundToItself {
+        /// The application.
+        application: ApplicationName,
+    },
+    /// An application is bound by a prefix that it does not import.
+    #[error("application `{application}` imports nothing of `{prefix}` from other applications")]
+    NotImported {
+        /// The application.
+        application: ApplicationName,
+        /// The prefix.
+        prefix: ComponentName,
+        /// The prefixes that it does import.
+        imported: BTreeSet<ComponentName>,
+    },
+    /// An application is bound to one that offers something else.
+    #[error("application `{application}` offers {}, not `{prefix}`", offered(.offers.as_ref()))]
+    WrongPrefix {
+        /// The one that was to be bound to.
+        application: ApplicationName,
+        /// The prefix.
+        prefix: ComponentName,
+        /// Its own prefix, where it has one.
+        offers: Option<ComponentName>,
+        /// Those that do offer the prefix.
+        candidates: Vec<ApplicationName>,
+    },
+    /// A prefix is bound to too many applications.
+    #[error("`{prefix}` is to be bound to {count} applications, at most {max} are allowed")]
+    TooManyBound {
+        /// The prefix.
+        prefix: ComponentName,
+        /// How many.
+        count: usize,
+        /// The bound.
+        max: usize,
+    },
+    /// Others import from it.
+    #[error("others import from application `{name}`: {}", listed(.by))]
+    InUse {
+        /// The application.
+        name: ApplicationName,
+        /// Those that are bound to it; at least one.
+        by: Vec<ApplicationName>,
+    },
     /// A label breaks its rule.
     #[error(transparent)]
     Label(#[from] SelectorError),
@@ -188,6 +235,21 @@ pub enum ServiceError {
 
 fn by(device: Option<&DeviceName>) -> String {
     device.map(|name| format!(" by device `{name}`")).unwrap_or_default()
+}
+
+fn offered(prefix: Option<&ComponentName>) -> String {
+    prefix.map_or_else(|| "nothing to others".to_owned(), |prefix| format!("`{prefix}` to others"))
+}
+
+/// Most names in one sentence.
+const MAX_NAMES: usize = 10;
+
+fn listed(names: &[ApplicationName]) -> String {
+    let mut shown: Vec<String> = names.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
+    if names.len() > shown.len() {
+        shown.push(format!("{} more", names.len() - shown.len()));
+    }
+    shown.join(", ")
 }
 
 /// What is wrong with a graph.

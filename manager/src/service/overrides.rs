@@ -50,19 +50,29 @@ impl Service {
         .await
     }
 
-    /// Deletes an application: all its instances go.
+    /// Deletes an application: all its instances go. When others are bound to it, only if it is forced: they then are
+    /// bound to it no longer.
     ///
     /// # Errors
-    /// When there is no such application, or the store fails.
-    pub async fn delete(&self, project: &ProjectName, name: &ApplicationName) -> Result<Accepted, ServiceError> {
+    /// When there is no such application, others are bound to it, or the store fails.
+    pub async fn delete(
+        &self,
+        project: &ProjectName,
+        name: &ApplicationName,
+        force: bool,
+    ) -> Result<Accepted, ServiceError> {
         let (service, project, name) = (self.clone(), project.clone(), name.clone());
         to_the_end(async move {
             let _changing = service.0.change.lock().await;
             let record = service.application(&project, &name).await?;
-            let committed = service.store().delete_application(&project, &name, now()).await?;
+            let importers = service.let_go(&project, &name, force).await?;
+            let committed = service.store().delete_application(&project, &name, &importers, now()).await?;
             tracing::info!(%project, application = %name, "deleted");
             service.ring(&project, &committed);
             service.bus().ring(Ring::Exports(project.clone(), name.clone()));
+            for importer in importers {
+                service.bus().ring(Ring::Exports(project.clone(), importer.application));
+            }
             let instances = record.revision.desired.application.instances.into_keys().collect();
             Ok(Accepted { instances, cursor: committed.cursor })
         })
@@ -70,7 +80,7 @@ impl Service {
     }
 
     /// The application, or who was probably meant.
-    async fn application(
+    pub(super) async fn application(
         &self,
         project: &ProjectName,
         name: &ApplicationName,

@@ -11,6 +11,7 @@ use robo_wire::event::EventBody;
 use robo_wire::frame::MAX_CONTROL_FRAME;
 use robo_wire::plan::Bound;
 
+use super::bindings::LetGo;
 use super::events::{self, NewEvent};
 use super::revisions::{self, Told};
 use super::{Columns, Store, StoreError, Tx, at, big, bindings, commit, count, devices, to_json};
@@ -81,6 +82,8 @@ pub struct Apply<'a> {
     pub new_ports: &'a Ports,
     /// What the devices should run of it.
     pub specs: &'a Specs,
+    /// What stays of that which people asked for beside it.
+    pub overrides: &'a BTreeMap<InstancePath, Wanted>,
 }
 
 /// What a change led to; it is on disk.
@@ -193,7 +196,7 @@ impl Store {
             .collect()
     }
 
-    /// Writes a revision and everything that follows from it, all or nothing. Overrides are dropped.
+    /// Writes a revision and everything that follows from it, all or nothing.
     ///
     /// # Errors
     /// When a device's assignment would be too large, or the database fails.
@@ -208,6 +211,9 @@ impl Store {
         write_application(&mut tx, project, apply.revision, now).await?;
         revisions::write(&mut tx, project, (apply.revision, apply.told), now).await?;
         drop_overrides(&mut tx, project, name).await?;
+        for (path, wanted) in apply.overrides {
+            write_override(&mut tx, project, name, (path, *wanted)).await?;
+        }
         write_ports(&mut tx, project, name, apply).await?;
         let devices = assign(&mut tx, project, name, apply.specs).await?;
         let body = EventBody::Applied { revision: apply.revision.number, of: apply.told.rollback_of };
@@ -250,7 +256,8 @@ impl Store {
         Ok(Committed { cursor, devices })
     }
 
-    /// Deletes the application with its revisions; no device is to run anything of it any more.
+    /// Deletes the application with its revisions; no device is to run anything of it any more. `importers` are all that
+    /// are bound to it.
     ///
     /// # Errors
     /// When the application is not there, or the database fails.
@@ -258,9 +265,11 @@ impl Store {
         &self,
         project: &ProjectName,
         name: &ApplicationName,
+        importers: &[LetGo],
         now: UnixMillis,
     ) -> Result<Committed, StoreError> {
         let mut tx = self.begin().await?;
+        let mut devices = bindings::let_go(&mut tx, project, name, importers).await?;
         let deleted = sqlx::query("DELETE FROM applications WHERE project = $1 AND name = $2")
             .bind(project.as_str())
             .bind(name.as_str())
@@ -270,9 +279,13 @@ impl Store {
         if deleted.rows_affected() == 0 {
             return Err(StoreError::NoApplication { name: name.clone() });
         }
-        let devices = assign(&mut tx, project, name, &Specs::new()).await?;
-        let cursor = events::append(&mut tx, project, &[of_application(name, EventBody::Deleted, now)]).await?;
+        devices.extend(assign(&mut tx, project, name, &Specs::new()).await?);
+        let mut events = vec![of_application(name, EventBody::Deleted, now)];
+        events.extend(importers.iter().flat_map(|importer| importer.events(now)));
+        let cursor = events::append(&mut tx, project, &events).await?;
         commit(tx).await?;
+        devices.sort();
+        devices.dedup();
         Ok(Committed { cursor, devices })
     }
 }

@@ -3,12 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::graph::Application;
-use robo_model::name::{ApplicationName, ComponentName, ProjectName};
+use robo_model::name::{ApplicationName, ComponentName, DeviceId, ProjectName};
 use robo_model::quantity::UnixMillis;
 use robo_wire::event::EventBody;
 
 use super::applications::{assign, of_application};
-use super::{Columns, Committed, Specs, Store, StoreError, Tx, at, commit, events};
+use super::events::{self, NewEvent};
+use super::{Columns, Committed, Specs, Store, StoreError, Tx, at, commit};
 use crate::plan::Prefixes;
 
 /// All bindings of one prefix.
@@ -22,6 +23,24 @@ pub struct Bind<'a> {
     pub to: &'a BTreeSet<ApplicationName>,
     /// What the devices should then run of the application.
     pub specs: &'a Specs,
+}
+
+/// An application without one that it was bound to.
+#[derive(Debug, Clone)]
+pub struct LetGo {
+    /// Whose imports.
+    pub application: ApplicationName,
+    /// Where those of each prefix that is touched come from now.
+    pub prefixes: Prefixes,
+    /// What the devices should then run of it.
+    pub specs: Specs,
+}
+
+impl LetGo {
+    /// What the history tells.
+    pub(super) fn events(&self, now: UnixMillis) -> impl Iterator<Item = NewEvent> + '_ {
+        self.prefixes.iter().map(move |(prefix, to)| of_application(&self.application, bound(prefix, to), now))
+    }
 }
 
 const BINDING: &str = "a binding";
@@ -105,11 +124,35 @@ impl Store {
                 .map_err(at("writing a binding"))?;
         }
         let devices = assign(&mut tx, project, bind.application, bind.specs).await?;
-        let body = EventBody::Bound { prefix: bind.prefix.clone(), applications: bind.to.iter().cloned().collect() };
-        let cursor = events::append(&mut tx, project, &[of_application(bind.application, body, now)]).await?;
+        let told = of_application(bind.application, bound(bind.prefix, bind.to), now);
+        let cursor = events::append(&mut tx, project, &[told]).await?;
         commit(tx).await?;
         Ok(Committed { cursor, devices })
     }
+}
+
+fn bound(prefix: &ComponentName, to: &BTreeSet<ApplicationName>) -> EventBody {
+    EventBody::Bound { prefix: prefix.clone(), applications: to.iter().cloned().collect() }
+}
+
+/// Takes `name` out of all bindings; gives the devices that run something else without it.
+pub(super) async fn let_go(
+    tx: &mut Tx,
+    project: &ProjectName,
+    name: &ApplicationName,
+    importers: &[LetGo],
+) -> Result<Vec<DeviceId>, StoreError> {
+    sqlx::query("DELETE FROM bindings WHERE project = $1 AND provider = $2")
+        .bind(project.as_str())
+        .bind(name.as_str())
+        .execute(&mut **tx)
+        .await
+        .map_err(at("dropping the bindings to an application"))?;
+    let mut devices = Vec::new();
+    for importer in importers {
+        devices.extend(assign(tx, project, &importer.application, &importer.specs).await?);
+    }
+    Ok(devices)
 }
 
 /// Where external imports of `name` come from.

@@ -102,7 +102,13 @@ async fn apply(store: &Store, number: u64, application: &str, paths: &[&str]) ->
     let specs = paths.iter().map(|path| spec(application, path)).collect();
     let specs: Specs = [(id("id-one"), specs)].into();
     let told = Told::default();
-    let apply = Apply { revision: &revision, told: &told, new_ports: &Ports::new(), specs: &specs };
+    let apply = Apply {
+        revision: &revision,
+        told: &told,
+        new_ports: &Ports::new(),
+        specs: &specs,
+        overrides: &BTreeMap::new(),
+    };
     store.apply(&project(), &apply, NOW).await.unwrap()
 }
 
@@ -267,13 +273,13 @@ async fn assignments_move_only_when_they_change() {
         .record_update(&device, &Update { reports: vec![report("/vm", None)], ..Update::default() }, NOW)
         .await
         .unwrap();
-    let deleted = store.delete_application(&project(), &"shop".parse().unwrap(), NOW).await.unwrap();
+    let deleted = store.delete_application(&project(), &"shop".parse().unwrap(), &[], NOW).await.unwrap();
     assert_eq!(deleted.devices, std::slice::from_ref(&device));
     let leaving = store.instances(&project(), Some(&"shop".parse().unwrap())).await.unwrap();
     assert_eq!((leaving[0].wanted, leaving[0].installer.as_str()), (None, "script"));
     let fleet = store.instances(&project(), Some(&"fleet".parse().unwrap())).await.unwrap();
     assert_eq!((fleet[0].wanted, fleet[0].report.is_none()), (Some(Wanted::Started), true));
-    let missing = store.delete_application(&project(), &"shop".parse().unwrap(), NOW).await;
+    let missing = store.delete_application(&project(), &"shop".parse().unwrap(), &[], NOW).await;
     assert!(matches!(missing, Err(StoreError::NoApplication { .. })));
 }
 
