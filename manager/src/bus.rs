@@ -4,6 +4,8 @@
 //! and loses some, looks into the store again: so nothing here is durable, and nothing needs to be.
 //! This one rings inside one process; a broker takes its place where several managers run.
 
+use std::collections::BTreeSet;
+
 use robo_model::name::{ApplicationName, DeviceId, ProjectName};
 use tokio::sync::broadcast;
 
@@ -17,10 +19,23 @@ pub enum Ring {
     Assignment(DeviceId),
     /// Instances of an application offer other variables than before.
     Exports(ProjectName, ApplicationName),
+    /// Instances of these applications need, offer or wait for other things than before: somebody may be
+    /// [released](robo_model::release).
+    Needs(ProjectName, BTreeSet<ApplicationName>),
     /// A project's history grew.
     Events(ProjectName),
     /// A device came, went or changed its name.
     Devices(ProjectName),
+    /// A device was removed: its link ends for good.
+    Removed(DeviceId),
+}
+
+impl Ring {
+    /// Says that somebody may be released in these applications; nothing when there are none.
+    #[must_use]
+    pub fn needs(project: &ProjectName, applications: BTreeSet<ApplicationName>) -> Option<Self> {
+        (!applications.is_empty()).then(|| Self::Needs(project.clone(), applications))
+    }
 }
 
 /// The bell.

@@ -1,76 +1,130 @@
 //! The agents' links: who is connected, what they tell, what they are told.
 //!
-//! Three kinds of tasks. One per link (`link.rs`) speaks the session and owns everything about its device. One
-//! hears the bus and marks the links that a message concerns (`registry.rs`). The multiplexer's driver (`mux.rs`)
-//! runs inside the link's task. Whatever a link knows it has from the store, so a manager that is killed loses nothing.
+//! What a link says and asks is decided in [`core`], without I/O. Around it are three kinds of tasks. One per link
+//! (`link.rs`) moves its bytes and has what it asks carried out on the store (`desk.rs`). One hears the bus and marks
+//! the links that a message concerns (`registry.rs`). The multiplexer's driver (`mux.rs`) runs inside the link's task.
+//! Whatever a link knows it has from the store, so a manager that is killed loses nothing.
 
+pub mod core;
+mod desk;
 mod link;
 mod mux;
+pub mod offers;
 mod registry;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use futures_util::future::BoxFuture;
-use robo_model::name::DeviceId;
+use robo_model::name::{ApplicationName, DeviceId, ProjectName};
 use robo_model::quantity::{Millis, UnixMillis};
+use robo_wire::link::{Act, Acted};
 use robo_wire::stream::Open;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, ReadBuf};
-use tokio::sync::{OwnedSemaphorePermit, oneshot};
+use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use tokio_util::sync::CancellationToken;
 
-use self::registry::{AppKey, Registry};
+use self::desk::Desk;
+use self::registry::{AppKey, Link, Registry};
+use crate::acts::{Acts, JobId, Judged};
 use crate::bus::{Bus, Heard, Ring};
 use crate::ca::Peer;
-use crate::links::{LinkStream, Links, OpenError};
+use crate::links::{ActTarget, LinkStream, Links, OpenError};
 use crate::store::Store;
+
+/// Longest pause after a look into the store. While a thousand instances start, each rings; what rings during the pause
+/// is looked at once.
+const MAX_PAUSE: Duration = Duration::from_millis(100);
 
 /// The links of this manager process.
 pub struct Gateway {
-    store: Store,
-    bus: Bus,
-    registry: Registry,
+    desk: Arc<Desk>,
     heartbeat: Millis,
+    acts: Mutex<Acts>,
+    judged: Notify,
+}
+
+/// What the bus said and was not looked at yet.
+#[derive(Default)]
+struct Moved {
+    exports: BTreeSet<AppKey>,
+    needs: BTreeMap<ProjectName, BTreeSet<ApplicationName>>,
 }
 
 impl Gateway {
     /// A gateway without links. Agents are told to say something at least every `heartbeat`.
     #[must_use]
     pub fn new(store: Store, bus: Bus, heartbeat: Millis) -> Arc<Self> {
-        Arc::new(Self { store, bus, registry: Registry::default(), heartbeat })
+        let desk = Arc::new(Desk { store, bus, registry: Registry::default() });
+        Arc::new(Self { desk, heartbeat, acts: Mutex::default(), judged: Notify::new() })
     }
 
     /// Passes on what the bus says, until the bus is gone. Run it as a task of its own, before the first link.
     pub async fn pass_on(self: Arc<Self>) {
-        let mut listener = self.bus.listen();
+        let mut listener = self.desk.bus.listen();
+        let mut moved = Moved::default();
+        let mut not_before = tokio::time::Instant::now();
         loop {
-            match listener.next().await {
-                Heard::Ring(Ring::Assignment(device)) => self.registry.assignment_moved(&device),
-                Heard::Ring(Ring::Exports(project, application)) => self.exports_moved((project, application)).await,
-                Heard::Ring(Ring::Events(_) | Ring::Devices(_)) => {}
-                Heard::Lost => self.registry.everything_moved(),
+            let is_due = tokio::time::Instant::now() >= not_before;
+            if is_due && !(moved.exports.is_empty() && moved.needs.is_empty()) {
+                let began = tokio::time::Instant::now();
+                self.look(std::mem::take(&mut moved)).await;
+                // As long as the look took: half of one core's time at most goes into looks.
+                not_before = tokio::time::Instant::now() + began.elapsed().min(MAX_PAUSE);
+                continue;
+            }
+            let heard = tokio::select! {
+                heard = listener.next() => heard,
+                () = tokio::time::sleep_until(not_before), if !is_due => continue,
+            };
+            match heard {
+                Heard::Ring(ring) => self.heard(ring, &mut moved),
+                Heard::Lost => self.desk.registry.everything_moved(),
                 Heard::Closed => return,
             }
         }
     }
 
-    async fn exports_moved(&self, key: AppKey) {
-        if !self.registry.is_interesting(&key) {
-            return;
-        }
-        match self.store.providers(&key.0, std::slice::from_ref(&key.1)).await {
-            Ok(providers) => self.registry.providers_moved(key, providers),
-            Err(error) => {
-                tracing::error!(
-                    error = &error as &dyn std::error::Error,
-                    "cannot read exports; links look by themselves"
-                );
-                self.registry.everything_moved();
+    fn heard(&self, ring: Ring, moved: &mut Moved) {
+        let registry = &self.desk.registry;
+        match ring {
+            Ring::Assignment(device) => registry.assignment_moved(&device),
+            Ring::Removed(device) => registry.removed(&device),
+            Ring::Exports(project, application) => {
+                let key = (project, application);
+                if registry.is_interesting(&key) {
+                    moved.exports.insert(key);
+                }
             }
+            Ring::Needs(project, applications) => {
+                if registry.somebody_waits(&project) {
+                    moved.needs.entry(project).or_default().extend(applications);
+                }
+            }
+            Ring::Events(_) | Ring::Devices(_) => {}
+        }
+    }
+
+    /// Looks at what moved, and marks the links that it concerns.
+    async fn look(&self, moved: Moved) {
+        let mut result = Ok(());
+        for key in moved.exports {
+            result = result.and(self.desk.exports_moved(&key).await);
+        }
+        for (project, applications) in moved.needs {
+            result = result.and(self.desk.needs_moved(&project, applications).await);
+        }
+        if let Err(error) = result {
+            tracing::error!(
+                error = &error as &dyn std::error::Error,
+                "cannot look at what moved; links look by themselves"
+            );
+            self.desk.registry.everything_moved();
         }
     }
 
@@ -79,23 +133,94 @@ impl Gateway {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        match self.store.device(&peer.device).await {
+        match self.desk.store.device(&peer.device).await {
             Ok(Some(record)) if record.key_fingerprint == peer.key_fingerprint => {
                 link::serve(self, socket, record, stop).await;
             }
             Ok(_) => {
                 tracing::warn!(device = %peer.device, "link refused: not enrolled here any more, or with another key");
+                link::refuse(socket).await;
             }
             Err(error) => {
                 tracing::error!(device = %peer.device, error = &error as &dyn std::error::Error, "link refused: the store cannot be read");
             }
         }
     }
+
+    fn acts(&self) -> MutexGuard<'_, Acts> {
+        // Nothing panics while it holds the lock; were it so, each target would still have its deadline.
+        self.acts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A device answered an act.
+    fn acted(&self, link: u64, acted: Acted) {
+        self.acts().acted(link, acted);
+        self.judged.notify_waiters();
+    }
+
+    /// A link ended.
+    fn lost(&self, link: u64, reason: &str) {
+        self.acts().lost(link, reason);
+        self.judged.notify_waiters();
+    }
+
+    /// Asks each device, and waits for the verdicts.
+    async fn act_on(&self, targets: Vec<ActTarget>) -> Vec<Judged> {
+        let links: Vec<Option<Arc<Link>>> = targets.iter().map(|t| self.desk.registry.get(&t.device)).collect();
+        let numbers: Vec<Option<u64>> = links.iter().map(|link| link.as_ref().map(|link| link.number)).collect();
+        let begun = self.acts().begin(uptime(), &numbers);
+        let job = Job { gateway: self, id: begun.job };
+        for ((target, link), id) in targets.into_iter().zip(links).zip(begun.ids) {
+            let (Some(link), Some(id)) = (link, id) else { continue };
+            let ActTarget { device, verb, scope, by } = target;
+            if !link.act(Act { id, verb, scope, by }) {
+                self.acts().refused(link.number, id, "too much is asked of this device at once");
+            } else if !self.desk.registry.is_current(&device, link.number) {
+                // It went between the look and the word.
+                self.acts().lost(link.number, "the link went down");
+            }
+        }
+        job.verdicts().await
+    }
+}
+
+/// A request under way; dropped, it is forgotten.
+struct Job<'a> {
+    gateway: &'a Gateway,
+    id: JobId,
+}
+
+impl Job<'_> {
+    async fn verdicts(self) -> Vec<Judged> {
+        loop {
+            let mut judged = std::pin::pin!(self.gateway.judged.notified());
+            judged.as_mut().enable();
+            let wake_at = {
+                let mut acts = self.gateway.acts();
+                acts.tick(uptime());
+                if let Some(verdicts) = acts.take(self.id) {
+                    return verdicts;
+                }
+                acts.wake_at()
+            };
+            let wait = wake_at.map_or(Millis(0), |at| at.since(uptime())).duration();
+            tokio::select! {
+                () = judged => {}
+                () = tokio::time::sleep(wait) => {}
+            }
+        }
+    }
+}
+
+impl Drop for Job<'_> {
+    fn drop(&mut self) {
+        self.gateway.acts().forget(self.id);
+    }
 }
 
 impl Links for Gateway {
     fn open(&self, device: &DeviceId, open: Open) -> BoxFuture<'_, Result<Box<dyn LinkStream>, OpenError>> {
-        let link = self.registry.get(device);
+        let link = self.desk.registry.get(device);
         Box::pin(async move {
             let link = link.ok_or(OpenError::Offline)?;
             let permit = Arc::clone(&link.streams).try_acquire_owned();
@@ -109,8 +234,12 @@ impl Links for Gateway {
         })
     }
 
+    fn act(&self, targets: Vec<ActTarget>) -> BoxFuture<'_, Vec<Judged>> {
+        Box::pin(self.act_on(targets))
+    }
+
     fn count(&self) -> u64 {
-        self.registry.count() as u64
+        self.desk.registry.count() as u64
     }
 }
 

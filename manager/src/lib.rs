@@ -3,10 +3,11 @@
 //! From the outside in:
 //! - [`server`]: the one port; [`tls`] and [`ca`] make it safe.
 //! - [`api`]: thin handlers over [`service`], which plans, applies and answers; [`token`] and [`files`] serve it.
-//! - [`gateway`]: the agents' links; the API reaches them through [`links`].
+//! - [`gateway`]: the agents' links; the API reaches them through [`links`]; [`acts`] keeps what is asked of them once.
 //! - [`plan`]: pure: what an apply will do.
 //! - [`store`]: the truth, on disk; [`bus`]: the bell that says it changed.
 
+pub mod acts;
 pub mod api;
 pub mod bus;
 pub mod ca;

@@ -4,8 +4,11 @@
 
 use futures_util::future::BoxFuture;
 use robo_model::name::DeviceId;
+use robo_wire::api::{Scope, Verb};
 use robo_wire::stream::Open;
 use tokio::io::{AsyncRead, AsyncWrite};
+
+use crate::acts::Judged;
 
 /// A stream to an agent; what it is for was said already.
 pub trait LinkStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -17,8 +20,25 @@ pub trait Links: Send + Sync {
     /// Opens a stream to the device and sends `open` as its first frame.
     fn open(&self, device: &DeviceId, open: Open) -> BoxFuture<'_, Result<Box<dyn LinkStream>, OpenError>>;
 
+    /// Asks each of these devices to do something once. The verdicts come in the order of the targets, one for each,
+    /// within [`crate::acts::DEADLINE`].
+    fn act(&self, targets: Vec<ActTarget>) -> BoxFuture<'_, Vec<Judged>>;
+
     /// How many there are.
     fn count(&self) -> u64;
+}
+
+/// What one device is asked to do once.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ActTarget {
+    /// The device.
+    pub device: DeviceId,
+    /// What.
+    pub verb: Verb,
+    /// To which instances.
+    pub scope: Scope,
+    /// Who asks.
+    pub by: String,
 }
 
 /// Why there is no stream.

@@ -17,16 +17,18 @@ use futures_util::future::BoxFuture;
 use futures_util::{StreamExt as _, stream};
 use http::{Method, Request, Response, StatusCode, header};
 use http_body_util::BodyExt as _;
+use robo_manager::acts::Judged;
 use robo_manager::api::{ApiState, PeerDevice, router};
 use robo_manager::bus::{Bus, Heard, Ring};
 use robo_manager::ca::{CaError, Peer, Signed};
-use robo_manager::links::{LinkStream, Links, OpenError};
+use robo_manager::links::{ActTarget, LinkStream, Links, OpenError};
 use robo_manager::plan::PortRanges;
 use robo_manager::service::{ADMIN_TOKEN, Service};
 use robo_manager::store::{EnrollTokenRecord, Store};
 use robo_manager::token;
 use robo_model::name::{DeviceId, ProjectName};
 use robo_model::quantity::UnixMillis;
+use robo_model::spec::InstanceKey;
 use robo_wire::event::{Event, EventBody};
 use robo_wire::frame::{self, MAX_CONTROL_FRAME, MAX_STREAM_FRAME};
 use robo_wire::problem::{ErrorCode, PROBLEM_JSON, Problem};
@@ -194,6 +196,16 @@ impl Links for Pretenders {
             tokio::spawn(pretend(words, theirs));
             Ok(Box::new(ours) as Box<dyn LinkStream>)
         })
+    }
+
+    fn act(&self, targets: Vec<ActTarget>) -> BoxFuture<'_, Vec<Judged>> {
+        let judged = |target: ActTarget| {
+            let application = target.scope.application.clone().unwrap();
+            let path = target.scope.path.unwrap_or_else(|| "/vm".parse().unwrap());
+            let instances = vec![InstanceKey { application, path }];
+            Judged { verdict: Verdict::Ok, instances }
+        };
+        Box::pin(std::future::ready(targets.into_iter().map(judged).collect()))
     }
 
     fn count(&self) -> u64 {

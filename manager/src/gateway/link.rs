@@ -1,23 +1,19 @@
 //! One link: speaks the session with one device, from its hello to its end.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::hash::{DefaultHasher, Hash as _, Hasher as _};
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use robo_model::name::{ApplicationName, ComponentName};
-use robo_model::resolve::Provider;
-use robo_model::spec::{Assignment, Generation, InstanceKey};
 use robo_wire::frame;
-use robo_wire::link::{Hello, ImportsChange, Update};
-use robo_wire::session::{HANDSHAKE, ManagerEffect, ManagerSession, SessionError};
+use robo_wire::session::HANDSHAKE;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::task::JoinHandle;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::registry::{Link, Woken};
+use super::core::{Answer, Ask, LinkCore, LinkEnd, LinkRecord, Out};
+use super::registry::Link;
 use super::{Gateway, mux, now, uptime};
-use crate::bus::Ring;
 use crate::store::{DeviceRecord, StoreError};
 
 /// How long the last words may take to leave.
@@ -27,7 +23,7 @@ const FAREWELL: Duration = Duration::from_millis(500);
 #[derive(Debug, thiserror::Error)]
 enum LinkError {
     #[error(transparent)]
-    Session(#[from] SessionError),
+    End(#[from] LinkEnd),
     #[error("{}", broken(.0))]
     Io(#[from] std::io::Error),
     #[error("{}", broken(.0))]
@@ -37,9 +33,7 @@ enum LinkError {
     #[error("the device took longer than {0:?} to read a message")]
     Stuck(Duration),
     #[error("the store failed")]
-    Store(#[from] StoreError),
-    #[error("the device dialled again")]
-    Replaced,
+    Store(#[source] StoreError),
     #[error("the manager stops")]
     Stopping,
 }
@@ -63,14 +57,15 @@ where
 {
     let (mux, drive) = mux::multiplex(socket.compat());
     let mut drive = std::pin::pin!(drive);
-    let device = record.id.clone();
+    let device = Arc::new(record);
+    let mut core = LinkCore::new(LinkRecord::from(&*device), gateway.heartbeat, uptime());
     let mut registered = None;
     let control = async {
-        let first = tokio::time::timeout(HANDSHAKE.duration(), mux.first).await;
-        let stream = first.map_err(|_| LinkError::HungUp)?.map_err(|_| LinkError::HungUp)?;
-        let link = gateway.registry.add(record.id.clone(), mux.open);
-        registered = Some(link.number);
-        let mut control = Control::new(gateway, record, link, stream);
+        let stream = first(mux.first).await?;
+        let link = gateway.desk.registry.add(device.id.clone(), device.project.clone(), mux.open);
+        registered = Some(Arc::clone(&link));
+        let (buffer, device) = (Vec::new(), Arc::clone(&device));
+        let mut control = Control { gateway, device, link, core: &mut core, stream, buffer, asking: None };
         let error = control.run(stop).await;
         control.farewell(&error).await;
         Err::<(), LinkError>(error)
@@ -85,53 +80,83 @@ where
     };
     let reason = match result {
         Ok(()) => String::from("closed"),
+        Err(LinkError::Store(cause)) => {
+            tracing::error!(device = %device.id, error = &cause as &dyn std::error::Error, "the store failed a link");
+            LinkError::Store(cause).to_string()
+        }
         Err(error) => error.to_string(),
     };
-    let Some(number) = registered else {
-        return tracing::info!(%device, reason, "a link ended before it said anything");
+    let Some(link) = registered else {
+        return tracing::info!(device = %device.id, reason, "a link ended before it said anything");
     };
-    if gateway.registry.remove(&device, number) {
-        tracing::info!(%device, reason, "link down");
-        if let Err(error) = gateway.store.device_offline(&device, &reason, now()).await {
-            tracing::error!(%device, error = &error as &dyn std::error::Error, "cannot note that the device is offline");
+    ended(gateway, &device, &core, &link, &reason).await;
+}
+
+/// Tells a peer that it is not one of ours any more, so that it does not dial for ever.
+pub(super) async fn refuse<T>(socket: T)
+where
+    T: AsyncRead + AsyncWrite + Unpin + Send,
+{
+    let (mux, drive) = mux::multiplex(socket.compat());
+    let mut drive = std::pin::pin!(drive);
+    let say = async {
+        let Ok(mut stream) = first(mux.first).await else { return };
+        if let Some(bytes) = LinkCore::refusal() {
+            last_words(&mut stream, &bytes).await;
         }
+    };
+    tokio::select! {
+        ended = &mut drive => drop(ended),
+        () = say => drop(tokio::time::timeout(FAREWELL, &mut drive).await),
+    }
+}
+
+/// The agent's first stream.
+async fn first(first: tokio::sync::oneshot::Receiver<yamux::Stream>) -> Result<Io, LinkError> {
+    let stream = tokio::time::timeout(HANDSHAKE.duration(), first).await;
+    Ok(stream.map_err(|_| LinkError::HungUp)?.map_err(|_| LinkError::HungUp)?.compat())
+}
+
+/// Notes that the device has no link any more, unless a newer one took the place of this.
+async fn ended(gateway: &Gateway, device: &DeviceRecord, core: &LinkCore, link: &Link, reason: &str) {
+    gateway.lost(link.number, reason);
+    // What this link asked of the store is done first, and what its successor asks waits for this.
+    let _order = link.order.lock().await;
+    if !gateway.desk.registry.is_current(&device.id, link.number) {
+        return;
+    }
+    tracing::info!(device = %device.id, reason, "link down");
+    match gateway.desk.store.device_offline(&device.id, reason, now()).await {
+        Ok(()) => {}
+        // It was removed; nobody looks for it.
+        Err(StoreError::NoDevice { .. }) => {}
+        Err(error) => {
+            tracing::error!(device = %device.id, error = &error as &dyn std::error::Error, "cannot note that the device is offline");
+        }
+    }
+    gateway.desk.registry.remove(&device.id, link.number);
+    // Somebody may have asked for something while this was noted.
+    gateway.lost(link.number, reason);
+    for ring in core.ended() {
+        gateway.desk.bus.ring(ring);
     }
 }
 
 type Io = Compat<yamux::Stream>;
 
+/// Moves the bytes of one link, and carries out what its core says.
 struct Control<'a> {
     gateway: &'a Gateway,
-    record: DeviceRecord,
+    device: Arc<DeviceRecord>,
     link: Arc<Link>,
-    session: ManagerSession,
+    core: &'a mut LinkCore,
     stream: Io,
     buffer: Vec<u8>,
-    /// The newest assignment that the device has or was sent.
-    sent: Generation,
-    interest: Interest,
-    /// What the device was told of other devices' exports: a hash each, enough to see what moved.
-    told: BTreeMap<InstanceKey, u64>,
+    /// What the store is asked right now.
+    asking: Option<JoinHandle<Result<Answer, StoreError>>>,
 }
 
-/// Which prefixes the device's instances import, by application.
-type Interest = BTreeMap<ApplicationName, BTreeSet<ComponentName>>;
-
-impl<'a> Control<'a> {
-    fn new(gateway: &'a Gateway, record: DeviceRecord, link: Arc<Link>, stream: yamux::Stream) -> Self {
-        Self {
-            gateway,
-            record,
-            link,
-            session: ManagerSession::new(uptime(), gateway.heartbeat),
-            stream: stream.compat(),
-            buffer: Vec::new(),
-            sent: Generation::default(),
-            interest: Interest::new(),
-            told: BTreeMap::new(),
-        }
-    }
-
+impl Control<'_> {
     /// Goes on until something ends it.
     async fn run(&mut self, stop: &CancellationToken) -> LinkError {
         loop {
@@ -142,169 +167,73 @@ impl<'a> Control<'a> {
     }
 
     async fn turn(&mut self, stop: &CancellationToken) -> Result<(), LinkError> {
-        while let Some(frame) = frame::take(&mut self.buffer, self.session.max_frame()).map_err(SessionError::from)? {
-            if let Some(effect) = self.session.frame(uptime(), &frame)? {
-                self.carry_out(effect).await?;
-            }
+        while self.core.takes_frames()
+            && let Some(frame) = frame::take(&mut self.buffer, self.core.max_frame()).map_err(LinkEnd::from)?
+        {
+            let outs = self.core.frame(uptime(), &frame)?;
+            self.carry_out(outs).await?;
         }
         if self.buffer.is_empty() {
             // Ten thousand idle links must not hold ten thousand buffers.
             self.buffer = Vec::new();
         }
-        let wait = Duration::from_millis(self.session.wake_at().since(uptime()).0);
+        let wait = Duration::from_millis(self.core.wake_at().since(uptime()).0);
         tokio::select! {
-            // What was said while the store kept us waiting counts before the clock does.
+            // What was said counts before the clock does.
             biased;
-            read = self.stream.read_buf(&mut self.buffer) => match read? {
+            answer = answered(&mut self.asking) => {
+                let outs = self.core.answered(uptime(), answer?)?;
+                self.carry_out(outs).await
+            }
+            read = self.stream.read_buf(&mut self.buffer), if self.core.takes_frames() => match read? {
                 0 => Err(LinkError::HungUp),
                 _ => Ok(()),
             },
-            woken = self.link.woken() => self.look(woken).await,
-            () = tokio::time::sleep(wait) => Ok(self.session.tick(uptime())?),
+            (woken, acts) = self.link.woken() => {
+                let mut outs = self.core.woken(woken)?;
+                for act in acts {
+                    outs.extend(self.core.act(act)?);
+                }
+                self.carry_out(outs).await
+            }
+            () = tokio::time::sleep(wait) => {
+                let outs = self.core.tick(uptime())?;
+                self.carry_out(outs).await
+            }
             () = stop.cancelled() => Err(LinkError::Stopping),
         }
     }
 
-    async fn carry_out(&mut self, effect: ManagerEffect) -> Result<(), LinkError> {
-        match effect {
-            ManagerEffect::Send(bytes) => self.send(&bytes).await,
-            ManagerEffect::Resync => {
-                self.told.clear();
-                self.tell_imports().await
-            }
-            ManagerEffect::Acted(_) => Ok(()),
-            ManagerEffect::Hello(hello) => self.hello(hello).await,
-            ManagerEffect::Update(update) => self.update(update).await,
-            ManagerEffect::Accepted(generation) => {
-                self.gateway.store.accepted(&self.record.id, generation, now()).await?;
-                Ok(())
-            }
-            ManagerEffect::Refused(refused) => {
-                let (generation, reason) = (refused.generation, refused.reason);
-                tracing::warn!(device = %self.record.id, %generation, reason, "the device refuses its assignment");
-                self.gateway.store.refused(&self.record.id, generation, &reason, now()).await?;
-                Ok(())
-            }
-        }
-    }
-
-    async fn hello(&mut self, hello: Hello) -> Result<(), LinkError> {
-        let store = &self.gateway.store;
-        store.device_online(&self.record.id, &hello.facts, now()).await?;
-        tracing::info!(device = %self.record.id, name = %self.record.name, "link up");
-        self.gateway.bus.ring(Ring::Devices(self.record.project.clone()));
-        self.gateway.bus.ring(Ring::Events(self.record.project.clone()));
-        let welcome = self.session.welcome(
-            self.record.name.clone(),
-            self.record.project.clone(),
-            env!("CARGO_PKG_VERSION").to_owned(),
-            self.record.events_stored,
-        )?;
-        self.carry_out_send(welcome).await?;
-        if hello.generation > self.record.generation {
-            // The store was brought back from a backup: the device would take all we tell it for old.
-            tracing::warn!(device = %self.record.id, theirs = %hello.generation, ours = %self.record.generation, "the device has a newer assignment than the store; it is told ours anew");
-            self.gateway.store.raise_generation(&self.record.id, hello.generation.next()).await?;
-        } else if hello.generation > self.record.accepted {
-            // It accepted while the link was down, or we were killed before that was stored. It does not say so again.
-            self.gateway.store.accepted(&self.record.id, hello.generation, now()).await?;
-        }
-        self.sent = hello.generation;
-        self.look(Woken { assignment: true, imports: true, replaced: false }).await
-    }
-
-    /// Stores an update and rings, as a task of its own: when the link breaks in between, what was stored is still
-    /// rung, for nobody would look otherwise.
-    async fn update(&mut self, update: Update) -> Result<(), LinkError> {
-        let (store, bus) = (self.gateway.store.clone(), self.gateway.bus.clone());
-        let (id, project, seq) = (self.record.id.clone(), self.record.project.clone(), update.seq);
-        let recording = tokio::spawn(async move {
-            let recorded = store.record_update(&id, &update, now()).await?;
-            for application in &recorded.exports_changed {
-                bus.ring(Ring::Exports(project.clone(), application.clone()));
-            }
-            if recorded.events_added {
-                bus.ring(Ring::Events(project));
-            }
-            Ok::<_, StoreError>(recorded)
-        });
-        let recorded = recording.await.map_err(|_| LinkError::Stopping)??;
-        let ack = self.session.ack(seq, recorded.events_stored)?;
-        self.carry_out_send(ack).await
-    }
-
-    /// Tells the device what moved.
-    async fn look(&mut self, woken: Woken) -> Result<(), LinkError> {
-        if woken.replaced {
-            return Err(LinkError::Replaced);
-        }
-        if self.session.max_frame() != frame::MAX_CONTROL_FRAME {
-            // Not welcomed yet; the hello looks at everything.
-            return Ok(());
-        }
-        if woken.assignment {
-            let assignment = self.gateway.store.assignment(&self.record.id).await?.unwrap_or_default();
-            self.set_interest(&assignment);
-            if assignment.generation > self.sent {
-                self.sent = assignment.generation;
-                let effect = self.session.assign(assignment)?;
-                self.carry_out_send(effect).await?;
-            }
-        }
-        self.tell_imports().await
-    }
-
-    fn set_interest(&mut self, assignment: &Assignment) {
-        let mut interest = Interest::new();
-        for spec in &assignment.instances {
-            let prefixes = interest.entry(spec.key.application.clone()).or_default();
-            prefixes.extend(spec.imports.iter().map(|import| import.prefix.clone()));
-        }
-        interest.retain(|_, prefixes| !prefixes.is_empty());
-        let applications = interest.keys().cloned().collect();
-        self.gateway.registry.set_interest(&self.record.id, &self.record.project, &applications);
-        self.interest = interest;
-    }
-
-    async fn tell_imports(&mut self) -> Result<(), LinkError> {
-        let full = self.told.is_empty();
-        let mut change = ImportsChange { full, ..ImportsChange::default() };
-        let mut now_told = BTreeMap::new();
-        for (application, prefixes) in &self.interest {
-            let key = (self.record.project.clone(), application.clone());
-            let all = match self.gateway.registry.providers(&key) {
-                Some(kept) => kept,
-                None => Arc::new(self.gateway.store.providers(&key.0, std::slice::from_ref(application)).await?),
-            };
-            // A device knows its own instances better than anybody.
-            let others = all.iter().filter(|(device, _)| *device != self.record.id);
-            for provider in others.filter_map(|(_, provider)| of_interest(provider, prefixes)) {
-                let hash = hash_of(&provider);
-                if self.told.get(&provider.key) != Some(&hash) {
-                    change.providers.push(provider.clone());
+    async fn carry_out(&mut self, outs: Vec<Out>) -> Result<(), LinkError> {
+        let mut outs = VecDeque::from(outs);
+        let mut bytes = Vec::new();
+        while let Some(out) = outs.pop_front() {
+            match out {
+                Out::Send(frame) if bytes.is_empty() => bytes = frame,
+                Out::Send(frame) => bytes.extend(frame),
+                Out::Ask(ask) => self.ask(ask).await,
+                Out::Up => {
+                    tracing::info!(device = %self.device.id, name = %self.device.name, "link up");
                 }
-                now_told.insert(provider.key, hash);
+                Out::Interest(applications) => {
+                    self.gateway.desk.registry.set_interest(&self.device.id, self.link.number, applications);
+                }
+                Out::Waits(keys) => self.gateway.desk.registry.set_waits(&self.device.id, self.link.number, keys),
+                Out::Acted(acted) => self.gateway.acted(self.link.number, acted),
             }
         }
-        change.removed = self.told.keys().filter(|key| !now_told.contains_key(*key)).cloned().collect();
-        self.told = now_told;
-        if !change.full && change.providers.is_empty() && change.removed.is_empty() {
-            return Ok(());
-        }
-        let effect = self.session.imports(change)?;
-        self.carry_out_send(effect).await
+        if bytes.is_empty() { Ok(()) } else { self.send(&bytes).await }
     }
 
-    async fn carry_out_send(&mut self, effect: ManagerEffect) -> Result<(), LinkError> {
-        match effect {
-            ManagerEffect::Send(bytes) => self.send(&bytes).await,
-            ManagerEffect::Hello(_)
-            | ManagerEffect::Update(_)
-            | ManagerEffect::Accepted(_)
-            | ManagerEffect::Resync
-            | ManagerEffect::Acted(_)
-            | ManagerEffect::Refused(_) => Ok(()),
-        }
+    async fn ask(&mut self, ask: Ask) {
+        let (desk, device) = (Arc::clone(&self.gateway.desk), Arc::clone(&self.device));
+        // Another link of the device may still have something under way, which is older.
+        let order = Arc::clone(&self.link.order).lock_owned().await;
+        self.asking = Some(tokio::spawn(async move {
+            let answer = desk.carry_out(&device, ask).await;
+            drop(order);
+            answer
+        }));
     }
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
@@ -319,38 +248,34 @@ impl<'a> Control<'a> {
 
     /// Says why, as far as the other side still listens.
     async fn farewell(&mut self, error: &LinkError) {
-        if matches!(error, LinkError::HungUp | LinkError::Io(_) | LinkError::Mux(_) | LinkError::Stuck(_)) {
-            return;
-        }
-        if let Ok(ManagerEffect::Send(bytes)) = self.session.goodbye(error.to_string(), false) {
-            let last_words = async {
-                self.stream.write_all(&bytes).await?;
-                self.stream.shutdown().await
-            };
-            drop(tokio::time::timeout(FAREWELL, last_words).await);
+        let is_final = match error {
+            LinkError::HungUp | LinkError::Io(_) | LinkError::Mux(_) | LinkError::Stuck(_) => return,
+            LinkError::End(end) => end.is_final(),
+            LinkError::Store(_) | LinkError::Stopping => false,
+        };
+        if let Some(bytes) = self.core.goodbye(&error.to_string(), is_final) {
+            last_words(&mut self.stream, &bytes).await;
         }
     }
 }
 
-/// A provider cut down to the prefixes that somebody imports; nothing when none is left.
-fn of_interest(provider: &Provider, prefixes: &BTreeSet<ComponentName>) -> Option<Provider> {
-    let exports: BTreeMap<_, _> = provider
-        .exports
-        .iter()
-        .filter(|(variable, _)| prefixes.contains(&variable.prefix))
-        .map(|(variable, value)| (variable.clone(), value.clone()))
-        .collect();
-    (!exports.is_empty()).then(|| Provider {
-        key: provider.key.clone(),
-        component: provider.component.clone(),
-        exports,
-        outside: BTreeMap::new(),
-    })
+async fn last_words(stream: &mut Io, bytes: &[u8]) {
+    let said = async {
+        stream.write_all(bytes).await?;
+        stream.shutdown().await
+    };
+    drop(tokio::time::timeout(FAREWELL, said).await);
 }
 
-fn hash_of(provider: &Provider) -> u64 {
-    let mut hasher = DefaultHasher::new();
-    provider.component.hash(&mut hasher);
-    provider.exports.hash(&mut hasher);
-    hasher.finish()
+/// Waits for the store; for ever when it is asked nothing.
+async fn answered(asking: &mut Option<JoinHandle<Result<Answer, StoreError>>>) -> Result<Answer, LinkError> {
+    let Some(task) = asking else { return std::future::pending().await };
+    let answer = task.await;
+    *asking = None;
+    match answer {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(StoreError::NoDevice { .. })) => Err(LinkEnd::Removed.into()),
+        Ok(Err(error)) => Err(LinkError::Store(error)),
+        Err(_) => Err(LinkError::Stopping),
+    }
 }

@@ -1,0 +1,88 @@
+//! What a link wants of the store, and what the store answers.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use robo_model::name::{ApplicationName, DeviceId, ProjectName};
+use robo_model::spec::{Assignment, Generation, InstanceKey};
+use robo_wire::api::Facts;
+use robo_wire::link::Update;
+
+use crate::bus::Ring;
+use crate::gateway::offers::Offers;
+use crate::store::Recorded;
+
+/// What the store is asked, about the link's own device where nothing else is said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Ask {
+    /// The device is there, and tells this of itself. Answer: [`Answer::Online`].
+    Online(Facts),
+    /// The number of its newest assignment. Answer: [`Answer::Newest`].
+    Newest,
+    /// Everything it should run. Answer: [`Answer::Assignment`].
+    Assignment,
+    /// It has this assignment on its disk. Answer: [`Answer::Done`].
+    Accepted(Generation),
+    /// It cannot take this assignment, for this reason. Answer: [`Answer::Done`].
+    Refused(Generation, String),
+    /// Number its assignment anew, unless its number is higher already. Answer: [`Answer::Done`].
+    RaiseGeneration(Generation),
+    /// Store what it told. Answer: [`Answer::Recorded`].
+    Record(Update),
+    /// What the instances of these applications offer, on all devices. Answer: [`Answer::Providers`], with each of
+    /// them. The look may be older than the ask when nothing was rung since; where `fresh` is said, it may not be older
+    /// than [`super::LOOK_ANYWAY`].
+    Providers {
+        /// Which.
+        applications: BTreeSet<ApplicationName>,
+        /// True when a lost message of the bus is to be made up for.
+        fresh: bool,
+    },
+    /// The instances that are released in these applications, and in those bound to them or by them, on all devices.
+    /// Answer: [`Answer::Released`].
+    Released(BTreeSet<ApplicationName>),
+}
+
+/// What the store answers.
+#[derive(Debug, Clone)]
+pub enum Answer {
+    /// Written.
+    Done,
+    /// Written. Exports in these applications were withdrawn because the device was silent, and are back.
+    Online(Vec<ApplicationName>),
+    /// The number; nothing when the device was removed, or enrolled again with another key.
+    Newest(Option<Generation>),
+    /// The assignment; nothing before the first one.
+    Assignment(Option<Assignment>),
+    /// Written.
+    Recorded(Recorded),
+    /// What was looked for.
+    Providers(BTreeMap<ApplicationName, Arc<Offers>>),
+    /// Who is released.
+    Released(BTreeSet<(DeviceId, InstanceKey)>),
+}
+
+impl Ask {
+    /// What the bus has to say when this ask was answered. Whoever asked the store rings, also when the link is gone
+    /// by then: what was written would be found by nobody otherwise.
+    #[must_use]
+    pub fn rings(project: &ProjectName, answer: &Answer) -> Vec<Ring> {
+        let exports = |application: &ApplicationName| Ring::Exports(project.clone(), application.clone());
+        match answer {
+            Answer::Online(back) => {
+                let mut rings = vec![Ring::Devices(project.clone()), Ring::Events(project.clone())];
+                rings.extend(back.iter().map(exports));
+                rings
+            }
+            Answer::Recorded(recorded) => {
+                let mut rings: Vec<Ring> = recorded.exports_changed.iter().map(exports).collect();
+                rings.extend(Ring::needs(project, recorded.release_changed.iter().cloned().collect()));
+                rings.extend(recorded.events_added.then(|| Ring::Events(project.clone())));
+                rings
+            }
+            Answer::Done | Answer::Newest(_) | Answer::Assignment(_) | Answer::Providers(_) | Answer::Released(_) => {
+                Vec::new()
+            }
+        }
+    }
+}
