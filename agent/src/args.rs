@@ -39,6 +39,9 @@ pub struct Args {
     /// where none is given.
     #[arg(long, value_name = "IP")]
     pub address: Vec<IpAddr>,
+    /// What names this boot of the machine, where the kernel is not to be asked.
+    #[arg(long, hide = true, value_name = "ID")]
+    pub boot_id: Option<String>,
 }
 
 /// Why the options are of no use.
@@ -74,6 +77,7 @@ impl Args {
             manager: self.manager,
             name: self.name,
             addresses: self.address,
+            boot: self.boot_id,
         })
     }
 

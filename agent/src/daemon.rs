@@ -1,46 +1,45 @@
-//! The agent's loop: the pure core in the middle, link, runtime, ledger and clock around it.
+//! The agent's loop: the pilot in the middle, link, runtime, ledger and clocks around it.
 //!
-//! One task, one closed set of inputs. What the core orders is carried out strictly in order: what must be on disk
-//! is on disk before what relies on it begins. While the disk refuses to take it, nothing further begins, the
-//! manager is told why, and the write is tried again; what runs goes on running.
+//! One task, one closed set of inputs. It decides nothing: it gives [`crate::pilot`] what happens, and carries out what
+//! comes back, strictly in order.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use robo_model::name::DeviceName;
-use robo_model::spec::{FileHash, Generation};
+use robo_model::spec::{FileHash, InstanceKey};
+use robo_model::state::Step;
+use robo_wire::frame::Frame;
 use rustix::fs::FlockOperation;
 use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::enroll::{EnrollError, Enrolment, enroll};
 use crate::facts::{addresses, facts, outbound_address};
 use crate::files::{Files, keep_only};
 use crate::folders::Folders;
 use crate::identity::{Identity, IdentityError};
-use crate::ledger::{LedgerError, LedgerStore, What};
-use crate::link::{self, FromLink, Message, ToLink};
-use crate::now;
+use crate::ledger::{LedgerError, LedgerStore};
+use crate::link::{self, FromLink, Say};
 use crate::order::{Addresses, Report};
-use crate::reconcile::{Core, Effect, Input};
+use crate::pilot::{LinkId, Now, Out, Pilot};
 use crate::runtime::Runtime;
 use crate::tls::{self, TlsError};
+use crate::{now, uptime};
 
 /// Reports of the runtime that may wait: more than steps that run at a time on any real device.
 const MAX_REPORTS: usize = 256;
 
-/// How often a write that the disk refuses is tried again.
-const DISK_RETRY: Duration = Duration::from_secs(1);
-
-/// Longest time without a look at what is due: as long as the longest back-off.
-const LONGEST_SLEEP: Duration = Duration::from_secs(60);
-
 /// Wait between attempts to enrol while the manager does not answer.
 const ENROL_RETRY: Duration = Duration::from_secs(2);
+
+/// How often what a busy loop has kept waiting is asked for before the clock counts: a connection that was not read for
+/// a while is not silent.
+const TURNS_BEFORE_CLOCK: usize = 3;
 
 /// The program that runs, even after its file was replaced by a newer one.
 const THIS_PROGRAM: &str = "/proc/self/exe";
@@ -60,6 +59,8 @@ pub struct Config {
     pub name: Option<DeviceName>,
     /// What exports called `ip` get, and then the machine's other addresses; found out where none is given.
     pub addresses: Vec<IpAddr>,
+    /// What names this boot of the machine; the kernel is asked where nothing is given. For tests.
+    pub boot: Option<String>,
 }
 
 /// Why an agent cannot run.
@@ -169,26 +170,26 @@ fn addresses_of(config: &Config) -> Addresses {
 }
 
 struct Daemon {
-    core: Core,
+    config: Config,
+    pilot: Pilot,
     ledger: LedgerStore,
     runtime: Runtime,
     folders: Folders,
     reports: mpsc::Receiver<Report>,
     from_link: mpsc::Receiver<FromLink>,
-    to_link: mpsc::Sender<ToLink>,
-    /// The session that is up, and whether an update may go.
-    session: Option<(u64, bool)>,
-    /// What is ordered and not carried out yet: not empty only while the disk refuses.
-    pending: VecDeque<Effect>,
-    /// For the link's greeting, which asks from another task.
-    generation: Arc<AtomicU64>,
+    /// The connection that is there, and where to say something on it.
+    link: Option<(LinkId, mpsc::Sender<Say>)>,
+    /// Folders that are being removed: no folder is made meanwhile, it might be in one that goes.
+    removals: JoinSet<()>,
+    /// What is to be done first.
+    outs: Vec<Out>,
 }
 
 /// What the loop waits for.
 enum Event {
-    Input(Input),
+    Report(Report),
     Link(FromLink),
-    Disk,
+    Time,
     Gone,
 }
 
@@ -199,161 +200,147 @@ impl Daemon {
         let http = tls::enrolled(identity, b"http/1.1")?;
         let files = Arc::new(Files::new(folders.files(), config.manager.clone(), http));
         let runtime = Runtime::new(folders.clone(), keeper, files, give_reports);
-        let (mut core, mut effects) = Core::new(loaded, addresses_of(&config), now());
-        effects.extend(core.handle(now(), Input::Boot(boot_id())));
-        let generation = Arc::new(AtomicU64::new(core.ledger().assignment.generation.0));
+        let boot = config.boot.clone().unwrap_or_else(boot_id);
+        let (pilot, outs) = Pilot::new(loaded.into(), addresses_of(&config), boot, time());
         let (give_link, from_link) = mpsc::channel(link::QUEUE);
-        let (to_link, take_link) = mpsc::channel(link::TELL_QUEUE);
         let link_config = link::Config {
-            manager: config.manager,
+            manager: config.manager.clone(),
             tls: tls::enrolled(identity, robo_wire::ALPN_LINK)?,
-            addresses: config.addresses,
             folders: folders.clone(),
         };
-        let asked = Arc::clone(&generation);
-        let generation_now = move || Generation(asked.load(Ordering::Acquire));
-        drop(tokio::spawn(link::run(link_config, generation_now, give_link, take_link)));
-        let pending = effects.into();
-        Ok(Self { core, ledger, runtime, folders, reports, from_link, to_link, session: None, pending, generation })
+        drop(tokio::spawn(link::run(link_config, give_link)));
+        let removals = JoinSet::new();
+        Ok(Self { config, pilot, ledger, runtime, folders, reports, from_link, link: None, removals, outs })
     }
 
     async fn run(&mut self) {
-        self.carry_out().await;
+        let outs = std::mem::take(&mut self.outs);
+        self.carry_out(outs).await;
         loop {
             match self.next().await {
-                Event::Input(input) => self.take(input).await,
+                Event::Report(report) => {
+                    let waiting = std::iter::from_fn(|| self.reports.try_recv().ok()).take(MAX_REPORTS);
+                    let outs = self.pilot.reports(time(), std::iter::once(report).chain(waiting));
+                    self.carry_out(outs).await;
+                }
                 Event::Link(message) => self.link(message).await,
-                Event::Disk => self.carry_out().await,
+                Event::Time => self.pass_time().await,
                 Event::Gone => return,
             }
         }
     }
 
-    /// While the disk refuses, only time passes: inputs wait in their bounded queues.
     async fn next(&mut self) -> Event {
-        if !self.pending.is_empty() {
-            tokio::time::sleep(DISK_RETRY).await;
-            return Event::Disk;
-        }
-        // A clock that is set back must not make a retry wait for a day.
-        let wake = self.core.wake_at().map(|at| Duration::from_millis(at.since(now()).0).min(LONGEST_SLEEP));
+        let wake = self.pilot.wake_in(time()).map(|wait| wait.duration());
         tokio::select! {
-            report = self.reports.recv() => report.map_or(Event::Gone, |r| Event::Input(Input::Report(r))),
+            // While the disk refuses, reports wait where they are bounded.
+            report = self.reports.recv(), if !self.pilot.is_writing() => report.map_or(Event::Gone, Event::Report),
             message = self.from_link.recv() => message.map_or(Event::Gone, Event::Link),
-            () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Event::Input(Input::Tick),
+            () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Event::Time,
         }
     }
 
-    /// Gives the core an input, and with it every report that waits already: one write of the ledger serves them all.
-    async fn take(&mut self, input: Input) {
-        let mut write: Option<What> = None;
-        let mut effects = VecDeque::new();
-        let waiting = std::iter::from_fn(|| self.reports.try_recv().ok()).take(MAX_REPORTS).map(Input::Report);
-        for input in std::iter::once(input).chain(waiting) {
-            for effect in self.core.handle(now(), input) {
-                if let Effect::Persist(what) = effect {
-                    write = Some(write.map_or(what, |so_far| so_far.and(what)));
-                } else {
-                    effects.push_back(effect);
-                }
+    async fn pass_time(&mut self) {
+        for _ in 0..TURNS_BEFORE_CLOCK {
+            tokio::task::yield_now().await;
+            while let Ok(message) = self.from_link.try_recv() {
+                self.link(message).await;
             }
         }
-        self.pending.extend(write.map(Effect::Persist));
-        self.pending.append(&mut effects);
-        self.carry_out().await;
+        while self.removals.try_join_next().is_some() {}
+        let outs = self.pilot.tick(time());
+        self.carry_out(outs).await;
     }
 
     async fn link(&mut self, message: FromLink) {
-        match message {
-            FromLink::Up { session, addresses, welcome } => {
-                // Nothing may be told in this session before the core knows of it: what it made for an earlier one
-                // takes events for told that this manager never saw.
-                self.session = None;
-                self.take(Input::Addresses(addresses)).await;
-                self.take(Input::Connected { events_stored: welcome.events_stored }).await;
-                self.session = Some((session, true));
+        let outs = match message {
+            FromLink::Open { address, say } => {
+                let addresses = addresses(&self.config.addresses, address);
+                let facts = facts(&addresses);
+                let (id, outs) = self.pilot.connect(time(), addresses, facts);
+                self.link = Some((id, say));
+                outs
             }
-            FromLink::Assign(assignment) => {
-                let generation = assignment.generation;
-                self.take(Input::Assigned(assignment)).await;
-                if !self.pending.is_empty() {
-                    let reason = "the device's disk does not take the ledger; it is tried again".to_owned();
-                    self.tell(Message::Refused(generation, reason));
-                }
-                self.drop_old_files();
-            }
-            FromLink::Imports(change) => self.take(Input::Imports(change)).await,
-            FromLink::Stored(ack) => {
-                if let Some((_, ready)) = &mut self.session {
-                    *ready = true;
-                }
-                self.take(Input::Stored { events_stored: ack.events_stored }).await;
-            }
-            FromLink::Down => self.session = None,
-        }
-        self.tell_update();
+            FromLink::Frame(frame) => self.frame(&frame),
+            FromLink::Closed => match self.link.take() {
+                Some((id, _)) => self.pilot.hung_up(time(), id),
+                None => return,
+            },
+        };
+        self.carry_out(outs).await;
     }
 
-    /// Carries out what is ordered, in order, until nothing is left or the disk refuses.
-    async fn carry_out(&mut self) {
-        while let Some(effect) = self.pending.pop_front() {
-            match effect {
-                Effect::Persist(what) => {
-                    if let Err(error) = self.ledger.save(self.core.ledger(), what) {
+    fn frame(&mut self, frame: &Frame) -> Vec<Out> {
+        let id = self.link.as_ref().map(|(id, _)| *id);
+        id.map(|id| self.pilot.frame(time(), id, frame)).unwrap_or_default()
+    }
+
+    /// Carries out what is ordered, in order, until nothing is left.
+    async fn carry_out(&mut self, outs: Vec<Out>) {
+        let mut outs = VecDeque::from(outs);
+        while let Some(out) = outs.pop_front() {
+            match out {
+                Out::Write(files) => outs.extend(match self.ledger.save(&files) {
+                    Ok(()) => self.pilot.persisted(time()),
+                    Err(error) => {
                         tracing::error!(%error, "the ledger cannot be written; nothing new is begun until it can");
-                        self.pending.push_front(Effect::Persist(what));
-                        return;
+                        self.pilot.persist_failed(time())
                     }
-                    self.generation.store(self.core.ledger().assignment.generation.0, Ordering::Release);
-                }
-                Effect::Begin(order) => self.runtime.begin(order),
-                Effect::Watch(order) => self.runtime.watch(order),
-                Effect::Abort { key, run } => self.runtime.abort(&key, run),
-                Effect::Context(context) => self.runtime.context(&context),
-                Effect::Forget(key) => {
-                    if let Err(reason) = self.runtime.forget(&key).await {
-                        tracing::warn!(instance = %key, reason, "cannot remove the folder of an instance that is gone");
+                }),
+                Out::Begin(order) => {
+                    if order.step == Step::Deploy {
+                        while self.removals.join_next().await.is_some() {}
                     }
+                    self.runtime.begin(order);
                 }
-                Effect::Accepted(generation) => self.tell(Message::Accepted(generation)),
-                Effect::Refused { generation, reason } => self.tell(Message::Refused(generation, reason)),
-                // What these say goes over the link as soon as it can say it.
-                Effect::Tell | Effect::Acted(_) | Effect::Resync => {}
+                Out::Watch(order) => self.runtime.watch(order),
+                Out::Abort { key, run } => self.runtime.abort(&key, run),
+                Out::Context(context) => self.runtime.context(&context),
+                Out::Forget(key) => self.forget(key),
+                Out::Tidy(needed) => self.drop_old_files(&needed),
+                Out::Send(id, bytes) => outs.extend(self.say(id, Say::Bytes(bytes))),
+                Out::Up(id, welcome) => {
+                    tracing::info!(name = %welcome.name, manager = %self.config.manager, "link up");
+                    outs.extend(self.say(id, Say::Welcomed));
+                }
+                Out::HangUp(id, why) => {
+                    // A full queue ends it as well: its other end goes with the sender.
+                    drop(self.say(id, Say::HangUp(why)));
+                    self.link.take_if(|(link, _)| *link == id);
+                }
             }
-        }
-        self.tell_update();
-    }
-
-    /// Tells what is to be told, one update at a time.
-    fn tell_update(&mut self) {
-        if !matches!(self.session, Some((_, true))) {
-            return;
-        }
-        if let Some(update) = self.core.next_update() {
-            if let Some((_, ready)) = &mut self.session {
-                *ready = false;
-            }
-            self.tell(Message::Update(update));
         }
     }
 
-    /// Never waits: the link may be busy dialling for hours, and what runs here must be looked after meanwhile. What a
-    /// full queue does not take belongs to a session that is over; the next one tells everything again.
-    fn tell(&mut self, message: Message) {
-        if let Some((session, _)) = self.session
-            && self.to_link.try_send(ToLink { session, message }).is_err()
-        {
-            self.session = None;
+    /// Never waits: the link may be stuck for a minute, and what runs here must be looked after meanwhile.
+    fn say(&mut self, id: LinkId, message: Say) -> Vec<Out> {
+        let Some((_, say)) = self.link.as_ref().filter(|(link, _)| *link == id) else { return Vec::new() };
+        if say.try_send(message).is_ok() {
+            return Vec::new();
         }
+        self.link = None;
+        self.pilot.hung_up(time(), id)
+    }
+
+    /// Removes what is left of an instance. Ending what it left behind takes time; the loop has none.
+    fn forget(&mut self, key: InstanceKey) {
+        let runtime = self.runtime.clone();
+        drop(self.removals.spawn(async move {
+            if let Err(reason) = runtime.forget(&key).await {
+                tracing::warn!(instance = %key, reason, "cannot remove the folder of an instance that is gone");
+            }
+        }));
     }
 
     /// Recipe files that no assigned instance names any more go.
-    fn drop_old_files(&self) {
-        let assignment = &self.core.ledger().assignment;
-        let needed: std::collections::BTreeSet<FileHash> =
-            assignment.instances.iter().flat_map(|spec| spec.files.values().map(|f| f.hash.clone())).collect();
-        if let Err(error) = keep_only(&self.folders.files(), &needed) {
+    fn drop_old_files(&self, needed: &BTreeSet<FileHash>) {
+        if let Err(error) = keep_only(&self.folders.files(), needed) {
             tracing::warn!(%error, "cannot tidy the folder of recipe files");
         }
     }
+}
+
+/// The time, by both clocks.
+fn time() -> Now {
+    Now { wall: now(), steady: uptime() }
 }

@@ -1,8 +1,12 @@
 //! What must survive a crash: the assignment, what other devices offer, and where each instance stands.
 //!
-//! Pure types here; [`LedgerStore`] is the only part that touches the disk. There are three [`Part`]s, each a file
-//! of its own, so that a change of state does not rewrite a large assignment.
+//! Pure types here, and pure [`encode`] and [`decode`] between them and the bytes of their files; [`LedgerStore`] is
+//! the only part that touches the disk. There are three [`Part`]s, each a file of its own, so that a change of state
+//! does not rewrite a large assignment.
 
+mod codec;
+#[cfg(test)]
+pub(crate) mod examples;
 mod lists;
 mod store;
 
@@ -16,6 +20,7 @@ use robo_model::state::{Failure, InstanceState, Step};
 use robo_wire::event::AgentEvent;
 use serde::{Deserialize, Serialize};
 
+pub use self::codec::{Damage, VERSION, decode, encode};
 pub use self::store::{LedgerError, LedgerStore};
 use crate::order::{Ancestor, RunId};
 
@@ -82,6 +87,11 @@ impl What {
             Part::Imports => self.imports,
             Part::State => self.state,
         }
+    }
+
+    /// The parts that changed.
+    pub fn parts(self) -> impl Iterator<Item = Part> {
+        Part::ALL.into_iter().filter(move |part| self.has(*part))
     }
 
     /// What changed in either.

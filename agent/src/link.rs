@@ -1,7 +1,8 @@
-//! The link to the manager: dial, greet, stay, and dial again.
+//! The link to the manager: dial, carry bytes, and dial again.
 //!
-//! One task owns the connection. It gives what the manager says to the agent's loop and takes what the loop wants
-//! told; both ways through small bounded queues. Streams that the manager opens (exec, logs) get tasks of their own.
+//! One task owns the connection. It gives the frames that come to the agent's loop, and sends what the loop gives it;
+//! what they mean is the business of [`crate::pilot`]. Both ways go through small bounded queues. Streams that the
+//! manager opens (exec, logs) get tasks of their own.
 
 mod backoff;
 mod mux;
@@ -10,10 +11,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use robo_model::spec::{Assignment, Generation};
-use robo_wire::frame::{self, MAX_CONTROL_FRAME};
-use robo_wire::link::{Ack, Hello, ImportsChange, PROTOCOL, Update, Welcome};
-use robo_wire::session::{AgentEffect, AgentSession, SessionError};
+use robo_wire::frame::{self, Frame, FrameError, MAX_CONTROL_FRAME};
 use robo_wire::stream::Open;
 use rustls::ClientConfig;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -22,18 +20,16 @@ use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadC
 
 use self::backoff::Backoff;
 use crate::dial::{DialError, dial};
-use crate::facts::{addresses, facts};
 use crate::folders::Folders;
 use crate::framing::read_frame;
-use crate::order::Addresses;
+use crate::pilot::HangUp;
 use crate::runtime::{exec, logs};
-use crate::uptime;
 
 /// Messages that may wait between link and loop. The loop is fast; the manager sends few.
 pub const QUEUE: usize = 16;
 
-/// Messages that may wait for the link: an update, and an answer to each assignment that came meanwhile.
-pub const TELL_QUEUE: usize = 64;
+/// Messages that may wait for a connection: an update, and an answer to each message that came meanwhile.
+const SAY_QUEUE: usize = 64;
 
 /// A message that does not leave within this time means a dead connection.
 const STUCK: Duration = Duration::from_secs(60);
@@ -41,46 +37,31 @@ const STUCK: Duration = Duration::from_secs(60);
 /// How long the first frame of a stream may take.
 const OPENING: Duration = Duration::from_secs(20);
 
-/// What the link tells the agent's loop.
+/// What the link tells the agent's loop. Between one `Open` and its `Closed` comes nothing of another connection.
 #[derive(Debug)]
 pub enum FromLink {
-    /// Connected and welcomed. `session` tells this connection from earlier ones.
-    Up {
-        /// Counts connections.
-        session: u64,
-        /// The machine's addresses; the main one is what the connection leaves from, unless others are configured.
-        addresses: Addresses,
-        /// What the manager said.
-        welcome: Welcome,
+    /// There is a connection.
+    Open {
+        /// The address that it leaves from.
+        address: Option<IpAddr>,
+        /// Where what is to be said goes.
+        say: mpsc::Sender<Say>,
     },
-    /// A new assignment.
-    Assign(Assignment),
-    /// What other devices offer moved.
-    Imports(ImportsChange),
-    /// The update under way is on the manager's disk.
-    Stored(Ack),
-    /// Disconnected; the link dials again by itself.
-    Down,
+    /// The manager sent this on it.
+    Frame(Frame),
+    /// It is over; the link dials again by itself.
+    Closed,
 }
 
-/// What the agent's loop wants told, in this session only.
+/// What the agent's loop tells a connection. When its sender is dropped, the connection is closed.
 #[derive(Debug)]
-pub struct ToLink {
-    /// The session it is for; in a later one it is dropped.
-    pub session: u64,
-    /// What.
-    pub message: Message,
-}
-
-/// What can be told.
-#[derive(Debug)]
-pub enum Message {
-    /// States and events; only after `Up`, and after the `Stored` of the one before.
-    Update(Update),
-    /// An assignment is on disk.
-    Accepted(Generation),
-    /// An assignment cannot be taken.
-    Refused(Generation, String),
+pub enum Say {
+    /// Send these bytes on the control stream.
+    Bytes(Vec<u8>),
+    /// The manager welcomed us: the next dialling begins without delay.
+    Welcomed,
+    /// It is of no use any more: close it.
+    HangUp(HangUp),
 }
 
 /// What a link needs.
@@ -89,8 +70,6 @@ pub struct Config {
     pub manager: String,
     /// TLS with our certificate, for the link's protocol.
     pub tls: Arc<ClientConfig>,
-    /// The addresses that exports get; where they are fixed.
-    pub addresses: Vec<IpAddr>,
     /// Where instances' logs lie.
     pub folders: Folders,
 }
@@ -101,7 +80,9 @@ enum LinkError {
     #[error(transparent)]
     Dial(#[from] DialError),
     #[error(transparent)]
-    Session(#[from] SessionError),
+    HangUp(HangUp),
+    #[error("the manager does not speak the protocol: {0}")]
+    Frame(#[from] FrameError),
     #[error("the connection broke: {0}")]
     Io(#[from] std::io::Error),
     #[error("the connection broke: {0}")]
@@ -110,32 +91,27 @@ enum LinkError {
     HungUp,
     #[error("a message could not be sent for {0:?}")]
     Stuck(Duration),
+    #[error("it takes too long to send what is to be said")]
+    Slow,
     #[error("the agent stops")]
     Stopping,
 }
 
-/// Keeps a link to the manager until the agent's loop is gone. `generation` is asked at each greeting.
-pub async fn run(
-    config: Config,
-    generation: impl Fn() -> Generation,
-    to_loop: mpsc::Sender<FromLink>,
-    mut from_loop: mpsc::Receiver<ToLink>,
-) {
+/// Keeps a link to the manager until the agent's loop is gone.
+pub async fn run(config: Config, to_loop: mpsc::Sender<FromLink>) {
     let mut backoff = Backoff::default();
-    let mut session = 0;
     loop {
-        session += 1;
-        let connection = Connection { config: &config, session, to_loop: &to_loop };
-        let mut was_up = false;
-        let error = Box::pin(connection.serve(generation(), &mut from_loop, &mut was_up)).await;
+        let mut connection = Connection { config: &config, to_loop: &to_loop, opened: false, welcomed: false };
+        let error = Box::pin(connection.serve()).await;
+        let (opened, welcomed) = (connection.opened, connection.welcomed);
         if matches!(error, LinkError::Stopping) || to_loop.is_closed() {
             return;
         }
-        if was_up {
+        if opened && to_loop.send(FromLink::Closed).await.is_err() {
+            return;
+        }
+        if welcomed {
             backoff = Backoff::default();
-            if to_loop.send(FromLink::Down).await.is_err() {
-                return;
-            }
         }
         let wait = backoff.next(fastrand::f64());
         let is_other = matches!(&error, LinkError::Dial(e) if e.is_wrong_authority());
@@ -154,37 +130,29 @@ pub async fn run(
 
 struct Connection<'a> {
     config: &'a Config,
-    session: u64,
     to_loop: &'a mpsc::Sender<FromLink>,
+    /// True once the loop knows of it.
+    opened: bool,
+    /// True once the manager welcomed us.
+    welcomed: bool,
 }
 
 type Io = Compat<yamux::Stream>;
 
 impl Connection<'_> {
-    async fn serve(
-        &self,
-        generation: Generation,
-        from_loop: &mut mpsc::Receiver<ToLink>,
-        was_up: &mut bool,
-    ) -> LinkError {
+    async fn serve(&mut self) -> LinkError {
         let socket = match dial(&self.config.manager, Arc::clone(&self.config.tls)).await {
             Ok(socket) => socket,
             Err(error) => return error.into(),
         };
-        let local = socket.get_ref().0.local_addr().map(|a| a.ip()).ok();
-        let addresses = addresses(&self.config.addresses, local);
+        let address = socket.get_ref().0.local_addr().ok().map(|local| local.ip());
         let folders = self.config.folders.clone();
         let (control, drive) =
             mux::multiplex(socket.compat(), move |stream| serve_stream(stream.compat(), folders.clone()));
         let mut drive = std::pin::pin!(drive);
         let talk = async {
             let stream = control.await.map_err(|_| LinkError::HungUp)?.compat();
-            let hello =
-                Hello { protocol: PROTOCOL, facts: facts(&addresses), generation, assignment: None, imports: None };
-            let (machine, first) = AgentSession::start(uptime(), &hello)?;
-            let mut talk = Talk { connection: self, machine, stream, addresses: &addresses, was_up };
-            talk.carry_out(first).await?;
-            talk.run(from_loop).await
+            self.talk(stream, address).await
         };
         let ended = tokio::select! {
             ended = &mut drive => ended.map_err(LinkError::from).and(Err(LinkError::HungUp)),
@@ -195,79 +163,44 @@ impl Connection<'_> {
             Err(error) => error,
         }
     }
-}
 
-/// The control stream of one connection.
-struct Talk<'a> {
-    connection: &'a Connection<'a>,
-    machine: AgentSession,
-    stream: Io,
-    addresses: &'a Addresses,
-    was_up: &'a mut bool,
-}
-
-impl Talk<'_> {
-    async fn run(&mut self, from_loop: &mut mpsc::Receiver<ToLink>) -> Result<(), LinkError> {
+    /// Carries what is said both ways on the control stream.
+    async fn talk(&mut self, mut stream: Io, address: Option<IpAddr>) -> Result<(), LinkError> {
+        let (say, mut to_say) = mpsc::channel(SAY_QUEUE);
+        self.opened = true;
+        self.tell(FromLink::Open { address, say }).await?;
         let mut buffer = Vec::new();
         loop {
-            while let Some(frame) = frame::take(&mut buffer, MAX_CONTROL_FRAME).map_err(SessionError::from)? {
-                if let Some(effect) = self.machine.frame(uptime(), &frame)? {
-                    self.carry_out(effect).await?;
-                }
+            while let Some(frame) = frame::take(&mut buffer, MAX_CONTROL_FRAME)? {
+                self.tell(FromLink::Frame(frame)).await?;
             }
-            let wait = Duration::from_millis(self.machine.wake_at().since(uptime()).0);
             tokio::select! {
-                // What was said while the loop kept us waiting counts before the clock does.
-                biased;
-                read = self.stream.read_buf(&mut buffer) => if read? == 0 {
+                read = stream.read_buf(&mut buffer) => if read? == 0 {
                     return Err(LinkError::HungUp);
                 },
-                told = from_loop.recv() => self.tell(told.ok_or(LinkError::Stopping)?).await?,
-                () = tokio::time::sleep(wait) => if let Some(effect) = self.machine.tick(uptime())? {
-                    self.carry_out(effect).await?;
+                said = to_say.recv() => match said {
+                    Some(Say::Bytes(bytes)) => send(&mut stream, &bytes).await?,
+                    Some(Say::Welcomed) => self.welcomed = true,
+                    Some(Say::HangUp(why)) => return Err(LinkError::HangUp(why)),
+                    None if self.to_loop.is_closed() => return Err(LinkError::Stopping),
+                    None => return Err(LinkError::Slow),
                 },
             }
         }
     }
 
-    async fn tell(&mut self, told: ToLink) -> Result<(), LinkError> {
-        if told.session != self.connection.session {
-            return Ok(());
-        }
-        let effect = match told.message {
-            Message::Update(update) => self.machine.update(uptime(), update)?,
-            Message::Accepted(generation) => self.machine.accepted(uptime(), generation).map_err(SessionError::from)?,
-            Message::Refused(generation, reason) => {
-                self.machine.refused(uptime(), generation, reason).map_err(SessionError::from)?
-            }
-        };
-        self.carry_out(effect).await
+    async fn tell(&self, message: FromLink) -> Result<(), LinkError> {
+        self.to_loop.send(message).await.map_err(|_| LinkError::Stopping)
     }
+}
 
-    async fn carry_out(&mut self, effect: AgentEffect) -> Result<(), LinkError> {
-        let message = match effect {
-            AgentEffect::Send(bytes) => return self.send(&bytes).await,
-            AgentEffect::Up(welcome) => {
-                *self.was_up = true;
-                tracing::info!(name = %welcome.name, manager = %self.connection.config.manager, "link up");
-                FromLink::Up { session: self.connection.session, addresses: self.addresses.clone(), welcome }
-            }
-            AgentEffect::Assign(assignment) => FromLink::Assign(assignment),
-            AgentEffect::Imports(change) => FromLink::Imports(change),
-            AgentEffect::Stored(ack) => FromLink::Stored(ack),
-            AgentEffect::Released(_) | AgentEffect::Act(_) => return Ok(()),
-        };
-        self.connection.to_loop.send(message).await.map_err(|_| LinkError::Stopping)
-    }
-
-    async fn send(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
-        let write = async {
-            self.stream.write_all(bytes).await?;
-            self.stream.flush().await
-        };
-        tokio::time::timeout(STUCK, write).await.map_err(|_| LinkError::Stuck(STUCK))??;
-        Ok(())
-    }
+async fn send(stream: &mut Io, bytes: &[u8]) -> Result<(), LinkError> {
+    let write = async {
+        stream.write_all(bytes).await?;
+        stream.flush().await
+    };
+    tokio::time::timeout(STUCK, write).await.map_err(|_| LinkError::Stuck(STUCK))??;
+    Ok(())
 }
 
 /// Serves a stream that the manager opened.

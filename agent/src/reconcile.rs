@@ -156,6 +156,18 @@ impl Core {
     /// watched.
     #[must_use]
     pub fn new(ledger: Ledger, addresses: Addresses, now: UnixMillis) -> (Self, Vec<Effect>) {
+        Self::start(ledger, addresses, None, now)
+    }
+
+    /// As [`Core::new`], in the boot of the machine that `boot` names. When the ledger was written in another one,
+    /// nothing that ran then runs now: all of it is started again, in its order.
+    #[must_use]
+    pub fn boot(ledger: Ledger, addresses: Addresses, boot: String, now: UnixMillis) -> (Self, Vec<Effect>) {
+        // Where the kernel does not name it, nobody knows that it is another one.
+        Self::start(ledger, addresses, Some(boot).filter(|boot| !boot.is_empty()), now)
+    }
+
+    fn start(ledger: Ledger, addresses: Addresses, boot: Option<String>, now: UnixMillis) -> (Self, Vec<Effect>) {
         let mut core = Self {
             assignment_digest: digest::of_assignment(&ledger.assignment),
             imports_digest: digest::of_providers(ledger.imports.values()),
@@ -178,6 +190,9 @@ impl Core {
         core.enlist();
         core.plant();
         core.supply_all();
+        if let Some(boot) = boot {
+            core.booted(boot);
+        }
         core.resume();
         let effects = core.settle();
         (core, effects)

@@ -98,6 +98,7 @@ impl Agent {
             ca_pem: None,
             name: None,
             addresses: vec![address.parse().expect("an IP address")],
+            boot: None,
         };
         self.task = Some(tokio::spawn(async move {
             let never = std::future::pending();

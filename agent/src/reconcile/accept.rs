@@ -9,7 +9,7 @@ use robo_wire::event::EventBody;
 use robo_wire::link::ImportsChange;
 
 use super::{Core, Effect, tree};
-use crate::ledger::Hold;
+use crate::ledger::{Hold, Record};
 use crate::order::Addresses;
 
 impl Core {
@@ -127,16 +127,23 @@ impl Core {
         if before.is_none() {
             return;
         }
-        let lost: Vec<InstanceKey> = self
-            .ledger
-            .state
-            .records
-            .iter()
-            .filter(|(_, r)| r.state == InstanceState::DeployedStarted && r.process.is_none() && !tree::is_host(r))
-            .map(|(key, _)| key.clone())
-            .collect();
-        for key in lost {
-            self.abort(&key, Step::Update);
+        // A step that was under way is over too. What deployed or undeployed is asked for again, and says so.
+        let ran = |record: &Record| {
+            let step = record.run.as_ref().map(|run| run.step);
+            record.state == InstanceState::DeployedStarted
+                || matches!(step, Some(Step::Start | Step::Update | Step::Stop))
+        };
+        let records = self.ledger.state.records.iter();
+        let ended: Vec<InstanceKey> =
+            records.filter(|(_, r)| ran(r) && !tree::is_host(r)).map(|(key, _)| key.clone()).collect();
+        for key in ended {
+            if let Some(record) = self.changing(&key) {
+                record.run = None;
+                record.process = None;
+                record.drain = None;
+                record.ailing = false;
+                record.healthy = true;
+            }
             self.transition(&key, InstanceState::DeployedStopped, Vec::new());
         }
     }
