@@ -63,7 +63,11 @@ impl Files {
         loop {
             match self.download(file, &part).await {
                 Ok(()) => break,
-                Err(DownloadError::Final(reason)) => return Err(reason),
+                Err(DownloadError::Final(reason)) => {
+                    // On a full disk a part of a file only takes up what others need.
+                    tokio::fs::remove_file(&part).await.ok();
+                    return Err(reason);
+                }
                 Err(DownloadError::Passing(reason)) if attempt == ATTEMPTS => return Err(reason),
                 Err(DownloadError::Passing(reason)) => {
                     tracing::info!(hash = %file.hash, reason, "a download was cut; going on with it");

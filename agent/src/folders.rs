@@ -29,6 +29,9 @@ const PASSAGE: u32 = 0o711;
 /// Deepest folder that is searched for runs: the application's, and one for each level of an instance path.
 const MAX_DEPTH: usize = robo_model::limits::MAX_INSTANCE_DEPTH + 1;
 
+/// The name of [`InstanceFolder::managed_file`].
+const MANAGED: &str = "@files.json";
+
 /// The folders of one agent.
 #[derive(Debug, Clone)]
 pub struct Folders {
@@ -117,15 +120,33 @@ impl Folders {
     /// When a folder cannot be read.
     pub(crate) fn all_runs(&self) -> io::Result<Vec<RunFolder>> {
         let mut found = Vec::new();
+        for folder in self.all_folders()? {
+            found.extend(runs_in(&folder.join("@runs"))?);
+        }
+        Ok(found)
+    }
+
+    /// The lists of files of every deployed instance that is on disk.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub(crate) fn all_managed(&self) -> io::Result<Vec<PathBuf>> {
+        let lists = self.all_folders()?.into_iter().map(|folder| folder.join(MANAGED));
+        Ok(lists.filter(|list| list.is_file()).collect())
+    }
+
+    /// The folders of applications and instances.
+    fn all_folders(&self) -> io::Result<Vec<PathBuf>> {
+        let mut found = Vec::new();
         let mut open = vec![(self.instances(), 0)];
         while let Some((folder, depth)) = open.pop() {
-            found.extend(runs_in(&folder.join("@runs"))?);
             for entry in entries(&folder)? {
                 let own = entry.file_name().as_encoded_bytes().starts_with(b"@");
                 if !own && depth < MAX_DEPTH && entry.file_type()?.is_dir() {
                     open.push((entry.path(), depth + 1));
                 }
             }
+            found.push(folder);
         }
         Ok(found)
     }
@@ -164,6 +185,12 @@ impl InstanceFolder {
     #[must_use]
     pub fn context_file(&self) -> PathBuf {
         self.path.join("@context.json")
+    }
+
+    /// Which files were deployed, and how they have to be.
+    #[must_use]
+    pub(crate) fn managed_file(&self) -> PathBuf {
+        self.path.join(MANAGED)
     }
 
     /// The folder of one run.
@@ -214,7 +241,9 @@ impl InstanceFolder {
         for folder in [self.recipe(), self.path.join("@recipe.new"), self.path.join("@recipe.old"), self.data()] {
             absent_is_fine(fs::remove_dir_all(folder))?;
         }
-        absent_is_fine(fs::remove_file(self.context_file()))?;
+        for file in [self.context_file(), self.managed_file()] {
+            absent_is_fine(fs::remove_file(file))?;
+        }
         absent_is_fine(fs::remove_dir_all(self.runs()))
     }
 

@@ -5,16 +5,17 @@
 //!
 //! - [`step`](self): one order from its begin to its report; `script`, `supervise` and `recipe` are its parts.
 //! - `kept`: a run and its keeper; `ending`: ends what runs.
+//! - `managed`: the files of recipes, which others may change behind our back.
 //! - `environment`: what scripts and programs are told; `check`: whether an instance is well.
 //! - [`exec`], [`logs`]: streams that the manager opens.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
 use robo_model::spec::{FileRef, InstanceKey};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::folders::{Folders, InstanceFolder};
@@ -29,6 +30,7 @@ mod environment;
 pub mod exec;
 mod kept;
 pub mod logs;
+mod managed;
 mod recipe;
 mod script;
 mod step;
@@ -92,6 +94,8 @@ struct Shared {
     user: User,
     closing: CancellationToken,
     table: Mutex<Table>,
+    /// There is news in [`Table::files`].
+    files_moved: Notify,
 }
 
 #[derive(Default)]
@@ -102,6 +106,8 @@ struct Table {
     watched: HashMap<InstanceKey, (RunId, CancellationToken)>,
     /// The newest address of an instance, for its checks.
     addresses: HashMap<InstanceKey, String>,
+    /// What the next look at recipe files has to know.
+    files: BTreeMap<InstanceKey, managed::News>,
 }
 
 impl Runtime {
@@ -119,8 +125,11 @@ impl Runtime {
             user: User::own(),
             closing: CancellationToken::new(),
             table: Mutex::default(),
+            files_moved: Notify::new(),
         };
-        Self { inner: Arc::new(Inner(Arc::new(shared))) }
+        let shared = Arc::new(shared);
+        shared.spawn(managed::watch(Arc::clone(&shared)));
+        Self { inner: Arc::new(Inner(shared)) }
     }
 
     /// Begins a step; its end is reported. A run that is under way is not begun again, one that ended while no agent
@@ -168,6 +177,7 @@ impl Runtime {
     pub async fn forget(&self, key: &InstanceKey) -> Result<(), String> {
         let shared = self.shared();
         shared.detach(key);
+        shared.leave_files(key).await?;
         shared.table().addresses.remove(key);
         let folder = shared.folders.instance(key);
         ending::end_instance(&folder).await?;

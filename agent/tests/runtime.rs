@@ -21,6 +21,13 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+#[path = "runtime/drift.rs"]
+mod drift;
+#[path = "runtime/faults.rs"]
+mod faults;
+#[path = "runtime/told.rs"]
+mod told;
+
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
@@ -62,8 +69,19 @@ impl Bench {
         files.iter().map(|(path, content)| (path.to_string().try_into().unwrap(), file(content))).collect()
     }
 
-    async fn report(&mut self) -> Report {
+    /// The next report, whatever it is.
+    async fn any_report(&mut self) -> Report {
         timeout(PATIENCE, self.reports.recv()).await.expect("a report in time").expect("a runtime")
+    }
+
+    /// The next report of steps, processes and checks; files are looked at all the time.
+    async fn report(&mut self) -> Report {
+        loop {
+            match self.any_report().await {
+                Report::Drift { .. } => {}
+                report => return report,
+            }
+        }
     }
 
     async fn step(&mut self, order: Order) -> Outcome {

@@ -175,20 +175,24 @@ mod tests {
 
     #[tokio::test]
     async fn an_answer_is_judged_by_its_status() {
-        for (answer, good) in
-            [("HTTP/1.1 204 No\r\n\r\n", true), ("HTTP/1.1 500 Oh\r\n\r\n", false), ("garbage", false)]
-        {
-            let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let mut addresses = vec!["127.0.0.1"];
+        // Where the kernel has no IPv6, nobody has such an address.
+        addresses.extend(std::net::TcpListener::bind("[::1]:0").is_ok().then_some("::1"));
+        let answers = [("HTTP/1.1 204 No\r\n\r\n", true), ("HTTP/1.1 500 Oh\r\n\r\n", false), ("garbage", false)];
+        for (address, (answer, good)) in addresses.iter().flat_map(|address| answers.map(|answer| (*address, answer))) {
+            let listener = tokio::net::TcpListener::bind((address, 0)).await.unwrap();
             let port = listener.local_addr().unwrap().port().to_string();
             let serve = async {
                 let (mut stream, _) = listener.accept().await.unwrap();
                 let mut piece = [0; 1000];
                 let read = stream.read(&mut piece).await.unwrap();
-                assert!(piece[..read].starts_with(b"GET /x HTTP/1.1\r\nHost: 127.0.0.1:"));
+                let expect = format!("GET /x HTTP/1.1\r\nHost: {}\r\n", endpoint(address, &port));
+                assert!(piece[..read].starts_with(expect.as_bytes()));
                 stream.write_all(answer.as_bytes()).await.unwrap();
             };
-            let (got, ()) = tokio::join!(http("127.0.0.1", &port, "/x"), serve);
-            assert_eq!(got.is_ok(), good, "{answer}: {got:?}");
+            let (got, ()) = tokio::join!(http(address, &port, "/x"), serve);
+            assert_eq!(got.is_ok(), good, "{address}: {answer}: {got:?}");
+            connect(address, &port).await.unwrap();
         }
         assert!(connect("127.0.0.1", "no").await.unwrap_err().contains("`no` is no port"));
     }

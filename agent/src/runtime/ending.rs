@@ -78,6 +78,7 @@ pub(super) fn forestall(run: &RunFolder) -> io::Result<bool> {
 
 /// Returns how many cannot be ended.
 async fn end_sessions(sessions: &[Running], grace: Duration) -> usize {
+    let boot = crate::keeper::proc::boot_id();
     let members = || sessions.iter().flat_map(Running::members).collect::<Vec<_>>();
     for session in sessions {
         // The program's own group first, in one go: it may be starting others right now.
@@ -90,6 +91,11 @@ async fn end_sessions(sessions: &[Running], grace: Duration) -> usize {
                 signal(member, Signal::TERM);
             }
         }
+    }
+    // What somebody stopped hears of its end only when it goes on, and its keeper writes that down only then.
+    for session in sessions.iter().filter(|session| session.boot == boot) {
+        signal(session.keeper, Signal::CONT);
+        session.members().into_iter().for_each(|member| signal(member, Signal::CONT));
     }
     let until = Instant::now() + grace;
     while let Some(member) = members().first() {

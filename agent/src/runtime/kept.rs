@@ -9,6 +9,7 @@ use std::io;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::time::Duration;
 
 use rustix::fs::{FileType, Mode, OFlags};
 use tokio::net::unix::pipe::{OpenOptions as PipeOptions, Receiver};
@@ -19,6 +20,9 @@ use crate::keeper::{ARGUMENT, TOLD_ERROR};
 
 /// How often a keeper that went before it began is started: something may have killed the first one by chance.
 const KEEPER_TRIES: u32 = 2;
+
+/// Time that a keeper has to write down the end of what was ended: far more than it takes.
+pub(super) const WRITTEN: Duration = Duration::from_secs(10);
 
 /// Most that a keeper tells: one sentence.
 const MAX_TOLD: usize = 4096;

@@ -32,8 +32,13 @@ pub(super) async fn fetch(shared: &Shared, order: &Order) -> Result<Sources, Str
 pub(super) async fn place(recipe: PathBuf, sources: Sources, owner: Option<User>) -> Result<(), String> {
     in_background(move || {
         let fresh = recipe.with_file_name("@recipe.new");
-        build(&fresh, &sources, owner.as_ref())?;
-        swap(&fresh, &recipe).map_err(|e| explain("put the recipe in place at", &recipe, &e))
+        let placed = build(&fresh, &sources, owner.as_ref())
+            .and_then(|()| swap(&fresh, &recipe).map_err(|e| explain("put the recipe in place at", &recipe, &e)));
+        if placed.is_err() {
+            // What is half written helps nobody, least on a full disk; the next try begins anew anyway.
+            fs::remove_dir_all(&fresh).ok();
+        }
+        placed
     })
     .await
 }
@@ -117,6 +122,20 @@ mod tests {
             }
         }
         assert!(!recipe.join("old").exists() && !recipe.join("junk").exists() && !fresh.exists());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_written_whole_leaves_nothing_and_keeps_the_old_one() {
+        let temporary = tempfile::tempdir().unwrap();
+        let recipe = temporary.path().join("@recipe");
+        let good = sources(temporary.path(), &[("a", false)]);
+        place(recipe.clone(), good.clone(), None).await.unwrap();
+        let mut cut = good;
+        cut.insert(RelativePath::new("b").unwrap(), (temporary.path().join("gone"), false));
+        let error = place(recipe.clone(), cut, None).await.unwrap_err();
+        assert!(error.contains("`b`"), "{error}");
+        assert!(recipe.join("a").exists() && !recipe.join("b").exists());
+        assert!(!temporary.path().join("@recipe.new").exists());
     }
 
     #[test]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use robo_model::quantity::UnixMillis;
 use robo_model::state::Step;
+use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
 
 use super::step::Failed;
@@ -37,8 +38,8 @@ pub(super) async fn run(shared: &Shared, order: &Order, abort: &CancellationToke
         () = abort.cancelled() => format!("`{name}` was aborted"),
     };
     ending::end_run(&run, ending::GRACE).await;
-    let exit = kept.ended().await;
-    Err(Failed { reason: stopped, exit_code: None, output: exit.output })
+    let output = timeout(kept::WRITTEN, kept.ended()).await.map(|exit| exit.output).unwrap_or_default();
+    Err(Failed { reason: stopped, exit_code: None, output })
 }
 
 /// Makes folders and context file, and says what to run; removes old runs.

@@ -50,6 +50,7 @@ pub(super) async fn carry_out(shared: Arc<Shared>, order: Order, abort: Cancella
     };
     shared.leave(&order);
     shared.report(Report::StepEnded { key: order.key.clone(), run: order.run, outcome }).await;
+    shared.tell_files_again(&order.key);
     match (after, token) {
         (After::Process(kept), Some(token)) => supervise::look_after(&shared, &order, *kept, &token).await,
         (After::Check, Some(token)) => check::watch(&shared, &order, &token).await,
@@ -88,6 +89,7 @@ async fn by_step(shared: &Shared, order: &Order, abort: &CancellationToken) -> R
 
 async fn deploy(shared: &Shared, order: &Order, abort: &CancellationToken) -> Result<After, Failed> {
     let folder = shared.folder(order);
+    shared.leave_files(&order.key).await.map_err(Failed::because)?;
     // With the script begun, the files are in place, and it may have changed them.
     if folder.run(order.run).spec().ok().flatten().is_none() {
         let owner = script::owner(order)?;
@@ -105,7 +107,9 @@ async fn deploy(shared: &Shared, order: &Order, abort: &CancellationToken) -> Re
         };
         recipe::place(folder.recipe(), sources, owner).await.map_err(Failed::because)?;
     }
-    script::run(shared, order, abort).await.map(|()| After::Nothing)
+    script::run(shared, order, abort).await?;
+    shared.manage_files(&order.key, &order.files).await.map_err(Failed::because)?;
+    Ok(After::Nothing)
 }
 
 async fn start(shared: &Shared, order: &Order, abort: &CancellationToken) -> Result<After, Failed> {
@@ -136,6 +140,7 @@ async fn end_process(shared: &Shared, order: &Order, abort: &CancellationToken) 
 
 async fn remove(shared: &Shared, order: &Order) -> Result<(), Failed> {
     let folder = shared.folder(order);
+    shared.leave_files(&order.key).await.map_err(Failed::because)?;
     ending::end_instance(&folder).await.map_err(Failed::because)?;
     in_background(move || folder.remove_deployed().map_err(|e| explain("remove", folder.path(), &e)))
         .await

@@ -19,9 +19,6 @@ use crate::order::{Order, Report, RunId};
 /// A process without a check is taken for started when it has lived this long: a wrong option ends it sooner.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// Time that a keeper has to write down the end of a process that was stopped: far more than it takes.
-const WRITTEN: Duration = Duration::from_secs(10);
-
 /// Starts the process of `order` and waits until it is well.
 pub(super) async fn start(
     shared: &Shared,
@@ -55,7 +52,7 @@ pub(super) async fn start(
     };
     let reason = if stopped.is_empty() { format!("timed out after {}: {last}", order.deadline) } else { stopped };
     ending::end_run(kept.run(), ending::GRACE).await;
-    let output = timeout(WRITTEN, kept.ended()).await.map(|exit| exit.output).unwrap_or_default();
+    let output = timeout(kept::WRITTEN, kept.ended()).await.map(|exit| exit.output).unwrap_or_default();
     Err(Failed { reason, exit_code: None, output })
 }
 
@@ -109,7 +106,7 @@ pub(super) async fn stop(shared: &Shared, order: &Order, run: RunId, abort: &Can
         return Ok(());
     }
     let mut kept = kept::look_on(&run).map_err(unknown)?;
-    if timeout(WRITTEN, kept.running()).await.is_ok_and(|running| running.is_err()) {
+    if timeout(kept::WRITTEN, kept.running()).await.is_ok_and(|running| running.is_err()) {
         // It has ended by itself; its children may have not.
         ending::end_run(&run, ending::GRACE).await;
         return Ok(());
@@ -122,7 +119,7 @@ pub(super) async fn stop(shared: &Shared, order: &Order, run: RunId, abort: &Can
     if aborted {
         ending::end_run(&run, Millis(0).duration()).await;
     }
-    if timeout(WRITTEN, kept.ended()).await.is_err() {
+    if timeout(kept::WRITTEN, kept.ended()).await.is_err() {
         return Err(Failed::because("the process cannot be ended: the kernel holds it"));
     }
     if aborted { Err(Failed::because("the stop was aborted; its process was killed")) } else { Ok(()) }
