@@ -19,6 +19,7 @@ Examples:
   robo plan app.graph                show what an apply would do
   robo apply app.graph               do it, and wait until everything is as wished
   robo status                        what runs where
+  robo rollback shop                 what it was before
   robo exec device-42 -- uptime      run a command on a device
 
 Exit codes: 0 done or nothing to do, 1 error, 2 changes planned, 3 some targets failed,
@@ -27,7 +28,7 @@ Exit codes: 0 done or nothing to do, 1 error, 2 changes planned, 3 some targets 
 /// Deploys applications made of parts that need each other onto robots, devices and virtual machines.
 #[derive(Debug, Parser)]
 #[command(name = "robo", version, after_help = EXAMPLES, arg_required_else_help = true, max_term_width = 100)]
-#[command(disable_help_subcommand = true, infer_long_args = false)]
+#[command(infer_long_args = false)]
 pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) options: Options,
@@ -43,7 +44,7 @@ pub(crate) struct Options {
     #[arg(short, long, global = true, value_parser = formats(), default_value = "table", value_name = "FORMAT")]
     pub(crate) output: Output,
     /// The manager to talk to, by its name in `robo context list`.
-    #[arg(long, global = true, env = "ROBO_CONTEXT", value_name = "NAME")]
+    #[arg(long, global = true, env = "ROBO_CONTEXT", value_name = "NAME", add = crate::complete::contexts())]
     pub(crate) context: Option<String>,
     /// The project to work in, instead of the context's.
     #[arg(long, global = true, env = "ROBO_PROJECT", value_name = "NAME")]
@@ -165,6 +166,14 @@ impl Env {
 
 /// Reads the command line, runs the command, tells the shell how it went.
 pub(crate) fn run() -> ExitCode {
+    match crate::complete::answer() {
+        Ok(false) => {}
+        Ok(true) => return Exit::Done.into(),
+        Err(error) => {
+            Ui::from_environment(Format::Table).error(&error);
+            return error.exit().into();
+        }
+    }
     let cli = match Cli::try_parse() {
         Ok(cli) => cli,
         Err(error) => return usage(&error),

@@ -1,10 +1,12 @@
 //! The manager's API, as typed calls.
 //!
+//! - `calls`: those about history, bindings, acts and devices.
 //! - `tls`: one pinned CA, TLS 1.3, the manager's own name whatever address it has.
 //! - `failure`: why a call did not work.
 //!
 //! A connection that cannot be made is tried again a few times; a request that was sent is never sent twice.
 
+mod calls;
 mod failure;
 mod tls;
 
@@ -66,6 +68,8 @@ pub(crate) struct Client {
     context: String,
     project: ProjectName,
     token: String,
+    /// How often a connection is tried.
+    attempts: u32,
 }
 
 /// Which events.
@@ -107,12 +111,29 @@ impl Client {
             .user_agent(concat!("robo/", env!("CARGO_PKG_VERSION")))
             .build()
             .map_err(|error| CliError::new(format!("the HTTP client cannot be made: {error}")))?;
-        Ok(Self { http, address, context: name.to_owned(), project, token: context.read_token()? })
+        Ok(Self {
+            http,
+            address,
+            context: name.to_owned(),
+            project,
+            token: context.read_token()?,
+            attempts: CONNECT_ATTEMPTS,
+        })
     }
 
     /// The manager's address as the context has it.
     pub(crate) fn url(&self) -> String {
         self.address.to_string()
+    }
+
+    /// The same, for who would rather have no answer than a late one: one try, no pauses.
+    pub(crate) fn impatient(self) -> Self {
+        Self { attempts: 1, ..self }
+    }
+
+    /// The project it works in.
+    pub(crate) const fn project(&self) -> &ProjectName {
+        &self.project
     }
 
     /// All devices of the project.
@@ -152,21 +173,14 @@ impl Client {
     }
 
     /// What an apply of `bundle` would do.
-    pub(crate) async fn plan(&self, bundle: &Bundle) -> Result<Plan, ClientError> {
-        let request = PlanRequest { bundle: bundle.clone(), keep_overrides: false };
+    pub(crate) async fn plan(&self, bundle: &Bundle, keep_overrides: bool) -> Result<Plan, ClientError> {
+        let request = PlanRequest { bundle: bundle.clone(), keep_overrides };
         self.json(self.request(Method::POST, "plan").timeout(SLOW).json(&request)).await
     }
 
-    /// Does what the plan `plan_id` of `bundle` says.
-    pub(crate) async fn apply(&self, bundle: &Bundle, plan_id: &str) -> Result<Applied, ClientError> {
-        let request = ApplyRequest {
-            bundle: bundle.clone(),
-            plan_id: plan_id.to_owned(),
-            keep_overrides: false,
-            note: None,
-            rollback_of: None,
-        };
-        self.json(self.request(Method::POST, "apply").timeout(SLOW).json(&request)).await
+    /// Does what the plan says that the request names.
+    pub(crate) async fn apply(&self, request: &ApplyRequest) -> Result<Applied, ClientError> {
+        self.json(self.request(Method::POST, "apply").timeout(SLOW).json(request)).await
     }
 
     /// All applications of the project.
@@ -174,9 +188,14 @@ impl Client {
         self.json(self.request(Method::GET, "applications")).await
     }
 
-    /// Undeploys and forgets an application.
-    pub(crate) async fn delete_application(&self, name: &ApplicationName) -> Result<Accepted, ClientError> {
-        self.json(self.request(Method::DELETE, &format!("applications/{name}"))).await
+    /// Undeploys and forgets an application; with `force` even while others are bound to it.
+    pub(crate) async fn delete_application(
+        &self,
+        name: &ApplicationName,
+        force: bool,
+    ) -> Result<Accepted, ClientError> {
+        let request = self.request(Method::DELETE, &format!("applications/{name}"));
+        self.json(if force { request.query(&[("force", true)]) } else { request }).await
     }
 
     /// Asks for another state than the application says.
@@ -252,10 +271,10 @@ impl Client {
                 Ok(response) => return self.checked(response).await,
                 Err(error) => {
                     let failure = self.failed(&error, attempt);
-                    if attempt >= CONNECT_ATTEMPTS || !matches!(failure, ClientError::Unreachable { .. }) {
+                    if attempt >= self.attempts || !matches!(failure, ClientError::Unreachable { .. }) {
                         return Err(failure);
                     }
-                    tracing::debug!("try {attempt} of {CONNECT_ATTEMPTS}: {failure}");
+                    tracing::debug!("try {attempt} of {}: {failure}", self.attempts);
                 }
             }
             tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64() / 2.0)).await;

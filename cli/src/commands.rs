@@ -1,12 +1,15 @@
 //! One file per command: its arguments, whose doc comments are the help, and what it does.
 
+pub(crate) mod act;
 pub(crate) mod agent;
 pub(crate) mod apply;
+pub(crate) mod bind;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod context;
 pub(crate) mod delete;
 pub(crate) mod device;
+pub(crate) mod diff;
 pub(crate) mod doc;
 pub(crate) mod down;
 pub(crate) mod events;
@@ -14,9 +17,12 @@ pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod graph;
+pub(crate) mod history;
 pub(crate) mod logs;
 pub(crate) mod manager;
 pub(crate) mod plan;
+pub(crate) mod rollback;
+mod saved;
 pub(crate) mod status;
 mod target;
 pub(crate) mod up;
@@ -37,10 +43,17 @@ pub(crate) enum Command {
     Doc(doc::DocArgs),
     Plan(plan::PlanArgs),
     Apply(apply::ApplyArgs),
+    History(history::HistoryArgs),
+    Diff(diff::DiffArgs),
+    Rollback(rollback::RollbackArgs),
     Status(status::StatusArgs),
     Start(wanted::StartArgs),
     Stop(wanted::StopArgs),
     Undeploy(wanted::UndeployArgs),
+    Cancel(act::CancelArgs),
+    Retry(act::RetryArgs),
+    Bind(bind::BindArgs),
+    Unbind(bind::UnbindArgs),
     Delete(delete::DeleteArgs),
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
@@ -75,10 +88,17 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Doc(args) => doc::run(&args, env),
         Command::Plan(args) => Box::pin(plan::run(args, env)).await,
         Command::Apply(args) => Box::pin(apply::run(args, env)).await,
+        Command::History(args) => Box::pin(history::run(args, env)).await,
+        Command::Diff(args) => Box::pin(diff::run(args, env)).await,
+        Command::Rollback(args) => Box::pin(rollback::run(args, env)).await,
         Command::Status(args) => Box::pin(status::run(args, env)).await,
         Command::Start(args) => Box::pin(wanted::start(args, env)).await,
         Command::Stop(args) => Box::pin(wanted::stop(args, env)).await,
         Command::Undeploy(args) => Box::pin(wanted::undeploy(args, env)).await,
+        Command::Cancel(args) => Box::pin(act::cancel(args, env)).await,
+        Command::Retry(args) => Box::pin(act::retry(args, env)).await,
+        Command::Bind(args) => Box::pin(bind::run(args, env)).await,
+        Command::Unbind(args) => Box::pin(bind::unbind(args, env)).await,
         Command::Delete(args) => Box::pin(delete::run(args, env)).await,
         Command::Logs(args) => Box::pin(logs::run(args, env)).await,
         Command::Events(args) => Box::pin(events::run(args, env)).await,

@@ -1,11 +1,12 @@
 //! `robo`: the command line, and the one binary that also is manager and agent.
 //!
-//! One file per command in `commands/`; `draw` makes pictures of a graph, `doc` a page; [`output`] is the only place that prints; [`error`] decides exit codes.
+//! One file per command in `commands/`; `draw` makes pictures of a graph, `doc` a page; `complete` knows the names that exist; [`output`] is the only place that prints; [`error`] decides exit codes.
 
 mod bundle;
 mod cli;
 mod client;
 mod commands;
+mod complete;
 mod context;
 mod doc;
 mod draw;

@@ -3,15 +3,20 @@
 //! - `paint`: colours, or none; `when`: times as people read them.
 //! - `table`: tables of instances and devices; `detail`: all of one thing; `event`; `plan`;
 //! - `diagnostics`: mistakes in a graph; `sarif`: the same for code review tools; `explain`: what a code means;
-//! - `diff`: what differs between two texts.
+//! - `diff`: what differs between two texts; `history`: revisions, and what differs between two of them;
+//! - `acts`: what came of a cancel or a retry; `bindings`: where external imports come from; `circle`: who waits for whom.
 //!
 //! The submodules make text from values and print nothing, so that tests can look at it.
 
+pub(crate) mod acts;
+pub(crate) mod bindings;
+pub(crate) mod circle;
 pub(crate) mod detail;
 pub(crate) mod diagnostics;
 pub(crate) mod diff;
 pub(crate) mod event;
 pub(crate) mod explain;
+pub(crate) mod history;
 pub(crate) mod paint;
 pub(crate) mod plan;
 pub(crate) mod sarif;
@@ -252,8 +257,22 @@ fn unprintable(error: &dyn Display) -> CliError {
 }
 
 #[cfg(test)]
-mod tests {
+pub(crate) mod tests {
     use super::*;
+
+    /// Without colours, for a file.
+    pub(crate) fn ui() -> Ui {
+        Ui {
+            format: Format::Table,
+            out: Palette::new(false),
+            err: Palette::new(false),
+            width: DEFAULT_WIDTH,
+            height: DEFAULT_HEIGHT,
+            can_ask: false,
+            out_is_terminal: false,
+            can_animate: false,
+        }
+    }
 
     #[test]
     fn a_word_is_quoted_where_a_shell_would_split_it() {

@@ -104,7 +104,9 @@ impl FollowOptions {
             Action::Change(effect) => effect >= Effect::Restart,
             Action::Delete => false,
         };
-        let notices = |wanted| plan.ripple.iter().filter(move |r| r.consequence == wanted).map(|r| r.path.clone());
+        // Those of other applications are not waited for.
+        let own = || plan.ripple.iter().filter(|r| r.application.is_none());
+        let notices = |wanted| own().filter(move |r| r.consequence == wanted).map(|r| r.path.clone());
         let changed = plan.changes.iter().filter(|c| moves(c.action)).map(|c| c.path.clone());
         self.will_move = changed.chain(notices(Consequence::Restart)).collect();
         self.will_wait = notices(Consequence::Wait).collect();

@@ -29,6 +29,7 @@ use robo_wire::plan::Ground;
 pub use self::enroll::Sign;
 pub use self::error::{GraphErrors, ServiceError};
 pub use self::events::EventFeed;
+pub use self::moved::reason as what_moved;
 use crate::bus::Bus;
 use crate::files::{Files, FilesError};
 use crate::plan::PortRanges;

@@ -9,12 +9,20 @@ use crate::progress::{self, Element, FollowEnd, FollowOptions, Goal};
 
 /// Stops an application, removes it from the machines, and forgets it.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  robo delete shop
+  robo delete shop --force           also when others are bound to it: their bindings end")]
 pub(crate) struct DeleteArgs {
     /// The application.
+    #[arg(add = crate::complete::applications())]
     application: ApplicationName,
     /// Do not ask.
     #[arg(short, long)]
     yes: bool,
+    /// Also while other applications are bound to it.
+    #[arg(long)]
+    force: bool,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -31,7 +39,7 @@ pub(crate) async fn run(args: DeleteArgs, env: &Env) -> Result<Exit, CliError> {
             return Ok(Exit::Error);
         }
     }
-    let accepted = client.delete_application(name).await?;
+    let accepted = client.delete_application(name, args.force).await?;
     if ui.is_machine() {
         ui.element(&Element::Accepted(&accepted))?;
     }

@@ -2,16 +2,17 @@
 
 use robo_model::label::{self, Labels};
 use robo_model::limits::MAX_LABELS;
-use robo_model::name::DeviceName;
+use robo_model::name::{ApplicationName, DeviceName};
 use robo_model::quantity::Millis;
-use robo_wire::api::TokenRequest;
+use robo_wire::api::{DeviceChange, TokenRequest};
 
+use super::apply::agreed;
 use crate::cli::{Env, Format};
 use crate::error::{CliError, Exit};
 use crate::output::detail;
 use crate::output::table::{self, Look};
 
-/// Lists devices, shows one, or lets a new one in.
+/// Lists devices, shows one, labels one, lets a new one in, or removes one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeviceArgs {
     #[command(subcommand)]
@@ -25,9 +26,12 @@ enum DeviceCommand {
     /// Shows all that is known of one device.
     Inspect {
         /// The device.
+        #[arg(add = crate::complete::devices())]
         name: DeviceName,
     },
     Enroll(EnrollArgs),
+    Label(LabelArgs),
+    Remove(RemoveArgs),
 }
 
 /// Makes a token with which one new device may enrol, and says how.
@@ -52,6 +56,63 @@ struct EnrollArgs {
     replace: bool,
 }
 
+/// Sets and removes labels of a device.
+///
+/// Hosts that are bound by a selector (`devices: site=tokyo;`) follow at the next plan.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  robo device label robot-7 site=osaka arm    sets two
+  robo device label robot-7 arm-              removes one")]
+struct LabelArgs {
+    /// The device.
+    #[arg(add = crate::complete::devices())]
+    name: DeviceName,
+    /// `KEY=VALUE` or `KEY` sets a label, `KEY-` removes one.
+    #[arg(value_name = "LABEL", required = true, value_parser = parse_change)]
+    labels: Vec<LabelChange>,
+}
+
+/// One label to set or to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum LabelChange {
+    Set(String, String),
+    Unset(String),
+}
+
+/// Forgets a device: it may not come back without enrolling anew.
+///
+/// What runs there goes on running, but nobody looks after it any more. A device on which applications have something
+/// is removed with `--force` alone: then their instances there vanish, and whoever imports from them is told.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  robo device remove robot-7
+  robo device remove robot-7 --force --yes      it is broken, and its applications are to know")]
+struct RemoveArgs {
+    /// The device.
+    #[arg(add = crate::complete::devices())]
+    name: DeviceName,
+    /// Also while applications have something on it.
+    #[arg(long)]
+    force: bool,
+    /// Do not ask.
+    #[arg(short, long)]
+    yes: bool,
+}
+
+/// `key=value` and `key` set, `key-` removes.
+fn parse_change(text: &str) -> Result<LabelChange, String> {
+    match text.strip_suffix('-') {
+        // A value may end so; a key without one cannot.
+        Some(key) if !key.contains('=') => {
+            label::check_label(key, "").map_err(|error| error.to_string())?;
+            Ok(LabelChange::Unset(key.to_owned()))
+        }
+        Some(_) | None => parse_label(text).map(|(key, value)| LabelChange::Set(key, value)),
+    }
+}
+
 fn parse_label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
     label::check_label(key, value).map_err(|error| error.to_string())?;
@@ -63,6 +124,8 @@ pub(crate) async fn run(args: DeviceArgs, env: &Env) -> Result<Exit, CliError> {
         DeviceCommand::List => list(env).await?,
         DeviceCommand::Inspect { name } => inspect(&name, env).await?,
         DeviceCommand::Enroll(args) => enroll(args, env).await?,
+        DeviceCommand::Label(args) => change_labels(args, env).await?,
+        DeviceCommand::Remove(args) => return remove(&args, env).await,
     }
     Ok(Exit::Done)
 }
@@ -89,6 +152,59 @@ async fn inspect(name: &DeviceName, env: &Env) -> Result<(), CliError> {
         Format::Name => ui.line(&device.name),
         Format::Table | Format::Wide => ui.text(&detail::device(&device, &Look::of(ui))),
     }
+}
+
+async fn change_labels(args: LabelArgs, env: &Env) -> Result<(), CliError> {
+    let mut change = DeviceChange::default();
+    for label in args.labels {
+        let (key, other) = match label {
+            LabelChange::Set(key, value) => {
+                let twice = change.set.insert(key.clone(), value).is_some();
+                (key.clone(), twice || change.unset.contains(&key))
+            }
+            LabelChange::Unset(key) => {
+                change.unset.push(key.clone());
+                (key.clone(), change.set.contains_key(&key))
+            }
+        };
+        if other {
+            return Err(CliError::new(format!("the label `{key}` is given twice")).help("say once what it should be"));
+        }
+    }
+    let client = env.client()?;
+    client.change_device(&args.name, &change).await?;
+    let (ui, device) = (&env.ui, client.device(&args.name).await?);
+    match ui.format {
+        Format::Json | Format::Yaml => ui.value(&device)?,
+        Format::Name => ui.line(&device.name)?,
+        Format::Table | Format::Wide => {
+            let labels = table::labels(&device);
+            let labels = if labels.is_empty() { "no labels".to_owned() } else { labels };
+            ui.note(format!("{} has {labels} now.", device.name));
+        }
+    }
+    Ok(())
+}
+
+async fn remove(args: &RemoveArgs, env: &Env) -> Result<Exit, CliError> {
+    let (ui, name, client) = (&env.ui, &args.name, env.client()?);
+    let device = client.device(name).await?;
+    let used: Vec<&str> = device.applications.iter().map(ApplicationName::as_str).collect();
+    // Without --force the manager refuses a device that is in use, and says who uses it: no need to ask first.
+    if used.is_empty() || args.force {
+        let what = if used.is_empty() { String::new() } else { format!(", and what {} have on it", used.join(", ")) };
+        if !agreed(args.yes, &format!("Remove {name}{what}?"), ui)? {
+            ui.note("Nothing was changed.");
+            return Ok(Exit::Error);
+        }
+    }
+    client.remove_device(name, args.force).await?;
+    match ui.format {
+        Format::Json | Format::Yaml => ui.value(&device)?,
+        Format::Name => ui.line(name)?,
+        Format::Table | Format::Wide => ui.note(format!("{name} is removed.")),
+    }
+    Ok(Exit::Done)
 }
 
 async fn enroll(args: EnrollArgs, env: &Env) -> Result<(), CliError> {
@@ -120,6 +236,18 @@ async fn enroll(args: EnrollArgs, env: &Env) -> Result<(), CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_label_is_set_or_removed() {
+        let set = |key: &str, value: &str| Ok(LabelChange::Set(key.into(), value.into()));
+        assert_eq!(parse_change("site=tokyo"), set("site", "tokyo"));
+        assert_eq!(parse_change("gpu"), set("gpu", ""));
+        assert_eq!(parse_change("tag=v1-"), set("tag", "v1-"), "a value may end so");
+        assert_eq!(parse_change("gpu-"), Ok(LabelChange::Unset("gpu".into())));
+        for bad in ["", "-", "=x", "a b-", "a b=c"] {
+            assert!(parse_change(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn labels_are_checked_where_they_are_typed() {

@@ -23,6 +23,7 @@ Examples:
   robo events --since 1042 -o json   all after the one with this id")]
 pub(crate) struct EventsArgs {
     /// Only of this application.
+    #[arg(add = crate::complete::applications())]
     application: Option<ApplicationName>,
     /// Go on with what comes.
     #[arg(short, long)]

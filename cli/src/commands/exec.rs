@@ -41,6 +41,7 @@ Examples:
 pub(crate) struct ExecArgs {
     /// The devices, by name.
     #[arg(value_name = "DEVICE", conflicts_with_all = ["all", "selector"])]
+    #[arg(add = crate::complete::devices())]
     targets: Vec<String>,
     /// The devices whose labels match, as in `site=tokyo,gpu`.
     #[arg(short = 'l', long, conflicts_with = "all")]

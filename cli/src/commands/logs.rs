@@ -20,6 +20,7 @@ Examples:
 pub(crate) struct LogsArgs {
     /// The application, where there are several, and the path of the instance in it.
     #[arg(value_names = ["APPLICATION", "/PATH"], num_args = 0..=2, action = clap::ArgAction::Set)]
+    #[arg(add = crate::complete::targets())]
     instance: Vec<String>,
     /// Go on with what comes.
     #[arg(short, long)]

@@ -1,13 +1,14 @@
 //! `robo status`: what runs where.
 
 use robo_model::name::InstancePath;
+use robo_model::state::InstanceState;
 use robo_wire::api::Status;
 
 use super::target::Target;
 use crate::cli::{Env, Format};
 use crate::error::{CliError, Exit};
-use crate::output::detail;
 use crate::output::table::{self, Look};
+use crate::output::{circle, detail};
 
 /// Shows what runs where, and what keeps the rest from running.
 #[derive(Debug, clap::Args)]
@@ -20,6 +21,7 @@ Examples:
 pub(crate) struct StatusArgs {
     /// An application, and an instance's path for all that is known of it.
     #[arg(value_names = ["APPLICATION", "/PATH"], num_args = 0..=2, action = clap::ArgAction::Set)]
+    #[arg(add = crate::complete::targets())]
     target: Vec<String>,
     /// End with 3 when not everything is as wished.
     #[arg(long)]
@@ -34,6 +36,9 @@ pub(crate) async fn run(args: StatusArgs, env: &Env) -> Result<Exit, CliError> {
         (application, _) => application.clone(),
     };
     let mut status = client.status(application.as_ref()).await?;
+    if !env.ui.is_machine() && status.instances.iter().any(|view| view.state == InstanceState::Problem) {
+        table::since_silent(&mut status, &client.devices().await?);
+    }
     match &target.path {
         Some(path) => one(&mut status, path, env)?,
         None => all(&status, env)?,
@@ -51,7 +56,14 @@ fn all(status: &Status, env: &Env) -> Result<(), CliError> {
             ui.note("There is no application yet. Apply one: `robo apply app.graph`");
             Ok(())
         }
-        Format::Table | Format::Wide => ui.text(&table::status(status, Look::of(ui))),
+        Format::Table | Format::Wide => {
+            ui.text(&table::status(status, Look::of(ui)))?;
+            let circle = circle::told(status, ui.err);
+            if !circle.is_empty() {
+                ui.note(circle.trim_end());
+            }
+            Ok(())
+        }
     }
 }
 

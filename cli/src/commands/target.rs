@@ -42,6 +42,19 @@ impl Target {
         Ok(target)
     }
 
+    /// [`Target::parse`] for a command that takes no instance.
+    ///
+    /// # Errors
+    /// When the words name more than one application, or an instance.
+    pub(super) fn parse_application(words: &[String]) -> Result<Self, CliError> {
+        let target = Self::parse(words)?;
+        match &target.path {
+            None => Ok(target),
+            Some(path) => Err(CliError::new(format!("`{path}` is an instance, and a whole application is meant"))
+                .help("give the application's name, as in `robo history shop`")),
+        }
+    }
+
     /// The application: the one that was typed, or the only one there is.
     ///
     /// # Errors
@@ -51,6 +64,43 @@ impl Target {
             Some(name) => Ok(name.clone()),
             None => only(client.applications().await?),
         }
+    }
+}
+
+/// What was typed: an application, and revisions of it.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct RevisionTarget {
+    target: Target,
+    pub(super) revisions: Vec<u64>,
+}
+
+impl RevisionTarget {
+    /// Reads the words: those that are numbers are revisions, at most `most` of them.
+    ///
+    /// # Errors
+    /// When they name more than that, or are neither.
+    pub(super) fn parse(words: &[String], most: usize) -> Result<Self, CliError> {
+        let is_number = |word: &String| word.starts_with(|c: char| c.is_ascii_digit());
+        let (numbers, names): (Vec<_>, Vec<_>) = words.iter().cloned().partition(is_number);
+        let revision = |word: &String| {
+            let number = word.parse().ok().filter(|number| *number > 0);
+            number.ok_or_else(|| {
+                CliError::new(format!("`{word}` is no revision")).help("revisions are numbers from 1: `robo history`")
+            })
+        };
+        let revisions: Vec<u64> = numbers.iter().map(revision).collect::<Result<_, _>>()?;
+        if revisions.len() > most {
+            return Err(CliError::new(format!("{} revisions are given, at most {most} are meant", revisions.len())));
+        }
+        Ok(Self { target: Target::parse_application(&names)?, revisions })
+    }
+
+    /// As [`Target::application`].
+    ///
+    /// # Errors
+    /// When none was typed and there is none, or more than one.
+    pub(super) async fn application(&self, client: &Client) -> Result<ApplicationName, CliError> {
+        self.target.application(client).await
     }
 }
 
@@ -97,6 +147,27 @@ mod tests {
         check(&["shop", "lab"], None);
         check(&["/a", "/b"], None);
         check(&["/a//b"], None);
+    }
+
+    #[test]
+    fn revisions_are_the_numbers() {
+        let check = |words: &[&str], most, expect: Option<(Option<&str>, &[u64])>| {
+            let words: Vec<_> = words.iter().map(|w| (*w).to_owned()).collect();
+            let found = RevisionTarget::parse(&words, most).ok();
+            let found = found.as_ref().map(|found| {
+                (found.target.application.as_ref().map(ApplicationName::as_str), found.revisions.as_slice())
+            });
+            assert_eq!(found, expect, "{words:?}");
+        };
+        check(&[], 1, Some((None, &[])));
+        check(&["3"], 1, Some((None, &[3])));
+        check(&["shop", "3", "5"], 2, Some((Some("shop"), &[3, 5])));
+        check(&["3", "shop"], 1, Some((Some("shop"), &[3])));
+        check(&["shop", "3", "5"], 1, None);
+        check(&["0"], 1, None);
+        check(&["3x"], 1, None);
+        check(&["shop", "lab"], 1, None);
+        check(&["/a/b", "3"], 1, None);
     }
 
     #[test]

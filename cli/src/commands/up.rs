@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use robo_model::name::{ApplicationName, DeviceName};
 use robo_model::quantity::Millis;
-use robo_wire::api::Status;
+use robo_wire::api::{ApplyRequest, Status};
 use robo_wire::plan::{Action, Plan};
 
 use super::plan::Properties;
@@ -139,7 +139,7 @@ impl Session<'_> {
         let ui = &self.env.ui;
         let packed = self.graph.pack()?;
         packed.upload(client, ui).await?;
-        let plan = client.plan(&packed.bundle).await?;
+        let plan = client.plan(&packed.bundle, false).await?;
         if ui.is_machine() {
             ui.element(&Element::Plan(&plan))?;
         } else {
@@ -147,7 +147,14 @@ impl Session<'_> {
         }
         // What failed before, and was reported, is old news. An application that is new has no status.
         let before = client.status(Some(&self.name)).await.ok();
-        let applied = client.apply(&packed.bundle, &plan.id).await?;
+        let request = ApplyRequest {
+            bundle: packed.bundle,
+            plan_id: plan.id.clone(),
+            keep_overrides: false,
+            note: None,
+            rollback_of: None,
+        };
+        let applied = client.apply(&request).await?;
         let mut options = FollowOptions::new(Goal::AsWished, applied.cursor).after_plan(&plan);
         options.timeout = Some(self.args.timeout.duration());
         options.before = before;
@@ -251,7 +258,7 @@ const BY_HAND: &str = "by hand";
 /// The plan for people. After everything was down, that all of it starts again is no news: only the rest is told.
 fn told(plan: &Plan, was_down: bool, ui: &Ui) -> String {
     if !was_down || plan.is_empty() {
-        return output::plan::render(plan, ui.err);
+        return output::plan::render(plan, false, ui.err);
     }
     let mut rest = plan.clone();
     rest.changes.retain(|change| change.action != Action::Start);
@@ -261,7 +268,7 @@ fn told(plan: &Plan, was_down: bool, ui: &Ui) -> String {
         Some(_) if rest.is_empty() && rest.warnings.is_empty() => {
             format!("{} starts again; nothing else changes.\n", ui.err.bold(plan.application.as_str()))
         }
-        Some(_) | None => output::plan::render(&rest, ui.err),
+        Some(_) | None => output::plan::render(&rest, false, ui.err),
     }
 }
 

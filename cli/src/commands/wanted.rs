@@ -1,16 +1,21 @@
 //! `robo start`, `robo stop`, `robo undeploy`: asks for another state than the application says.
 
 use robo_model::state::Wanted;
-use robo_wire::api::{Scope, WantedRequest};
+use robo_wire::api::WantedRequest;
 
+use super::act::ScopeArgs;
 use super::apply::{Waiting, status_before};
-use super::target::Target;
 use crate::cli::Env;
 use crate::error::{CliError, Exit};
 use crate::progress::{self, Element, FollowOptions, Goal};
 
 /// Starts an application, or an instance and all below it, and waits until it is started.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  robo start                         all of the only application there is
+  robo start /database/db            one instance, and what stands below it
+  robo start shop --component Web    every instance of Web")]
 pub(crate) struct StartArgs {
     #[command(flatten)]
     args: WantedArgs,
@@ -18,13 +23,16 @@ pub(crate) struct StartArgs {
 
 /// Stops an application, or an instance and all below it, until it is started or applied again.
 ///
-/// What imports from it is told, and waits where it cannot do without.
+/// What imports from it is told, and what cannot do without stops first. Machines themselves are never stopped: `--below`
+/// stops everything that stands on one. What was asked for shows in `robo status` and ends with the next apply.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   robo stop shop                     the whole application
   robo stop /database/db             one instance of the only application there is
-  robo start /database/db            and again")]
+  robo start /database/db            and again
+  robo stop /web-1 --below           everything on one machine
+  robo stop shop --component Web     every instance of Web")]
 pub(crate) struct StopArgs {
     #[command(flatten)]
     args: WantedArgs,
@@ -32,6 +40,11 @@ pub(crate) struct StopArgs {
 
 /// Stops an application, or an instance and all below it, and removes its files from the machines.
 #[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  robo undeploy /web-1/web           one instance, and what stands below it
+  robo undeploy /web-1 --below       everything on one machine
+  robo start /web-1                  and again")]
 pub(crate) struct UndeployArgs {
     #[command(flatten)]
     args: WantedArgs,
@@ -39,9 +52,8 @@ pub(crate) struct UndeployArgs {
 
 #[derive(Debug, clap::Args)]
 struct WantedArgs {
-    /// The application, where there are several, and an instance's path for less than all of it.
-    #[arg(value_names = ["APPLICATION", "/PATH"], num_args = 0..=2, action = clap::ArgAction::Set)]
-    target: Vec<String>,
+    #[command(flatten)]
+    scope: ScopeArgs,
     #[command(flatten)]
     waiting: Waiting,
 }
@@ -59,11 +71,11 @@ pub(crate) async fn undeploy(args: UndeployArgs, env: &Env) -> Result<Exit, CliE
 }
 
 async fn run(args: WantedArgs, wanted: Wanted, env: &Env) -> Result<Exit, CliError> {
-    let target = Target::parse(&args.target)?;
+    let (target, scope) = args.scope.parse()?;
     let client = env.client()?;
     let application = target.application(&client).await?;
     let before = status_before(&client, &application).await?;
-    let request = WantedRequest { scope: Scope { path: target.path, ..Scope::default() }, wanted };
+    let request = WantedRequest { scope, wanted };
     let accepted = client.want(&application, &request).await?;
     if env.ui.is_machine() {
         env.ui.element(&Element::Accepted(&accepted))?;

@@ -1,5 +1,8 @@
 //! All that is known of one thing, a line each.
 
+use robo_model::quantity::UnixMillis;
+use robo_model::resolve::Topic;
+use robo_model::state::{Failure, InstanceState};
 use robo_wire::api::{DeviceView, InstanceView};
 
 use super::table::{self, Look};
@@ -25,7 +28,25 @@ pub(crate) fn instance(view: &InstanceView, look: &Look) -> String {
     };
     lines.add("wanted", &wanted);
     let Some(report) = &view.report else { return lines.text };
+    if view.state == InstanceState::Problem {
+        lines.add("silent", "its device was not heard of since; what it runs goes on there");
+    }
+    if view.lapsed {
+        lines.add("exports", &look.palette.busy("withdrawn: its device is silent for longer than their lease"));
+    }
     lines.add("waits for", &report.waits_for.join(", "));
+    lines.add("held", &report.hold.as_ref().map(|hold| format!("{hold}, until `robo retry`")).unwrap_or_default());
+    let needed: Vec<String> = report.held_for.iter().map(|topic| topic_name(topic, view)).collect();
+    if !needed.is_empty() {
+        lines.add("stops after", &format!("those who need {}", needed.join(", ")));
+    }
+    for need in &report.needs {
+        let names: Vec<String> = need.iter().map(|topic| topic_name(topic, view)).collect();
+        lines.add("needs", &names.join(" or "));
+    }
+    for change in &report.drift {
+        lines.add("drift", &look.palette.busy(change));
+    }
     if !report.healthy {
         lines.add("check", &look.palette.bad("fails"));
     }
@@ -36,6 +57,9 @@ pub(crate) fn instance(view: &InstanceView, look: &Look) -> String {
     for (name, value) in &report.exports {
         lines.add("exports", &format!("{name} = {value}"));
     }
+    if let Some(failure) = &report.failure {
+        lines.add("failed", &failed(failure, look.now, &zone));
+    }
     if let Some(failure) = failure(view, look.palette) {
         lines.text.push('\n');
         lines.text.push_str(&failure);
@@ -44,13 +68,40 @@ pub(crate) fn instance(view: &InstanceView, look: &Look) -> String {
     lines.text
 }
 
+/// `Database`, or `shop's Database` where it is another application's.
+fn topic_name(topic: &Topic, view: &InstanceView) -> String {
+    if topic.application == view.application {
+        topic.prefix.to_string()
+    } else {
+        format!("{}'s {}", topic.application, topic.prefix)
+    }
+}
+
+/// `start at 2026-01-31 13:45:02, exit code 7, 3 times in a row, again in 4s`.
+fn failed(failure: &Failure, now: UnixMillis, zone: &jiff::tz::TimeZone) -> String {
+    let mut text = format!("{} at {}", failure.step, when::full(failure.at, zone));
+    if let Some(code) = failure.exit_code {
+        text.push_str(&format!(", exit code {code}"));
+    }
+    if failure.attempts > 1 {
+        text.push_str(&format!(", {} times in a row", failure.attempts));
+    }
+    text.push_str(&match failure.retry_at {
+        Some(at) if at > now => format!(", again in {}", when::short(at.since(now))),
+        Some(_) => ", again now".to_owned(),
+        None => ", not tried again by itself".to_owned(),
+    });
+    text
+}
+
 /// One device.
 pub(crate) fn device(view: &DeviceView, look: &Look) -> String {
     let zone = jiff::tz::TimeZone::system();
     let mut lines = Lines::new(look);
     lines.add("device", view.name.as_str());
     lines.add("id", &view.id.to_string());
-    let online = if view.online { look.palette.good("online") } else { look.palette.bad("offline") };
+    let state = table::device_state(view);
+    let online = if view.online { look.palette.good(state) } else { look.palette.bad(state) };
     let seen = view.last_seen.map_or_else(|| ", never seen".into(), |at| format!(", seen {}", when::full(at, &zone)));
     lines.add("state", &format!("{online}{seen}"));
     lines.add("labels", &table::labels(view));

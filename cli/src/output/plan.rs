@@ -1,9 +1,12 @@
 //! A plan as people read it: `+ ~ - ↻`, one line each, and a summary.
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use console::measure_text_width;
 use robo_model::effect::Effect;
+use robo_model::name::{ApplicationName, DeviceName, InstancePath};
+use robo_model::state::Wanted;
 use robo_wire::plan::{Action, Change, Consequence, Plan, Ripple, RippleKind};
 
 use super::paint::Palette;
@@ -11,8 +14,8 @@ use super::paint::Palette;
 /// Widest column of paths; a longer one only moves its own line.
 const MAX_PATH_WIDTH: usize = 40;
 
-/// The whole plan.
-pub(crate) fn render(plan: &Plan, palette: Palette) -> String {
+/// The whole plan; `wide` with every step.
+pub(crate) fn render(plan: &Plan, wide: bool, palette: Palette) -> String {
     let mut text = String::new();
     if plan.is_empty() {
         nothing(&mut text, plan, palette);
@@ -23,21 +26,21 @@ pub(crate) fn render(plan: &Plan, palette: Palette) -> String {
         None => "a new application".into(),
     };
     line(&mut text, &format!("{}, {revision}", palette.bold(plan.application.as_str())));
-    let widest = |widths: &mut dyn Iterator<Item = usize>| widths.max().unwrap_or_default().min(MAX_PATH_WIDTH);
-    let path = widest(
-        &mut plan
-            .changes
-            .iter()
-            .map(|c| c.path.as_str().len())
-            .chain(plan.ripple.iter().map(|r| r.path.as_str().len())),
-    );
-    let component = widest(&mut plan.changes.iter().map(|c| c.component.as_str().len()));
+    let ripples: Vec<String> = plan.ripple.iter().map(|r| full_name(r.application.as_ref(), &r.path)).collect();
+    let asked = plan.overrides.iter().map(|asked| asked.path.as_str());
+    let names = plan.changes.iter().map(|c| c.path.as_str()).chain(ripples.iter().map(String::as_str)).chain(asked);
+    let path = widest(names);
+    let component = widest(plan.changes.iter().map(|c| c.component.as_str()));
     line(&mut text, "");
     for one in &plan.changes {
         change(&mut text, one, (path, component), palette);
     }
-    for one in &plan.ripple {
-        ripple(&mut text, one, path, palette);
+    for (one, name) in plan.ripple.iter().zip(&ripples) {
+        ripple(&mut text, one, &pad(name, path), palette);
+    }
+    overrides(&mut text, plan, path, palette);
+    if wide {
+        steps(&mut text, plan, palette);
     }
     if !plan.warnings.is_empty() {
         line(&mut text, "");
@@ -50,6 +53,7 @@ pub(crate) fn render(plan: &Plan, palette: Palette) -> String {
 
 fn nothing(text: &mut String, plan: &Plan, palette: Palette) {
     warnings(text, plan, palette);
+    overrides(text, plan, 0, palette);
     let what = match plan.ground.revision {
         Some(revision) => format!("revision {revision} of {} is what you have.", plan.application),
         None => format!("{} has no instances.", plan.application),
@@ -61,6 +65,62 @@ fn warnings(text: &mut String, plan: &Plan, palette: Palette) {
     for warning in &plan.warnings {
         line(text, &format!("{} {warning}", palette.busy("warning:")));
     }
+}
+
+/// The lines of some changes.
+pub(crate) fn changes(changes: &[Change], palette: Palette) -> String {
+    let mut text = String::new();
+    let widths =
+        (widest(changes.iter().map(|c| c.path.as_str())), widest(changes.iter().map(|c| c.component.as_str())));
+    for one in changes {
+        change(&mut text, one, widths, palette);
+    }
+    text
+}
+
+/// What people asked for beside the application, and what becomes of it.
+fn overrides(text: &mut String, plan: &Plan, path: usize, palette: Palette) {
+    for asked in &plan.overrides {
+        let what = match asked.wanted {
+            Wanted::Started => "started",
+            Wanted::Stopped => "stopped",
+            Wanted::NotDeployed => "undeployed",
+        };
+        let after = if asked.kept { "kept" } else { "ends with this apply" };
+        let name = pad(asked.path.as_str(), path);
+        line(text, &format!("  {} {name}  {what} on request, {after}", palette.busy("!")));
+    }
+}
+
+/// Every step, wave by wave: a line for each device.
+fn steps(text: &mut String, plan: &Plan, palette: Palette) {
+    if plan.steps.is_empty() {
+        return;
+    }
+    line(text, "");
+    line(text, &format!("{} those of one wave may run at the same time", palette.bold("Steps:")));
+    let device = widest(plan.steps.iter().flatten().map(|step| step.device.as_str()));
+    let number = plan.steps.len().to_string().len();
+    for (at, wave) in plan.steps.iter().enumerate() {
+        let mut devices: BTreeMap<&DeviceName, Vec<String>> = BTreeMap::new();
+        for step in wave {
+            let name = full_name(step.application.as_ref(), &step.path);
+            devices.entry(&step.device).or_default().push(format!("{} {name}", step.step));
+        }
+        for (first, (name, steps)) in devices.into_iter().enumerate() {
+            let wave = if first == 0 { (at + 1).to_string() } else { String::new() };
+            line(text, &format!("  {wave:>number$}  {}  {}", pad(name.as_str(), device), steps.join(", ")));
+        }
+    }
+}
+
+/// The path, with the application's name before it where that is another one.
+fn full_name(application: Option<&ApplicationName>, path: &InstancePath) -> String {
+    application.map(ToString::to_string).unwrap_or_default() + path.as_str()
+}
+
+fn widest<'a>(names: impl Iterator<Item = &'a str>) -> usize {
+    names.map(measure_text_width).max().unwrap_or_default().min(MAX_PATH_WIDTH)
 }
 
 /// `Plan: 3 to create, 1 to change, 0 to delete; 2 others notice it.`
@@ -104,8 +164,7 @@ const fn effect(action: Action) -> &'static str {
     }
 }
 
-fn ripple(text: &mut String, ripple: &Ripple, path: usize, palette: Palette) {
-    let name = pad(ripple.path.as_str(), path);
+fn ripple(text: &mut String, ripple: &Ripple, name: &str, palette: Palette) {
     let Ripple { variable, provider, .. } = ripple;
     let moves = match (ripple.kind, &ripple.before, &ripple.after) {
         (RippleKind::Appears, _, Some(after)) => format!("gets {variable} = {after} from {provider}"),
@@ -136,9 +195,10 @@ fn line(text: &mut String, line: &str) {
 }
 
 #[cfg(test)]
-mod tests {
-    use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath, Variable};
-    use robo_wire::plan::Ground;
+pub(crate) mod tests {
+    use robo_model::name::{ComponentName, Variable};
+    use robo_model::state::Step;
+    use robo_wire::plan::{Ground, PlannedOverride, PlannedStep};
 
     use super::*;
 
@@ -182,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_plan_is_one_line_for_each_thing() {
-        insta::assert_snapshot!(render(&plan(), Palette::new(false)), @r"
+        insta::assert_snapshot!(render(&plan(), false, Palette::new(false)), @r"
         shop, on top of revision 3
 
           ~ /database/db  Database  on web-1, restarts
@@ -198,8 +258,53 @@ mod tests {
     }
 
     #[test]
+    fn others_overrides_and_steps_are_told() {
+        let path = |text: &str| InstancePath::new(text).unwrap();
+        let mut plan = plan();
+        plan.changes.truncate(1);
+        plan.ripple[0].application = Some(ApplicationName::new("billing").unwrap());
+        let asked = |text, wanted, kept| PlannedOverride { path: path(text), wanted, kept };
+        plan.overrides =
+            vec![asked("/worker", Wanted::Stopped, false), asked("/web-1/cache", Wanted::NotDeployed, true)];
+        let step = |text, device: &str, step| PlannedStep {
+            path: path(text),
+            application: (step == Step::Update).then(|| ApplicationName::new("billing").unwrap()),
+            device: DeviceName::new(device).unwrap(),
+            step,
+        };
+        plan.steps = vec![
+            vec![step("/worker/a", "worker", Step::Stop), step("/worker/b", "worker", Step::Stop)],
+            vec![step("/database/db", "database", Step::Start), step("/web-1/web", "web-1", Step::Update)],
+        ];
+        insta::assert_snapshot!(render(&plan, true, Palette::new(false)), @r"
+        shop, on top of revision 3
+
+          ~ /database/db       Database  on web-1, restarts
+              port 3306 → 3307
+          ↻ billing/web-1/web  sees Database.port of /database/db go 3306 → 3307, updates
+          ! /worker            stopped on request, ends with this apply
+          ! /web-1/cache       undeployed on request, kept
+
+        Steps: those of one wave may run at the same time
+          1  worker    stop /worker/a, stop /worker/b
+          2  database  start /database/db
+             web-1     update billing/web-1/web
+
+        warning: /web-2 is offline
+
+        Plan: 0 to create, 1 to change, 0 to delete; 1 other notices it.
+        ");
+        let kept = Plan { changes: vec![], ripple: vec![], warnings: vec![], ..plan };
+        insta::assert_snapshot!(render(&kept, false, Palette::new(false)), @r"
+          ! /worker  stopped on request, ends with this apply
+          ! /web-1/cache  undeployed on request, kept
+        Nothing changes: revision 3 of shop is what you have.
+        ");
+    }
+
+    #[test]
     fn an_empty_plan_is_short() {
         let empty = Plan { changes: vec![], ripple: vec![], warnings: vec![], ..plan() };
-        insta::assert_snapshot!(render(&empty, Palette::new(false)), @"Nothing changes: revision 3 of shop is what you have.");
+        insta::assert_snapshot!(render(&empty, false, Palette::new(false)), @"Nothing changes: revision 3 of shop is what you have.");
     }
 }

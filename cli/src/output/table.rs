@@ -1,9 +1,12 @@
 //! Tables of instances, devices and other lists.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use console::measure_text_width;
+use robo_model::name::DeviceName;
 use robo_model::quantity::UnixMillis;
-use robo_model::state::{InstanceState, Wanted};
+use robo_model::state::{InstanceReport, InstanceState, Wanted};
 use robo_wire::api::{ApplicationView, DeviceView, InstanceView, Status};
 
 use super::paint::Palette;
@@ -138,7 +141,9 @@ fn state_cell(view: &InstanceView, look: Look) -> Cell {
 /// What a person should know of an instance beside its state.
 pub(crate) fn note(view: &InstanceView, now: UnixMillis) -> String {
     let mut parts = Vec::new();
-    if !view.online {
+    if view.state == InstanceState::Problem {
+        parts.push("its device is silent".to_owned());
+    } else if !view.online {
         parts.push("device offline".to_owned());
     }
     if view.wanted.is_none() {
@@ -154,8 +159,13 @@ pub(crate) fn note(view: &InstanceView, now: UnixMillis) -> String {
         if !report.healthy {
             parts.push("its check fails".into());
         }
+        parts.extend(held(report, view));
+        parts.extend(drift(report));
     } else if view.online && view.wanted.is_some_and(|w| w != Wanted::NotDeployed) {
         parts.push("not heard of yet".into());
+    }
+    if view.lapsed {
+        parts.push("exports withdrawn".into());
     }
     if view.overridden {
         parts.push(match view.wanted {
@@ -166,6 +176,36 @@ pub(crate) fn note(view: &InstanceView, now: UnixMillis) -> String {
         });
     }
     parts.join("; ")
+}
+
+/// What keeps it from going on, and what it waits for before it stops.
+fn held(report: &InstanceReport, view: &InstanceView) -> Option<String> {
+    if let Some(hold) = &report.hold {
+        let target = super::shell_word(&format!("{}{}", view.application, view.path));
+        return Some(format!("{hold}, `robo retry {target}`"));
+    }
+    let prefixes: BTreeSet<&str> = report.held_for.iter().map(|topic| topic.prefix.as_str()).collect();
+    let names = prefixes.into_iter().collect::<Vec<_>>().join(", ");
+    (!names.is_empty()).then(|| format!("waits for those who need {names} to stop"))
+}
+
+fn drift(report: &InstanceReport) -> Option<String> {
+    let first = report.drift.first()?;
+    Some(match report.drift.len() {
+        1 => format!("changed behind our back: {first}"),
+        more => format!("changed behind our back: {first} and {} more", more - 1),
+    })
+}
+
+/// When a silent device was last heard of, where a host's own state would say since when it was well.
+pub(crate) fn since_silent(status: &mut Status, devices: &[DeviceView]) {
+    let seen: BTreeMap<&DeviceName, UnixMillis> =
+        devices.iter().filter_map(|device| Some((&device.name, device.last_seen?))).collect();
+    for view in status.instances.iter_mut().filter(|view| view.state == InstanceState::Problem) {
+        if let (Some(report), Some(at)) = (view.report.as_mut(), seen.get(&view.device)) {
+            report.since = *at;
+        }
+    }
 }
 
 fn failure_note(failure: &robo_model::state::Failure, now: UnixMillis) -> String {
@@ -195,7 +235,7 @@ pub(crate) fn devices(devices: &[DeviceView], look: Look) -> String {
 }
 
 fn device_row(device: &DeviceView, look: Look) -> Vec<Cell> {
-    let state = Cell::new(if device.online { "online" } else { "offline" });
+    let state = Cell::new(device_state(device));
     let state = match (look.palette.is_on(), device.online) {
         (false, _) => state,
         (true, true) => state.fg(Color::DarkGreen),
@@ -218,6 +258,15 @@ fn device_row(device: &DeviceView, look: Look) -> Vec<Cell> {
         cells.push(Cell::new(format!("{}/{}", device.accepted, device.generation)));
     }
     cells
+}
+
+/// `silent` is offline for so long that nobody counts on it any more.
+pub(crate) const fn device_state(device: &DeviceView) -> &'static str {
+    match (device.online, device.silent) {
+        (true, _) => "online",
+        (false, true) => "silent",
+        (false, false) => "offline",
+    }
 }
 
 /// `site=tokyo gpu`.
@@ -317,7 +366,7 @@ fn flat(cell: Cell) -> Cell {
 #[cfg(test)]
 pub(crate) mod tests {
     use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath};
-    use robo_model::state::{Failure, InstanceReport, Step};
+    use robo_model::state::{Failure, Step};
 
     use super::*;
 
@@ -433,6 +482,54 @@ pub(crate) mod tests {
         /web-1     Machine    DEPLOYED_STARTED     2m  web-1
           /web     Web        UNRESOLVED           2m  web-1     waits for Database.ip, Database.port
           /worker  Worker     STARTING             2m  worker    device offline; start failed: exit code 7, 3 times, again in 4s
+        ");
+    }
+
+    #[test]
+    fn what_keeps_an_instance_is_said() {
+        let topic = |prefix: &str| robo_model::resolve::Topic {
+            application: "shop".parse().unwrap(),
+            prefix: prefix.parse().unwrap(),
+            outside: false,
+        };
+        let mut db = view("/database/db", "Database", "database", InstanceState::DeployedStarted);
+        db.wanted = Some(Wanted::Stopped);
+        db.overridden = true;
+        db.report.as_mut().unwrap().held_for = [topic("Database"), topic("storage")].into();
+        let mut web = view("/web-1/web", "Web", "web-1", InstanceState::DeployedStopped);
+        web.report.as_mut().unwrap().hold = Some("cancelled by ann".into());
+        let mut cache = view("/web-1/cache", "Cache", "web-1", InstanceState::DeployedStarted);
+        cache.report.as_mut().unwrap().drift = vec!["conf/cache.conf changed".into(), "run.sh removed".into()];
+        let mut worker = view("/worker", "Machine", "worker", InstanceState::Problem);
+        worker.online = false;
+        let mut job = view("/worker/job", "Worker", "worker", InstanceState::DeployedStarted);
+        (job.online, job.lapsed) = (false, true);
+        let mut status = Status { instances: vec![db, web, cache, worker, job], ..shop() };
+        let device: DeviceView = serde_json::from_value(serde_json::json!({
+            "id": "d1", "name": "worker", "labels": {}, "facts": {}, "key_fingerprint": "", "online": false,
+            "silent": true, "enrolled_at": 0, "last_seen": NOW.0 - 600_000, "generation": 1, "accepted": 1,
+        }))
+        .unwrap();
+        since_silent(&mut status, std::slice::from_ref(&device));
+        let text = super::status(&status, look(Some(80)));
+        assert!(text.lines().all(|line| measure_text_width(line) <= 80), "{text}");
+        insta::assert_snapshot!(text, @r"
+        shop, revision 3, version 1.0.0, applied 2h ago: 5 instances, 1 as wished
+        INSTANCE  COMPONENT  STATE             SINCE  DEVICE
+          /db     Database   DEPLOYED_STARTED     2m  database
+            ↳ waits for those who need Database, storage to stop; stopped on request
+          /web    Web        DEPLOYED_STOPPED     2m  web-1
+            ↳ cancelled by ann, `robo retry shop/web-1/web`
+          /cache  Cache      DEPLOYED_STARTED     2m  web-1
+            ↳ changed behind our back: conf/cache.conf changed and 1 more
+        /worker   Machine    PROBLEM             10m  worker
+            ↳ its device is silent
+          /job    Worker     DEPLOYED_STARTED     2m  worker
+            ↳ device offline; exports withdrawn
+        ");
+        insta::assert_snapshot!(devices(&[device], look(Some(80))), @r"
+        DEVICE  STATE   SEEN  ADDRESS  LABELS  APPLICATIONS
+        worker  silent   10m
         ");
     }
 

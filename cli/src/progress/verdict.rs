@@ -1,13 +1,15 @@
 //! What is said when the waiting is over, and the exit code.
 
+use std::collections::BTreeSet;
+
 use robo_model::name::ApplicationName;
 use robo_wire::api::{InstanceView, Status};
 
 use super::{Element, FollowEnd};
 use crate::error::{CliError, Exit};
-use crate::output::Ui;
 use crate::output::paint::Palette;
 use crate::output::table::{self, Look};
+use crate::output::{Ui, circle};
 
 /// Most instances that are named when the time is over.
 const NAMED: usize = 10;
@@ -35,6 +37,10 @@ fn explain(ui: &Ui, application: &ApplicationName, end: &FollowEnd) {
         FollowEnd::Failed(_) => ui.note(failures),
         FollowEnd::TimedOut(status) => {
             ui.error(&too_late(application, status));
+            let circle = circle::told(status, ui.err);
+            if !circle.is_empty() {
+                ui.note(circle.trim_end());
+            }
             if !failures.is_empty() {
                 ui.note(failures);
             }
@@ -57,6 +63,11 @@ fn too_late(application: &ApplicationName, status: &Status) -> CliError {
     }
     if count > NAMED {
         error = error.note(format!("and {} more", count - NAMED));
+    }
+    let silent: BTreeSet<&str> = open.iter().filter(|view| !view.online).map(|view| view.device.as_str()).collect();
+    for device in silent.iter().take(NAMED) {
+        error =
+            error.help(format!("{device} is offline, and takes it up when it is back: `robo device inspect {device}`"));
     }
     error.help(format!("the manager goes on with it: `robo status {application}`")).help("wait longer: `--timeout 30m`")
 }
@@ -112,6 +123,7 @@ mod tests {
         error: the time is over, and of shop 2 instances are not as wished
           /web-1/web is UNRESOLVED: waits for Database.ip, Database.port
           /worker/worker is STARTING: device offline; start failed: exit code 7, 3 times, again now
+          → worker is offline, and takes it up when it is back: `robo device inspect worker`
           → the manager goes on with it: `robo status shop`
           → wait longer: `--timeout 30m`
         ");

@@ -138,9 +138,10 @@ impl Watch {
 
     /// True when a step of this instance failed for good. A failure from before counts only when nothing moves.
     fn is_hopeless(&self, view: &InstanceView, settled: bool) -> bool {
-        let Some(failure) = view.report.as_ref().and_then(|r| r.failure.as_ref()) else { return false };
+        let Some(report) = &view.report else { return false };
+        let Some(failure) = &report.failure else { return false };
         let old = self.old_failures.get(&view.path) == Some(&failure.at);
-        let for_good = failure.retry_at.is_none() || failure.attempts >= HOPELESS_ATTEMPTS;
+        let for_good = failure.retry_at.is_none() || report.hold.is_some() || failure.attempts >= HOPELESS_ATTEMPTS;
         for_good && (!old || settled)
     }
 }

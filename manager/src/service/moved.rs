@@ -4,7 +4,8 @@ use robo_wire::plan::Ground;
 
 /// What a person reads when the plan they agreed to no longer comes out. `planned` is what it stood on, where that is
 /// still remembered.
-pub(super) fn reason(planned: Option<&Ground>, now: &Ground) -> String {
+#[must_use]
+pub fn reason(planned: Option<&Ground>, now: &Ground) -> String {
     let Some(planned) = planned else {
         return "it does not come out of these files and of what is there now".to_owned();
     };

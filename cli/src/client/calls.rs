@@ -1,0 +1,79 @@
+//! Calls about history, bindings, acts and devices.
+
+use bytes::Bytes;
+use reqwest::Method;
+use robo_model::name::{ApplicationName, ComponentName, DeviceName};
+use robo_model::spec::FileRef;
+use robo_wire::api::{
+    ActAnswer, ActRequest, BindRequest, BindingView, DeviceChange, RevisionDetail, RevisionDiff, RevisionView,
+};
+
+use super::{Client, ClientError};
+
+impl Client {
+    /// The application's revisions that are kept, newest first.
+    pub(crate) async fn revisions(&self, name: &ApplicationName) -> Result<Vec<RevisionView>, ClientError> {
+        self.json(self.request(Method::GET, &format!("applications/{name}/revisions"))).await
+    }
+
+    /// One revision, with what was sent.
+    pub(crate) async fn revision(&self, name: &ApplicationName, number: u64) -> Result<RevisionDetail, ClientError> {
+        self.json(self.request(Method::GET, &format!("applications/{name}/revisions/{number}"))).await
+    }
+
+    /// How two revisions differ.
+    pub(crate) async fn revision_diff(
+        &self,
+        name: &ApplicationName,
+        (from, to): (u64, u64),
+    ) -> Result<RevisionDiff, ClientError> {
+        let request = self.request(Method::GET, &format!("applications/{name}/diff"));
+        self.json(request.query(&[("from", from), ("to", to)])).await
+    }
+
+    /// A source or recipe file of a revision.
+    pub(crate) async fn revision_file(
+        &self,
+        name: &ApplicationName,
+        number: u64,
+        file: &FileRef,
+    ) -> Result<Bytes, ClientError> {
+        let path = format!("applications/{name}/revisions/{number}/files/{}", file.hash);
+        let response = self.send(self.request(Method::GET, &path)).await?;
+        Ok(self.whole(response).await?.into())
+    }
+
+    /// Where the application's external imports come from, and who could give them.
+    pub(crate) async fn bindings(&self, name: &ApplicationName) -> Result<Vec<BindingView>, ClientError> {
+        self.json(self.request(Method::GET, &format!("applications/{name}/bindings"))).await
+    }
+
+    /// Replaces all applications that the imports of a prefix come from.
+    pub(crate) async fn bind(
+        &self,
+        name: &ApplicationName,
+        prefix: &ComponentName,
+        request: &BindRequest,
+    ) -> Result<(), ClientError> {
+        // A facet's or component's name may have a blank in it.
+        let prefix = prefix.as_str().replace('%', "%25").replace(' ', "%20");
+        let request = self.request(Method::PUT, &format!("applications/{name}/bindings/{prefix}")).json(request);
+        self.send(request).await.map(drop)
+    }
+
+    /// Does something once. The answer is there when every device's verdict is.
+    pub(crate) async fn act(&self, name: &ApplicationName, request: &ActRequest) -> Result<ActAnswer, ClientError> {
+        self.json(self.request(Method::POST, &format!("applications/{name}/act")).json(request)).await
+    }
+
+    /// Removes a device; with `force` even while applications have something on it.
+    pub(crate) async fn remove_device(&self, name: &DeviceName, force: bool) -> Result<(), ClientError> {
+        let request = self.request(Method::DELETE, &format!("devices/{name}"));
+        self.send(if force { request.query(&[("force", true)]) } else { request }).await.map(drop)
+    }
+
+    /// Changes a device's labels.
+    pub(crate) async fn change_device(&self, name: &DeviceName, change: &DeviceChange) -> Result<(), ClientError> {
+        self.send(self.request(Method::PATCH, &format!("devices/{name}")).json(change)).await.map(drop)
+    }
+}
