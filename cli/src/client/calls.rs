@@ -5,7 +5,7 @@ use reqwest::Method;
 use robo_model::name::{ApplicationName, ComponentName, DeviceName};
 use robo_model::spec::FileRef;
 use robo_wire::api::{
-    ActAnswer, ActRequest, BindRequest, BindingView, DeviceChange, RevisionDetail, RevisionDiff, RevisionView,
+    Accepted, ActAnswer, ActRequest, BindRequest, BindingView, DeviceChange, RevisionDetail, RevisionDiff, RevisionView,
 };
 
 use super::{Client, ClientError};
@@ -54,11 +54,10 @@ impl Client {
         name: &ApplicationName,
         prefix: &ComponentName,
         request: &BindRequest,
-    ) -> Result<(), ClientError> {
+    ) -> Result<Accepted, ClientError> {
         // A facet's or component's name may have a blank in it.
         let prefix = prefix.as_str().replace('%', "%25").replace(' ', "%20");
-        let request = self.request(Method::PUT, &format!("applications/{name}/bindings/{prefix}")).json(request);
-        self.send(request).await.map(drop)
+        self.json(self.request(Method::PUT, &format!("applications/{name}/bindings/{prefix}")).json(request)).await
     }
 
     /// Does something once. The answer is there when every device's verdict is.

@@ -101,7 +101,7 @@ async fn bind(
     env: &Env,
 ) -> Result<Exit, CliError> {
     let request = BindRequest { applications };
-    client.bind(application, prefix, &request).await?;
+    let accepted = client.bind(application, prefix, &request).await?;
     let ui = &env.ui;
     if ui.is_machine() {
         let views = client.bindings(application).await?;
@@ -110,6 +110,12 @@ async fn bind(
     }
     let names: Vec<_> = request.applications.iter().map(ApplicationName::as_str).collect();
     let from = if names.is_empty() { "nobody".to_owned() } else { names.join(", ") };
-    ui.note(format!("The imports of {prefix} in {application} come from {from} now."));
+    let count = match accepted.instances.len() {
+        1 => "1 instance imports".to_owned(),
+        count => format!("{count} instances import"),
+    };
+    ui.note(format!(
+        "{prefix} of {application} comes from {from} now; {count} from it. Look with `robo status {application}`"
+    ));
     Ok(Exit::Done)
 }

@@ -111,19 +111,10 @@ impl From<ServiceError> for Refusal {
                 told(ErrorCode::NotFound, &error).help("the project that always exists is `default`")
             }
             ServiceError::NoApplication { near, .. } => unknown(&error, near.as_deref(), "`robo status` shows all"),
-            ServiceError::NoRevision { kept, application, .. } => told(ErrorCode::NotFound, &error).help(match kept {
-                Some((oldest, newest)) if oldest == newest => format!("{newest} is the only one there is"),
-                Some((oldest, newest)) => {
-                    format!("{oldest} to {newest} are kept: `robo history {application}`")
-                }
-                None => "nothing was applied yet".to_owned(),
-            }),
-            ServiceError::NoRollback { .. } => {
-                told(ErrorCode::BadRequest, &error).help("leave `rollback_of` out, or send that revision's own bundle")
-            }
-            ServiceError::NoRevisionFile { .. } => told(ErrorCode::NotFound, &error),
-            ServiceError::NoteTooLong { .. } => told(ErrorCode::BadRequest, &error)
-                .help("say it shorter, and the rest where your team keeps such things"),
+            ServiceError::NoRevision { .. }
+            | ServiceError::NoRollback { .. }
+            | ServiceError::NoRevisionFile { .. }
+            | ServiceError::NoteTooLong { .. } => of_history(&error),
             ServiceError::NoInstance { near, .. } => unknown(&error, near.as_deref(), "`robo status` shows all"),
             ServiceError::NoDevice { near, .. } => unknown(&error, near.as_deref(), "`robo device list` shows all"),
             ServiceError::FilesMissing(missing) => {
@@ -182,6 +173,26 @@ impl From<ServiceError> for Refusal {
             ServiceError::CertificateRequest(cause) => told(ErrorCode::BadRequest, &error).detail(cause.to_string()),
         }
     }
+}
+
+/// What is wrong with a revision or a note.
+fn of_history(error: &ServiceError) -> Refusal {
+    if let ServiceError::NoRevision { kept, application, .. } = error {
+        return told(ErrorCode::NotFound, error).help(match kept {
+            Some((oldest, newest)) if oldest == newest => format!("{newest} is the only one there is"),
+            Some((oldest, newest)) => format!("{oldest} to {newest} are kept: `robo history {application}`"),
+            None => "nothing was applied yet".to_owned(),
+        });
+    }
+    if matches!(error, ServiceError::NoRevisionFile { .. }) {
+        return told(ErrorCode::NotFound, error);
+    }
+    let help = if matches!(error, ServiceError::NoteTooLong { .. }) {
+        "say it shorter"
+    } else {
+        "leave `rollback_of` out, or send that revision's own bundle"
+    };
+    told(ErrorCode::BadRequest, error).help(help)
 }
 
 fn of_store(error: &StoreError) -> Refusal {

@@ -82,7 +82,7 @@ impl Service {
     ) -> Result<(), ServiceError> {
         let application = &record.revision.desired.application;
         let imported = imported(application);
-        if !imported.contains(prefix) && !(to.is_empty() && record.bound_to.contains_key(prefix)) {
+        if !(imported.contains(prefix) || to.is_empty() && record.bound_to.contains_key(prefix)) {
             let application = application.name.clone();
             return Err(ServiceError::NotImported { application, prefix: prefix.clone(), imported });
         }
