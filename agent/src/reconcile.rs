@@ -7,6 +7,9 @@
 //!
 //! - `accept`: assignments, other devices' offers, the address.
 //! - `act`: cancel and retry.
+//! - `alarm`: who waits for a time.
+//! - `drain`: consumers stop first.
+//! - `drift`: what changes behind our back.
 //! - `tree`: who stands below whom, what is wished, who may run now.
 //! - `look`: what one instance needs next.
 //! - `begin`: steps begin.
@@ -18,8 +21,11 @@
 
 mod accept;
 mod act;
+mod alarm;
 mod backoff;
 mod begin;
+mod drain;
+mod drift;
 mod expand;
 mod look;
 mod observe;
@@ -34,6 +40,7 @@ mod tests;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use robo_model::lifecycle;
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::{Assignment, Generation, InstanceKey};
 use robo_model::state::{InstanceReport, InstanceState};
@@ -41,6 +48,9 @@ use robo_wire::digest::{self, Digest};
 use robo_wire::event::EventBody;
 use robo_wire::link::{Act, Acted, ImportsChange, Update};
 
+pub use self::drain::DRAIN_LIMIT;
+
+use self::alarm::Alarms;
 use self::supply::Supply;
 use self::tell::Teller;
 use self::tree::Node;
@@ -135,7 +145,9 @@ pub struct Core {
     /// Whom to look at; parents come before their children.
     pending: BTreeSet<InstanceKey>,
     /// Who waits for a time.
-    alarms: BTreeMap<InstanceKey, UnixMillis>,
+    alarms: Alarms,
+    /// Who is to stop, and is looked at when nobody else is to be.
+    winding_down: BTreeSet<InstanceKey>,
     teller: Teller,
     /// Whose process was running before this agent did, as far as that has not been confirmed.
     adopting: BTreeSet<InstanceKey>,
@@ -177,7 +189,8 @@ impl Core {
             nodes: BTreeMap::new(),
             supply: Supply::default(),
             pending: BTreeSet::new(),
-            alarms: BTreeMap::new(),
+            alarms: Alarms::default(),
+            winding_down: BTreeSet::new(),
             teller: Teller::default(),
             adopting: BTreeSet::new(),
             connected: false,
@@ -187,6 +200,7 @@ impl Core {
             effects: Vec::new(),
         };
         core.forget_again();
+        core.mend_records();
         core.enlist();
         core.plant();
         core.supply_all();
@@ -211,9 +225,9 @@ impl Core {
             Input::Connected { events_stored } => self.connected(events_stored),
             Input::Stored { events_stored } => self.stored(events_stored),
             Input::Disconnected => self.disconnected(),
-            Input::Released(keys) => self.released = keys,
+            Input::Released(keys) => self.released(keys),
             Input::Act(act) => self.act(&act),
-            Input::Tick => self.pending.extend(self.alarms.keys().cloned()),
+            Input::Tick => self.pending.extend(self.alarms.due(now)),
         }
         self.settle()
     }
@@ -228,7 +242,7 @@ impl Core {
     /// When the next [`Input::Tick`] is due; nothing when nothing waits for a time.
     #[must_use]
     pub fn wake_at(&self) -> Option<UnixMillis> {
-        self.alarms.values().min().copied()
+        self.alarms.first()
     }
 
     /// Where each instance stands.
@@ -256,8 +270,14 @@ impl Core {
 
     /// Looks at everybody who may need something until nobody does, and gives the effects in their order.
     fn settle(&mut self) -> Vec<Effect> {
-        while let Some(key) = self.pending.pop_first() {
-            self.look(&key);
+        loop {
+            if let Some(key) = self.pending.pop_first() {
+                self.look(&key);
+            } else if let Some(key) = self.winding_down.pop_first() {
+                self.stop_if_free(&key);
+            } else {
+                break;
+            }
         }
         let mut effects = Vec::new();
         let dirty = std::mem::take(&mut self.dirty);
@@ -284,6 +304,15 @@ impl Core {
         self.ledger.state.records.get_mut(key)
     }
 
+    /// The same, where it is started.
+    fn changing_started(&mut self, key: &InstanceKey) -> Option<&mut Record> {
+        self.ledger.state.records.get_mut(key).filter(|record| record.state == InstanceState::DeployedStarted)
+    }
+
+    fn alarm(&mut self, key: &InstanceKey, at: UnixMillis) {
+        self.alarms.set(key, at);
+    }
+
     /// Its record changed: it is written, told, and looked at.
     fn changed(&mut self, key: &InstanceKey) {
         self.dirty.state = true;
@@ -301,8 +330,15 @@ impl Core {
         }
         record.waits_for.clone_from(&waits_for);
         if from != to {
+            debug_assert!(lifecycle::allowed(from, to), "{key}: {from} → {to} is not in the life cycle");
             record.state = to;
             record.since = now;
+            if to == InstanceState::NotDeployed {
+                // What is not there is not other than it should be.
+                record.drift = Vec::new();
+            }
+            self.clear_drain(key);
+            self.tally(key);
             self.event(Some(key.clone()), EventBody::State { from, to, waits_for });
             self.offer(key);
             self.wake_family(key);

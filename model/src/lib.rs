@@ -10,6 +10,7 @@
 //! - [`spec`]: what one device should run: instance specifications, assignments, generations.
 //! - [`state`]: the life cycle's states, and what an agent reports of an instance.
 //! - [`resolve`]: which provider satisfies which import; when an instance has all it needs.
+//! - [`lifecycle`]: every way from one state to another.
 //! - [`release`]: consumers stop before what they need.
 //! - [`effect`]: what a changed specification, or changed imports, do to a running instance.
 //! - [`template`]: `$(name)` and `$(secret:name)` in values.
@@ -18,6 +19,7 @@
 pub mod effect;
 pub mod graph;
 pub mod label;
+pub mod lifecycle;
 pub mod limits;
 pub mod name;
 pub mod quantity;

@@ -24,6 +24,7 @@ impl Core {
             }
         }
         record.run = Some(run);
+        self.tally(key);
         self.ledger.state.next_run = RunId(id.0 + 1);
         match step {
             Step::Deploy => self.transition(key, InstanceState::Deploying, Vec::new()),
@@ -112,7 +113,7 @@ impl Core {
         let ancestors = above.filter_map(|key| self.record(key)).map(|record| Ancestor {
             path: record.spec.key.path.clone(),
             component: record.spec.component.clone(),
-            exports: super::tell::offered(record),
+            exports: super::tell::exports(record),
         });
         Ok(Told {
             address: self.addresses.main.clone(),

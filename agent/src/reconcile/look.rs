@@ -6,7 +6,7 @@ use robo_model::spec::InstanceKey;
 use robo_model::state::{InstanceState, Step, Wanted};
 
 use super::observe::End;
-use super::{Core, Effect, backoff, begin, expand, tree};
+use super::{Core, Effect, backoff, begin, drift, expand, tree};
 use crate::ledger::{Hold, Record, Told};
 
 /// What a look sees.
@@ -25,6 +25,9 @@ struct View {
     parent_deployed: bool,
     missing: Vec<String>,
     turn: Turn,
+    /// When changed files are put back, where that is not yet.
+    mend_at: Option<UnixMillis>,
+    below: tree::Below,
 }
 
 /// What becomes of a started instance because of what it should be told now.
@@ -43,7 +46,11 @@ impl Core {
     pub(super) fn look(&mut self, key: &InstanceKey) {
         self.alarms.remove(key);
         self.receive(key);
+        self.note_wants(key);
         let Some(view) = self.view(key) else { return };
+        if let Some(at) = view.mend_at {
+            self.alarm(key, at);
+        }
         if let Some(node) = self.nodes.get_mut(key)
             && node.level != view.level
         {
@@ -80,7 +87,8 @@ impl Core {
             host,
             assigned: node.assigned.is_some(),
             wish: node.wish,
-            level: parent.map_or(node.wish, |(_, above)| node.wish.min(above.level)),
+            // A machine is there as long as its agent is, whatever stands above it.
+            level: parent.filter(|_| !host).map_or(node.wish, |(_, above)| node.wish.min(above.level)),
             change: node.effect,
             parent: node.parent.as_ref().map(|key| key.path.to_string()),
             parent_runs: parent.is_none_or(|(record, above)| {
@@ -89,14 +97,21 @@ impl Core {
             parent_deployed: parent.is_none_or(|(record, _)| record.state.is_at_rest_deployed()),
             missing: node.missing.clone(),
             turn: Turn::Same,
+            mend_at: None,
+            below: node.below,
         };
         if record.state == InstanceState::DeployedStarted && record.run.is_none() {
             view.turn = self.turn(key, record);
         }
+        match drift::mend_at(record) {
+            Some(at) if backoff::is_due(at, self.now) => view.change = view.change.max(Change::Redeploy),
+            later => view.mend_at = later,
+        }
         let up = matches!(record.state, InstanceState::Starting | InstanceState::DeployedStarted);
-        let restart =
-            matches!(view.turn, Turn::Restart) || (!host && matches!(node.effect, Change::Restart | Change::Redeploy));
-        if up && (restart || !view.parent_runs || !view.missing.is_empty()) {
+        let restart = record.ailing
+            || matches!(view.turn, Turn::Restart)
+            || matches!(view.change, Change::Restart | Change::Redeploy);
+        if up && !host && (restart || !view.parent_runs || !view.missing.is_empty()) {
             view.level = view.level.min(Wanted::Stopped);
         }
         if node.effect == Change::Replace && record.state != InstanceState::NotDeployed {
@@ -116,34 +131,29 @@ impl Core {
         }
     }
 
-    /// A machine has no steps: it is started as soon as it is wished, and down when all on it is.
+    /// A machine has no steps: it is started as soon as it is wished, and down when all on it is gone. It never stops:
+    /// the agent is there.
     fn look_host(&mut self, key: &InstanceKey, view: View) {
         if view.change != Change::None && (view.change != Change::Replace || view.state == InstanceState::NotDeployed) {
             self.take_over(key);
             self.pending.insert(key.clone());
             return;
         }
-        match (view.level, view.turn) {
-            (Wanted::NotDeployed, _) => {
-                if self.all_children(key, is_gone) {
-                    self.transition(key, InstanceState::NotDeployed, Vec::new());
-                    self.forget_unassigned(key, view.assigned);
-                }
+        if view.level == Wanted::NotDeployed {
+            if view.below.there == 0 {
+                self.transition(key, InstanceState::NotDeployed, Vec::new());
+                self.forget_unassigned(key, view.assigned);
             }
-            (Wanted::Stopped, _) => {
-                if !self.all_children(key, |child| !tree::is_up(child)) {
-                } else if view.wish == Wanted::Started {
-                    self.wait_for_parent(key, view.parent);
-                } else {
-                    self.rest(key, InstanceState::DeployedStopped);
-                }
+            return;
+        }
+        match view.turn {
+            Turn::Republish(told) | Turn::Update(told) => {
+                self.value_is_there(key);
+                self.republish(key, told);
             }
-            (Wanted::Started, Turn::Republish(told) | Turn::Update(told)) => self.republish(key, told),
-            (Wanted::Started, Turn::Same | Turn::Restart) if view.state == InstanceState::DeployedStarted => {}
-            (Wanted::Started, Turn::Same | Turn::Restart) if !view.parent_runs => {
-                self.wait_for_parent(key, view.parent);
-            }
-            (Wanted::Started, Turn::Same | Turn::Restart) => self.start_host(key),
+            Turn::Same if view.state == InstanceState::DeployedStarted => self.value_is_there(key),
+            // One that is started goes on with what it offers, when the new value cannot be made.
+            Turn::Same | Turn::Restart => self.start_host(key),
         }
     }
 
@@ -155,10 +165,17 @@ impl Core {
                 record.failure = None;
                 self.transition(key, InstanceState::DeployedStarted, Vec::new());
             }
-            Err(error) => {
-                self.rest(key, InstanceState::DeployedStopped);
-                self.fail_value(key, &error);
-            }
+            Err(error) => self.fail_value(key, &error),
+        }
+    }
+
+    /// All values of a machine could be made.
+    fn value_is_there(&mut self, key: &InstanceKey) {
+        if self.record(key).is_some_and(|record| record.failure.is_some())
+            && let Some(record) = self.changing(key)
+        {
+            record.failure = None;
+            record.hold = Hold::Free;
         }
     }
 
@@ -177,15 +194,15 @@ impl Core {
 
     fn look_stopped(&mut self, key: &InstanceKey, view: &View) {
         if view.level == Wanted::NotDeployed {
-            self.rest(key, InstanceState::DeployedStopped);
-            if self.all_children(key, is_gone) && self.may_try(key, Step::Undeploy) {
+            if view.below.there == 0 && self.may_try(key, Step::Undeploy) {
                 self.begin(key, Step::Undeploy, None);
+            } else {
+                self.rest(key, InstanceState::DeployedStopped);
             }
             return;
         }
         if view.change == Change::Redeploy {
-            let quiet = self.all_children(key, |child| !tree::is_up(child) && child.run.is_none());
-            if quiet && view.parent_deployed && self.may_try(key, Step::Deploy) {
+            if view.below.busy == 0 && view.parent_deployed && self.may_try(key, Step::Deploy) {
                 self.take_over(key);
                 self.begin_deploy(key);
                 return;
@@ -201,12 +218,10 @@ impl Core {
             self.wait_for_parent(key, view.parent.clone());
         } else if !view.missing.is_empty() {
             self.transition(key, InstanceState::Unresolved, view.missing.clone());
+        } else if view.change == Change::None && view.below.up == 0 && self.may_try(key, Step::Start) {
+            self.begin_start(key);
         } else {
             self.rest(key, InstanceState::DeployedStopped);
-            let down = self.all_children(key, |child| !tree::is_up(child));
-            if view.change == Change::None && down && self.may_try(key, Step::Start) {
-                self.begin_start(key);
-            }
         }
     }
 
@@ -221,27 +236,29 @@ impl Core {
             return;
         }
         if view.level < Wanted::Started {
-            if self.all_children(key, |child| !tree::is_up(child)) {
-                self.begin(key, Step::Stop, None);
-            }
-            return;
+            return self.wind_down(key);
         }
+        self.end_drain(key);
         match view.turn {
             Turn::Same | Turn::Restart => {}
             Turn::Republish(told) => self.republish(key, told),
-            Turn::Update(told) => self.begin(key, Step::Update, Some(told)),
+            Turn::Update(told) if self.may_try(key, Step::Update) => self.begin(key, Step::Update, Some(told)),
+            Turn::Update(_) => {}
         }
     }
 
     /// Compares what a started instance was told with what it would be told now.
     fn turn(&self, key: &InstanceKey, record: &Record) -> Turn {
-        let Ok(told) = self.fresh(key, true) else { return Turn::Restart };
+        let held = matches!(record.hold, Hold::Cancelled { .. });
+        // Somebody wants it to be left as it is.
+        let restart = || if held { Turn::Same } else { Turn::Restart };
+        let Ok(told) = self.fresh(key, true) else { return restart() };
         if told == record.told {
             return Turn::Same;
         }
-        let Ok((installer, _)) = expand::texts(&record.spec, &told) else { return Turn::Restart };
+        let Ok((installer, _)) = expand::texts(&record.spec, &told) else { return restart() };
         if installer != expand::known_texts(&record.spec, &record.told).0 {
-            Turn::Restart
+            restart()
         } else if told.imports != record.told.imports {
             Turn::Update(told)
         } else {
@@ -276,6 +293,7 @@ impl Core {
     fn begin_deploy(&mut self, key: &InstanceKey) {
         self.receive(key);
         let told = self.fresh(key, false).ok();
+        self.note_mend(key);
         self.begin(key, Step::Deploy, told);
     }
 
@@ -288,7 +306,10 @@ impl Core {
         });
         match told {
             Ok(told) => self.begin(key, Step::Start, Some(told)),
-            Err(error) => self.fail_value(key, &error),
+            Err(error) => {
+                self.rest(key, InstanceState::DeployedStopped);
+                self.fail_value(key, &error);
+            }
         }
     }
 
@@ -318,22 +339,22 @@ impl Core {
     /// True when `step` may begin as far as earlier failures go; else an alarm is set for when it may.
     fn may_try(&mut self, key: &InstanceKey, step: Step) -> bool {
         let Some(record) = self.record(key) else { return false };
-        if step == Step::Start && record.hold != Hold::Free {
+        let held = match record.hold {
+            Hold::Free => false,
+            Hold::Ended | Hold::Value => step == Step::Start,
+            Hold::Cancelled { .. } => step != Step::Stop,
+        };
+        if held {
             return false;
         }
         let retry_at: Option<UnixMillis> =
             record.failure.as_ref().filter(|failure| failure.step == step).and_then(|failure| failure.retry_at);
         match retry_at {
             Some(at) if !backoff::is_due(at, self.now) => {
-                self.alarms.insert(key.clone(), at);
+                self.alarm(key, at);
                 false
             }
             Some(_) | None => true,
         }
     }
-}
-
-/// Nothing of it is on the machine, and nothing is about to be.
-fn is_gone(record: &Record) -> bool {
-    record.state == InstanceState::NotDeployed && record.run.is_none()
 }

@@ -2,6 +2,7 @@
 
 use robo_model::graph::{Installer, RestartPolicy};
 use robo_model::quantity::UnixMillis;
+use robo_model::resolve::Imports;
 use robo_model::spec::InstanceKey;
 use robo_model::state::{Failure, InstanceState, Step};
 use robo_wire::event::EventBody;
@@ -68,6 +69,7 @@ impl Core {
         let run = record.run.take_if(|run| run.id == id)?;
         self.changed(key);
         // Parent and children may have waited for its end.
+        self.tally(key);
         self.wake_family(key);
         Some(run)
     }
@@ -85,8 +87,14 @@ impl Core {
             record.failure = None;
             record.tries = 0;
         }
+        if matches!(run.step, Step::Start | Step::Update) {
+            record.untold = Imports::new();
+        }
         match run.step {
-            Step::Deploy => self.transition(key, InstanceState::DeployedStopped, Vec::new()),
+            Step::Deploy => {
+                self.files_are_right(key);
+                self.transition(key, InstanceState::DeployedStopped, Vec::new());
+            }
             Step::Start => {
                 record.healthy = true;
                 record.started_by = run.id;
@@ -106,10 +114,26 @@ impl Core {
             Step::Undeploy => {
                 record.restarts = 0;
                 record.crashes = 0;
-                record.hold = Hold::Free;
+                record.mends = 0;
+                if !matches!(record.hold, Hold::Cancelled { .. }) {
+                    record.hold = Hold::Free;
+                }
                 record.told = Told::default();
                 self.transition(key, InstanceState::NotDeployed, Vec::new());
             }
+        }
+        self.end_cancelled(key);
+    }
+
+    /// What was cancelled is as it should be all the same: there is nothing left to hold.
+    fn end_cancelled(&mut self, key: &InstanceKey) {
+        let Some(wish) = self.nodes.get(key).map(|node| node.wish) else { return };
+        if let Some(record) = self.ledger.state.records.get_mut(key)
+            && matches!(record.hold, Hold::Cancelled { .. })
+            && record.state == wish.state()
+        {
+            record.hold = Hold::Free;
+            self.changed(key);
         }
     }
 
@@ -118,7 +142,11 @@ impl Core {
         let by = run.cancelled_by.as_deref().unwrap_or_default();
         let reason = format!("cancelled by {by}");
         self.fail(key, run.step, End { code, reason, output }, None);
+        let step = run.step;
         self.aborted(key, run);
+        if step == Step::Stop {
+            self.end_cancelled(key);
+        }
     }
 
     /// What was told to end did; that is no failure.
@@ -146,6 +174,7 @@ impl Core {
         let Some(record) = self.changing(key) else { return };
         record.process = None;
         record.healthy = true;
+        record.ailing = false;
         self.transition(key, InstanceState::DeployedStopped, Vec::new());
     }
 
@@ -214,28 +243,6 @@ impl Core {
             self.fail(key, Step::Start, end, retry);
         }
         self.stopped(key);
-    }
-
-    fn health(&mut self, key: &InstanceKey, healthy: bool, reason: String) {
-        let Some(record) = self.record(key) else { return };
-        if record.state != InstanceState::DeployedStarted || record.healthy == healthy {
-            return;
-        }
-        if let Some(record) = self.changing(key) {
-            record.healthy = healthy;
-        }
-        self.event(Some(key.clone()), EventBody::Health { healthy, reason });
-    }
-
-    fn drifted(&mut self, key: &InstanceKey, changes: Vec<String>) {
-        let Some(record) = self.record(key) else { return };
-        if record.drift == changes || !(changes.is_empty() || record.state.is_at_rest_deployed()) {
-            return;
-        }
-        if let Some(record) = self.changing(key) {
-            record.drift.clone_from(&changes);
-        }
-        self.event(Some(key.clone()), EventBody::Drift { changes });
     }
 
     /// When `step`, which just failed, is tried again.

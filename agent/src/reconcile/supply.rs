@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::resolve::{self, Imports, Provider, Topic};
 use robo_model::spec::{InstanceKey, InstanceSpec};
-use robo_model::state::InstanceState;
 
 use super::Core;
 use crate::ledger::{Hold, Record};
@@ -15,6 +14,10 @@ pub(super) struct Supply {
     providers: BTreeMap<InstanceKey, Provider>,
     offering: BTreeMap<Topic, BTreeSet<InstanceKey>>,
     importing: BTreeMap<Topic, BTreeSet<InstanceKey>>,
+    /// Who runs and has nobody for what it needs there.
+    wanting: BTreeMap<Topic, BTreeSet<InstanceKey>>,
+    /// Who offered there, and waits for those who need it.
+    draining: BTreeMap<Topic, BTreeSet<InstanceKey>>,
 }
 
 impl Supply {
@@ -53,6 +56,48 @@ impl Supply {
         }
     }
 
+    /// `key` wants these places instead of those before; gives those who may go on because it no longer does.
+    pub(super) fn want(
+        &mut self,
+        key: &InstanceKey,
+        before: &BTreeSet<Topic>,
+        now: &BTreeSet<Topic>,
+    ) -> BTreeSet<InstanceKey> {
+        for topic in now.difference(before) {
+            self.wanting.entry(topic.clone()).or_default().insert(key.clone());
+        }
+        let mut free = BTreeSet::new();
+        for topic in before.difference(now) {
+            take_out(&mut self.wanting, topic, key);
+            free.extend(self.draining.get(topic).into_iter().flatten().cloned());
+        }
+        free
+    }
+
+    /// Who wants something at `topic`.
+    pub(super) fn wanting(&self, topic: &Topic) -> impl Iterator<Item = &InstanceKey> {
+        self.wanting.get(topic).into_iter().flatten()
+    }
+
+    /// `key` waits for those who need one of these places.
+    pub(super) fn drain(&mut self, key: &InstanceKey, topics: &BTreeSet<Topic>) {
+        for topic in topics {
+            self.draining.entry(topic.clone()).or_default().insert(key.clone());
+        }
+    }
+
+    /// It does not any more.
+    pub(super) fn stop_draining(&mut self, key: &InstanceKey, topics: &BTreeSet<Topic>) {
+        for topic in topics {
+            take_out(&mut self.draining, topic, key);
+        }
+    }
+
+    /// Everybody who waits.
+    pub(super) fn all_draining(&self) -> BTreeSet<InstanceKey> {
+        self.draining.values().flatten().cloned().collect()
+    }
+
     /// What `spec` receives now.
     pub(super) fn received(&self, spec: &InstanceSpec) -> Imports {
         let keys: BTreeSet<&InstanceKey> =
@@ -79,6 +124,9 @@ impl Core {
     pub(super) fn supply_all(&mut self) {
         for record in self.ledger.state.records.values() {
             self.supply.listen(&record.spec);
+            if let Some(drain) = &record.drain {
+                self.supply.drain(&record.spec.key, &drain.topics);
+            }
         }
         let keys: BTreeSet<InstanceKey> =
             self.ledger.imports.keys().chain(self.ledger.state.records.keys()).cloned().collect();
@@ -135,11 +183,11 @@ impl Core {
 
 /// What a started instance offers.
 fn offered(record: &Record) -> Option<Provider> {
-    let started = record.state == InstanceState::DeployedStarted && !record.told.exports.is_empty();
-    started.then(|| Provider {
+    let exports = super::tell::offered(record);
+    (!exports.is_empty()).then(|| Provider {
         key: record.spec.key.clone(),
         component: record.spec.component.clone(),
-        exports: record.told.exports.clone(),
         outside: super::tell::outside(record),
+        exports,
     })
 }

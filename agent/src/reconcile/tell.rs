@@ -120,8 +120,13 @@ fn needs(record: &Record) -> Vec<BTreeSet<Topic>> {
 
 /// What an instance offers right now: nothing unless it is started, and not about to stop.
 pub(super) fn offered(record: &Record) -> BTreeMap<Variable, String> {
-    let offers = record.state == InstanceState::DeployedStarted && record.drain.is_none();
-    if offers { record.told.exports.clone() } else { BTreeMap::new() }
+    if record.drain.is_none() { exports(record) } else { BTreeMap::new() }
+}
+
+/// What it has to offer while it is started, whether it does or not.
+pub(super) fn exports(record: &Record) -> BTreeMap<Variable, String> {
+    let started = record.state == InstanceState::DeployedStarted;
+    if started { record.told.exports.clone() } else { BTreeMap::new() }
 }
 
 /// What it offers to other applications right now.
@@ -162,12 +167,6 @@ impl Core {
         self.released.clear();
         self.resyncing = false;
         self.teller = Teller { full: true, told: events_stored, news: true, ..Teller::default() };
-    }
-
-    pub(super) fn disconnected(&mut self) {
-        self.connected = false;
-        self.released.clear();
-        self.resyncing = false;
     }
 
     pub(super) fn stored(&mut self, events_stored: u64) {

@@ -153,8 +153,8 @@ fn each_change_of_a_specification_has_its_steps() {
         |s| s.installer = Installer::Logger,
         &[
             "stop /vm/web/page",
-            "stop /vm/web",
             "undeploy /vm/web/page",
+            "stop /vm/web",
             "undeploy /vm/web",
             "deploy /vm/web",
             "start /vm/web",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::effect;
 use robo_model::graph::Installer;
-use robo_model::resolve::Imports;
+use robo_model::resolve::{Imports, Topic};
 use robo_model::spec::{Assignment, InstanceKey};
 use robo_model::state::{InstanceState, Step, Wanted};
 use robo_wire::event::EventBody;
@@ -24,9 +24,15 @@ pub(super) struct Node {
     pub(super) assigned: Option<usize>,
     /// Its parent, where that is on this device.
     pub(super) parent: Option<InstanceKey>,
-    pub(super) children: Vec<InstanceKey>,
+    pub(super) children: BTreeSet<InstanceKey>,
+    /// How many of the children are what.
+    pub(super) below: Below,
+    /// How it counts for its parent.
+    counted: Counted,
     /// What is asked of it: no more than of its parent.
     pub(super) wish: Wanted,
+    /// The most that is asked of what stands below it: a machine does not stop, what stands on it does.
+    cap: Wanted,
     /// How far it may be right now: below the wish while something is stopped, changed or missing.
     pub(super) level: Wanted,
     /// What taking over the assigned specification does.
@@ -37,6 +43,46 @@ pub(super) struct Node {
     pub(super) last_received: Imports,
     /// Its mandatory imports that nobody offers, as text.
     pub(super) missing: Vec<String>,
+    /// While it runs: the places that it needs and has nobody for.
+    pub(super) wants: BTreeSet<Topic>,
+}
+
+/// How many children of an instance are what.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Below {
+    /// Running, or about to; machines do not count, for nobody stops them.
+    pub(super) up: usize,
+    /// Running, or with a step under way.
+    pub(super) busy: usize,
+    /// On the machine, or about to be.
+    pub(super) there: usize,
+}
+
+/// What an instance is in the eyes of its parent.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Counted {
+    up: bool,
+    busy: bool,
+    there: bool,
+}
+
+impl Counted {
+    fn of(record: &Record) -> Self {
+        let up = !is_host(record) && is_up(record);
+        let there = record.state != InstanceState::NotDeployed || record.run.is_some();
+        Self { up, busy: up || record.run.is_some(), there }
+    }
+}
+
+impl Below {
+    fn count(&mut self, before: Counted, now: Counted) {
+        let change = |number: &mut usize, was: bool, is: bool| {
+            *number = (*number + usize::from(is)).saturating_sub(usize::from(was));
+        };
+        change(&mut self.up, before.up, now.up);
+        change(&mut self.busy, before.busy, now.busy);
+        change(&mut self.there, before.there, now.there);
+    }
 }
 
 /// True for a machine: it has no steps, and is where the agent is.
@@ -99,23 +145,33 @@ impl Core {
             let assigned = places.get(key).copied();
             let spec = assigned.and_then(|at| self.ledger.assignment.instances.get(at));
             let parent = parent_of(key).filter(|parent| nodes.contains_key(parent));
-            let mut wish = spec.map_or(Wanted::NotDeployed, |spec| spec.wanted);
+            let mut cap = spec.map_or(Wanted::NotDeployed, |spec| spec.wanted);
+            let counted = Counted::of(record);
             if let Some(above) = parent.as_ref().and_then(|parent| nodes.get_mut(parent)) {
-                above.children.push(key.clone());
-                wish = wish.min(above.wish);
+                above.children.insert(key.clone());
+                above.below.count(Counted::default(), counted);
+                cap = cap.min(above.cap);
             }
-            let effect = spec.map_or(effect::Effect::None, |spec| effect::of_change(&record.spec, spec));
-            let last_received = self.nodes.remove(key).map(|node| node.last_received).unwrap_or_default();
+            let wish = match (cap, spec.map(|spec| &spec.installer)) {
+                (Wanted::Stopped, Some(Installer::Target)) => Wanted::Started,
+                (cap, _) => cap,
+            };
+            let before = self.nodes.remove(key);
+            let (last_received, wants) = before.map(|node| (node.last_received, node.wants)).unwrap_or_default();
             let node = Node {
                 assigned,
                 parent,
-                children: Vec::new(),
+                children: BTreeSet::new(),
+                below: Below::default(),
+                counted,
                 wish,
+                cap,
                 level: wish,
-                effect,
+                effect: spec.map_or(effect::Effect::None, |spec| effect::of_change(&record.spec, spec)),
                 received: None,
                 last_received,
                 missing: Vec::new(),
+                wants,
             };
             nodes.insert(key.clone(), node);
         }
@@ -149,7 +205,7 @@ impl Core {
         let parent = self.nodes.remove(key).and_then(|node| node.parent);
         if let Some(parent) = parent {
             if let Some(above) = self.nodes.get_mut(&parent) {
-                above.children.retain(|child| child != key);
+                above.children.remove(key);
             }
             self.pending.insert(parent);
         }
@@ -181,10 +237,45 @@ impl Core {
         self.pending.extend(node.children.iter().cloned());
     }
 
-    /// True when `holds` is true of every child of `key`.
-    pub(super) fn all_children(&self, key: &InstanceKey, holds: impl Fn(&Record) -> bool) -> bool {
-        let children = self.nodes.get(key).map(|node| node.children.as_slice()).unwrap_or_default();
-        children.iter().filter_map(|child| self.record(child)).all(holds)
+    /// It may count in another way for its parent now, which then looks again.
+    pub(super) fn tally(&mut self, key: &InstanceKey) {
+        let Some((record, node)) = self.ledger.state.records.get(key).zip(self.nodes.get_mut(key)) else { return };
+        let now = Counted::of(record);
+        let before = std::mem::replace(&mut node.counted, now);
+        if before == now {
+            return;
+        }
+        let Some(parent) = node.parent.clone() else { return };
+        if let Some(above) = self.nodes.get_mut(&parent) {
+            above.below.count(before, now);
+            self.pending.insert(parent);
+        }
+    }
+
+    /// What no agent of this version writes: machines that an older one stopped, steps without a run.
+    pub(super) fn mend_records(&mut self) {
+        for record in self.ledger.state.records.values_mut() {
+            let state = match record.state {
+                InstanceState::NotDeployed | InstanceState::DeployedStarted => continue,
+                _other if is_host(record) => InstanceState::NotDeployed,
+                InstanceState::DeployedStopped | InstanceState::WaitingForAncestor | InstanceState::Unresolved => {
+                    continue;
+                }
+                InstanceState::Problem => InstanceState::DeployedStopped,
+                InstanceState::Deploying
+                | InstanceState::Starting
+                | InstanceState::Stopping
+                | InstanceState::Undeploying => {
+                    if record.run.is_some() {
+                        continue;
+                    }
+                    InstanceState::DeployedStopped
+                }
+            };
+            record.state = state;
+            record.waits_for.clear();
+            self.dirty.state = true;
+        }
     }
 }
 
