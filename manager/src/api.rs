@@ -4,6 +4,7 @@
 //! only the health, the document of the API itself, and the enrolment, whose body carries its own token.
 //! All errors, those of the router too, are `application/problem+json` with a stable code.
 
+mod acts;
 mod agent;
 mod applications;
 mod auth;
@@ -74,6 +75,7 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(applications::list))
         .routes(routes!(applications::delete))
         .routes(routes!(applications::wanted))
+        .routes(routes!(acts::act))
         .routes(routes!(bindings::list))
         .routes(routes!(bindings::bind))
         .routes(routes!(applications::status))

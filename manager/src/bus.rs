@@ -55,6 +55,12 @@ impl Bus {
         drop(self.0.send(what));
     }
 
+    /// True when somebody listens.
+    #[cfg(test)]
+    pub(crate) fn has_listeners(&self) -> bool {
+        self.0.receiver_count() > 0
+    }
+
     /// Listens from now on.
     #[must_use]
     pub fn listen(&self) -> Listener {

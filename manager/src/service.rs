@@ -3,6 +3,7 @@
 //! It joins the pure parts (compiler, planner) with the store, the files and the bus. One change of a project's
 //! applications happens at a time: what a plan reads cannot move between the look and the write.
 
+mod acts;
 mod apply;
 mod bindings;
 mod compile;

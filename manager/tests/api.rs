@@ -392,6 +392,27 @@ async fn files_are_taken_once_and_given_to_who_needs_them() {
 }
 
 #[tokio::test]
+async fn acts_reach_the_devices_that_have_what_is_meant() {
+    let manager = Manager::start().await;
+    manager.enrol("one").await;
+    manager.enrol("two").await;
+    manager.deploy(GRAPH).await;
+    let act =
+        async |scope: Value| manager.post("applications/shop/act", json!({"verb": "cancel", "scope": scope})).await;
+    let there = |path: &str| json!({"devices": [{"device": "one", "verdict": {"verdict": "ok"}, "instances": [path]}]});
+    let got = act(json!({})).await.unwrap();
+    assert_eq!(got["devices"].as_array().unwrap().len(), 1, "{got}");
+    assert_eq!(act(json!({"path": "/vm/db", "component": "Db"})).await.unwrap()["devices"], there("/vm/db")["devices"]);
+    assert_eq!(act(json!({"path": "/vm/db", "below": true})).await.unwrap(), json!({"devices": []}));
+    refused(act(json!({"path": "/vm/bd"})).await, ErrorCode::NotFound, "/vm/db");
+    refused(act(json!({"component": "Dbb"})).await, ErrorCode::NotFound, "`Db`");
+    let unknown = manager.post("applications/shopp/act", json!({"verb": "retry"})).await;
+    refused(unknown, ErrorCode::NotFound, "shop");
+    let nonsense = manager.post("applications/shop/act", json!({"verb": "explode"})).await;
+    refused(nonsense, ErrorCode::BadRequest, "explode");
+}
+
+#[tokio::test]
 async fn uploads_at_a_time_are_bounded() {
     let manager = Manager::start().await;
     let hash = hash_of("small");

@@ -116,6 +116,9 @@ impl From<ServiceError> for Refusal {
             | ServiceError::NoRevisionFile { .. }
             | ServiceError::NoteTooLong { .. } => of_history(&error),
             ServiceError::NoInstance { near, .. } => unknown(&error, near.as_deref(), "`robo status` shows all"),
+            ServiceError::NoComponent { near, application, .. } => {
+                unknown(&error, near.as_deref(), &format!("`robo status {application}` shows what each instance is"))
+            }
             ServiceError::NoDevice { near, .. } => unknown(&error, near.as_deref(), "`robo device list` shows all"),
             ServiceError::FilesMissing(missing) => {
                 told(ErrorCode::FilesMissing, &error).detail(named(missing)).help("upload them and ask again")

@@ -89,6 +89,16 @@ pub enum ServiceError {
         /// One whose path is nearly that.
         near: Option<String>,
     },
+    /// There is no such component or facet.
+    #[error("application `{application}` has no component or facet `{name}`")]
+    NoComponent {
+        /// The application.
+        application: ApplicationName,
+        /// Its name.
+        name: ComponentName,
+        /// One whose name is nearly that.
+        near: Option<String>,
+    },
     /// There is no such device.
     #[error("there is no device `{name}`")]
     NoDevice {
