@@ -108,7 +108,7 @@ impl FollowOptions {
         let own = || plan.ripple.iter().filter(|r| r.application.is_none());
         let notices = |wanted| own().filter(move |r| r.consequence == wanted).map(|r| r.path.clone());
         let changed = plan.changes.iter().filter(|c| moves(c.action)).map(|c| c.path.clone());
-        self.will_move = changed.chain(notices(Consequence::Restart)).collect();
+        self.will_move = changed.chain(notices(Consequence::Restart)).chain(notices(Consequence::Start)).collect();
         self.will_wait = notices(Consequence::Wait).collect();
         self
     }

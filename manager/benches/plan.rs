@@ -1,11 +1,14 @@
-//! How long a plan takes: 1,000, 10,000 and 100,000 instances, five imports each.
+//! How long a plan takes, and how much memory: 1,000, 10,000 and 100,000 instances, five imports each.
 //!
 //! A fifth of the instances are hosts; each host has four parts. Each part imports five prefixes, each of which one
-//! in a few hundred instances offers.
+//! in a few hundred instances offers. Each case runs in a process of its own, so that its memory is its own.
 
 #![expect(clippy::expect_used, reason = "a bench that cannot be set up must not print figures")]
+#![expect(clippy::print_stdout, reason = "figures are what it is for")]
 
 use std::collections::BTreeMap;
+use std::hint::black_box;
+use std::time::{Duration, Instant};
 
 use robo_manager::plan::{Current, Desired, Device, Overrides, Planned, PortRanges, Ports, Prefixes, World, plan};
 use robo_model::graph::{Application, Component, ExportValue, Import, Installer, Instance};
@@ -23,33 +26,71 @@ const ALIKE: usize = 200;
 
 const SIZES: [usize; 3] = [1_000, 10_000, 100_000];
 
+const CASES: [&str; 3] = ["first apply", "nothing changes", "one port changes"];
+
+/// How often a case runs; an odd number, so that there is a median.
+const RUNS: usize = 7;
+
+/// Says which case a process is to run.
+const CASE: &str = "ROBO_BENCH_CASE";
+
 fn main() {
-    divan::main();
+    let case = std::env::var(CASE).ok();
+    match case.as_deref().and_then(|case| case.split_once('/')) {
+        Some((name, instances)) => run(name, instances.parse().expect("a number")),
+        None => all(),
+    }
 }
 
-#[divan::bench(args = SIZES, sample_count = 10)]
-fn first_apply(bencher: divan::Bencher<'_, '_>, instances: usize) {
-    let case = Case::new(instances);
-    bencher.bench_local(|| case.plan(&case.desired, None));
+/// Runs each case in a process of its own.
+fn all() {
+    println!("{:<18} {:>9} {:>8} {:>12} {:>10} {:>12}", "case", "instances", "imports", "median", "before", "peak");
+    let program = std::env::current_exe().expect("this program");
+    for case in CASES {
+        for instances in SIZES {
+            let status = std::process::Command::new(&program).env(CASE, format!("{case}/{instances}")).status();
+            assert!(status.expect("it starts").success(), "{case} of {instances} failed");
+        }
+    }
 }
 
-#[divan::bench(args = SIZES, sample_count = 10)]
-fn nothing_changes(bencher: divan::Bencher<'_, '_>, instances: usize) {
+fn run(name: &str, instances: usize) {
     let case = Case::new(instances);
-    let applied = case.plan(&case.desired, None);
-    bencher.bench_local(|| case.plan(&case.desired, Some(&applied)));
-}
-
-#[divan::bench(args = SIZES, sample_count = 10)]
-fn one_port_changes(bencher: divan::Bencher<'_, '_>, instances: usize) {
-    let case = Case::new(instances);
-    let applied = case.plan(&case.desired, None);
+    let applied = (name != "first apply").then(|| case.plan(&case.desired, None));
     let mut desired = case.desired.clone();
+    if name == "one port changes" {
+        change_a_port(&mut desired);
+    }
+    let before = memory("VmRSS:");
+    let mut times: Vec<Duration> = (0..RUNS)
+        .map(|_| {
+            let start = Instant::now();
+            black_box(case.plan(&desired, applied.as_ref()));
+            start.elapsed()
+        })
+        .collect();
+    times.sort();
+    let median = times.get(RUNS / 2).copied().unwrap_or_default();
+    let imports =
+        desired.application.instances.values().filter_map(|i| desired.application.components.get(&i.component));
+    let imports: usize = imports.map(|component| component.imports.len()).sum();
+    let (before, peak) = (format!("{before} MiB"), format!("{} MiB", memory("VmHWM:")));
+    println!("{name:<18} {instances:>9} {imports:>8} {median:>12.1?} {before:>10} {peak:>12}");
+}
+
+/// A figure of this process, in mebibytes; 0 where the system does not tell.
+fn memory(line: &str) -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let found =
+        status.lines().find_map(|l| l.strip_prefix(line)?.trim().strip_suffix("kB")?.trim().parse::<u64>().ok());
+    found.unwrap_or_default() / 1024
+}
+
+fn change_a_port(desired: &mut Desired) {
     let first = desired.application.instances.values_mut().find(|i| i.component.as_str().starts_with("Part"));
     let exports = first.map(|instance| &mut instance.exports).expect("there is a part");
     let port = exports.iter_mut().find(|(name, _)| name.local.as_str() == "port").expect("a part has a port").1;
     *port = ExportValue::Text("80".to_owned());
-    bencher.bench_local(|| case.plan(&desired, Some(&applied)));
 }
 
 struct Case {

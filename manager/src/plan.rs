@@ -12,8 +12,9 @@
 //! - `compare`: that stage alone, for two revisions.
 //! - `net`: who imports from whom, through the variables; who can start at all.
 //! - `ranges`: ports that are never handed out.
-//! - `ripple`: which imports move on instances that no change mentions.
+//! - `ripple`: which imports move on instances that no change mentions, of other applications, too.
 //! - `waves`: the order in which everything can start, and the cycles in it.
+//! - `steps`: everything that agents then do, in an order in which they can.
 //!
 //! Instances meet through *slots* (a prefix with one variable, or with all), never as pairs, so that a thousand
 //! importers of a thousand providers cost two thousand edges and not a million.
@@ -28,6 +29,7 @@ mod ports;
 mod problem;
 mod ranges;
 mod ripple;
+mod steps;
 mod tree;
 mod warning;
 mod waves;
@@ -44,7 +46,7 @@ use robo_model::label::Labels;
 use robo_model::name::{ApplicationName, ComponentName, DeviceId, DeviceName, InstancePath, Variable};
 use robo_model::spec::{InstanceKey, InstanceSpec, RecipeFiles};
 use robo_model::state::Wanted;
-use robo_wire::plan::{Bound, Ground, Plan, PlannedOverride};
+use robo_wire::plan::{Bound, Change, Ground, Plan, PlannedOverride, PlannedStep, Ripple};
 use sha2::{Digest as _, Sha256};
 
 pub use self::compare::compare;
@@ -110,6 +112,14 @@ pub struct Current<'a> {
     pub bound_to: &'a Prefixes,
 }
 
+impl<'a> Current<'a> {
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &'a ApplicationName {
+        &self.desired.application.name
+    }
+}
+
 /// What is there.
 #[derive(Debug, Clone)]
 pub struct World<'a> {
@@ -154,7 +164,8 @@ pub fn plan(desired: &Desired, world: &World<'_>, keep_overrides: bool) -> Resul
     let tree = Tree::new(&desired.application, &mut problems);
     let bindings = bind::bind(&tree, world, &mut problems, &mut warnings);
     ability::check(&tree, &mut problems, &mut warnings);
-    let new_ports = ports::assign(&tree, &bindings, world.ports, &mut problems);
+    let new_ports = ports::assign(&tree, &bindings, world, &mut problems);
+    check_importers(desired, world, &mut problems);
     let kept = kept_overrides(desired, world, keep_overrides);
     let none = Prefixes::new();
     let bound_to = world.current.map_or(&none, |current| current.bound_to);
@@ -170,16 +181,14 @@ pub fn plan(desired: &Desired, world: &World<'_>, keep_overrides: bool) -> Resul
     place::check_sizes(&after, &mut problems);
     problems.into_result()?;
 
-    let before = before(world);
-    let pairs = change::pair(before, after.into_iter().flatten().collect());
+    let mut pairs = change::pair(before(world), after.into_iter().flatten().collect());
+    let own = pairs.len();
+    pairs.extend(others(world).map(change::Pair::standing));
     let changes = change::changes(&pairs, &bindings, world.devices);
     if let Some(current) = world.current.filter(|_| !keep_overrides) {
         warnings.dropped_overrides(desired, current.overrides);
     }
-    let (waves, ripple) = {
-        let view = net::View::new(&pairs);
-        (waves::waves(&view, &mut warnings), ripple::ripple(&view, &changes, &mut warnings))
-    };
+    let (waves, ripple, steps) = consequences((&pairs, own), &changes, &bindings, world, &mut warnings);
     let mut plan = Plan {
         id: String::new(),
         application: desired.application.name.clone(),
@@ -188,18 +197,65 @@ pub fn plan(desired: &Desired, world: &World<'_>, keep_overrides: bool) -> Resul
             devices: bindings.clone(),
             overrides: world.current.map_or(0, |current| current.overrides.count),
             bindings: bound_to.clone(),
-            others: BTreeMap::new(),
+            others: world.others.iter().map(|other| (other.name().clone(), other.revision)).collect(),
         },
         changes: changes.into_iter().flatten().collect(),
         ripple,
         waves,
-        steps: Vec::new(),
+        steps,
         overrides: planned_overrides(world, &kept),
         warnings: warnings.into_lines(),
     };
     plan.id = id_of(&plan);
-    let specs = place::by_device(pairs.into_iter().filter_map(|pair| pair.new));
+    let specs = place::by_device(pairs.into_iter().take(own).filter_map(|pair| pair.new));
     Ok(Planned { plan, bindings, new_ports, overrides: kept.wanted, specs })
+}
+
+/// The waves, the ripple and the steps of a plan.
+type Consequences = (Vec<Vec<InstancePath>>, Vec<Ripple>, Vec<Vec<PlannedStep>>);
+
+fn consequences(
+    (pairs, own): (&[change::Pair], usize),
+    changes: &[Option<Change>],
+    bindings: &BTreeMap<InstancePath, Bound>,
+    world: &World<'_>,
+    warnings: &mut Warnings,
+) -> Consequences {
+    let names = change::names(bindings, world.devices);
+    let applications = net::Applications::new(pairs);
+    let view = net::View::new(pairs, own, &applications);
+    let waves = waves::waves(&view, world.offers, warnings);
+    let Some(motion) = ripple::motion(&view, changes, &names, warnings) else {
+        return (waves.own, Vec::new(), Vec::new());
+    };
+    let steps = steps::steps(&view, changes, &motion, &waves.level, &names);
+    (waves.own, motion.ripple, steps)
+}
+
+/// Others are bound to what the application offers: it has to go on offering it.
+fn check_importers(desired: &Desired, world: &World<'_>, problems: &mut Problems) {
+    let Application { name, exports_prefix, .. } = &desired.application;
+    let mut lost: BTreeMap<&ComponentName, Vec<ApplicationName>> = BTreeMap::new();
+    for other in world.others {
+        for (prefix, to) in other.bound_to {
+            if to.contains(name) && exports_prefix.as_ref() != Some(prefix) {
+                lost.entry(prefix).or_default().push(other.name().clone());
+            }
+        }
+    }
+    for (prefix, by) in lost {
+        problems.add(|| Problem::PrefixInUse {
+            application: name.clone(),
+            prefix: prefix.clone(),
+            offers: exports_prefix.clone(),
+            by,
+        });
+    }
+}
+
+/// The instances of the other applications.
+fn others(world: &World<'_>) -> impl Iterator<Item = Placed> {
+    world.others.iter().flat_map(|other| standing(other, world.ports, &mut Problems::default())).flatten()
 }
 
 /// The specifications of an application as it stands, with what people asked for beside it: what the devices' assignments

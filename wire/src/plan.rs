@@ -175,6 +175,9 @@ pub struct Ripple {
     pub variable: Variable,
     /// Who offers it.
     pub provider: InstancePath,
+    /// The provider's application, where it is another one than the plan's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub provider_application: Option<ApplicationName>,
     /// The value before; nothing when the import appears, or when only the device knows it.
     #[serde(default)]
     pub before: Option<String>,
@@ -207,9 +210,11 @@ pub enum RippleKind {
 pub enum Consequence {
     /// Runs its update step.
     Update,
+    /// Starts: what it waited for is there.
+    Start,
     /// Restarts: its command line or environment names the variable, or the provider itself restarts and it cannot do without.
     Restart,
-    /// Stops and waits: it cannot do without.
+    /// Stops and waits, or goes on waiting: it cannot do without.
     Wait,
 }
 
@@ -238,7 +243,7 @@ impl Plan {
     #[must_use]
     pub fn summary(&self) -> Summary {
         let count = |wanted: char| self.changes.iter().filter(|c| c.action.sign() == wanted).count();
-        let touched: std::collections::BTreeSet<_> = self.ripple.iter().map(|r| &r.path).collect();
+        let touched: BTreeSet<_> = self.ripple.iter().map(|r| (&r.application, &r.path)).collect();
         Summary { create: count('+'), change: count('~'), delete: count('-'), ripple: touched.len() }
     }
 }

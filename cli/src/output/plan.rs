@@ -177,6 +177,7 @@ fn ripple(text: &mut String, ripple: &Ripple, name: &str, palette: Palette) {
     };
     let consequence = match ripple.consequence {
         Consequence::Update => "updates",
+        Consequence::Start => "starts",
         Consequence::Restart => "restarts",
         Consequence::Wait => "stops and waits",
     };
@@ -228,6 +229,7 @@ pub(crate) mod tests {
                 device: DeviceName::new("web-1").unwrap(),
                 variable: Variable::parse("Database.port").unwrap(),
                 provider: InstancePath::new("/database/db").unwrap(),
+                provider_application: None,
                 before: Some("3306".into()),
                 after: Some("3307".into()),
                 kind: RippleKind::Changes,

@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use robo_model::effect::{self, Effect};
 use robo_model::name::{DeviceId, DeviceName, InstancePath};
+use robo_model::spec::InstanceKey;
 use robo_model::state::Wanted;
 use robo_wire::plan::{Action, Bound, Change};
 
@@ -16,7 +17,7 @@ use super::place::Placed;
 /// One path before and after.
 #[derive(Debug)]
 pub(super) struct Pair {
-    pub(super) path: InstancePath,
+    pub(super) key: InstanceKey,
     pub(super) old: Old,
     pub(super) new: Option<Placed>,
 }
@@ -33,6 +34,11 @@ pub(super) enum Old {
 }
 
 impl Pair {
+    /// An instance that no change is about.
+    pub(super) fn standing(placed: Placed) -> Self {
+        Self { key: placed.spec.key.clone(), old: Old::Same, new: Some(placed) }
+    }
+
     /// How it was.
     pub(super) fn before(&self) -> Option<&Placed> {
         match &self.old {
@@ -57,13 +63,13 @@ pub(super) fn pair(before: Vec<Placed>, after: Vec<Placed>) -> Vec<Pair> {
         };
         let old = if order == Ordering::Greater { None } else { before.next() };
         let new = if order == Ordering::Less { None } else { after.next() };
-        let Some(path) = old.as_ref().or(new.as_ref()).map(|placed| placed.spec.key.path.clone()) else { continue };
+        let Some(key) = old.as_ref().or(new.as_ref()).map(|placed| placed.spec.key.clone()) else { continue };
         let old = match old {
             None => Old::Absent,
             Some(old) if new.as_ref().is_some_and(|new| is_same(&old, new)) => Old::Same,
             Some(old) => Old::Other(Box::new(old)),
         };
-        pairs.push(Pair { path, old, new });
+        pairs.push(Pair { key, old, new });
     }
 }
 
@@ -77,15 +83,24 @@ pub(super) fn changes(
     bindings: &BTreeMap<InstancePath, Bound>,
     devices: &[Device],
 ) -> Vec<Option<Change>> {
+    let names = names(bindings, devices);
+    pairs.iter().map(|pair| change(pair, &names)).collect()
+}
+
+/// How the devices are called now.
+pub(super) fn names<'a>(
+    bindings: &'a BTreeMap<InstancePath, Bound>,
+    devices: &'a [Device],
+) -> BTreeMap<&'a DeviceId, &'a DeviceName> {
     let mut names: BTreeMap<&DeviceId, &DeviceName> = devices.iter().map(|d| (&d.id, &d.name)).collect();
     names.extend(bindings.values().map(|bound| (&bound.id, &bound.name)));
-    pairs.iter().map(|pair| change(pair, &names)).collect()
+    names
 }
 
 fn change(pair: &Pair, names: &BTreeMap<&DeviceId, &DeviceName>) -> Option<Change> {
     let name = |bound: &Bound| names.get(&bound.id).copied().unwrap_or(&bound.name).clone();
     let line = |placed: &Placed, action, reasons| Change {
-        path: pair.path.clone(),
+        path: pair.key.path.clone(),
         component: placed.spec.component.clone(),
         device: name(&placed.bound),
         action,
@@ -97,10 +112,11 @@ fn change(pair: &Pair, names: &BTreeMap<&DeviceId, &DeviceName>) -> Option<Chang
         (Old::Other(old), Some(new)) => {
             let moved = old.bound.id != new.bound.id;
             let effect = if moved { Effect::Replace } else { effect::of_change(&old.spec, &new.spec) };
-            let again = by_hand(old.spec.wanted);
+            let again = by_hand(old.spec.wanted, new.spec.wanted);
             let action = match (effect, again) {
                 (Effect::None, None) => return None,
-                (Effect::None, Some(_)) => Action::Start,
+                (Effect::None, Some(_)) if new.spec.wanted > old.spec.wanted => Action::Start,
+                (Effect::None, Some(_)) => Action::Change(Effect::Note),
                 (effect, _) => Action::Change(effect),
             };
             let from_to = moved.then(|| format!("moved from device {} to {}", name(&old.bound), name(&new.bound)));
@@ -113,11 +129,13 @@ fn change(pair: &Pair, names: &BTreeMap<&DeviceId, &DeviceName>) -> Option<Chang
     }
 }
 
-/// Why an instance that was not wanted started starts again.
-const fn by_hand(wanted: Wanted) -> Option<&'static str> {
-    match wanted {
-        Wanted::Started => None,
-        Wanted::Stopped => Some("was stopped by hand"),
-        Wanted::NotDeployed => Some("was undeployed by hand"),
+/// Why something else is wished of an instance than before.
+fn by_hand(old: Wanted, new: Wanted) -> Option<&'static str> {
+    match (old, new) {
+        (old, new) if old == new => None,
+        (Wanted::Stopped, Wanted::Started | Wanted::Stopped) => Some("was stopped by hand"),
+        (Wanted::NotDeployed, _) => Some("was undeployed by hand"),
+        (_, Wanted::NotDeployed) => Some("what stands above it was undeployed by hand"),
+        (_, Wanted::Stopped | Wanted::Started) => Some("what stands above it was stopped by hand"),
     }
 }

@@ -1,9 +1,11 @@
-//! Who imports from whom: instances meet in *slots*, one for each variable, or prefix as a whole, that is imported.
+//! Who imports from whom: instances meet in *slots*, one for each variable, or prefix as a whole, that is imported; inside
+//! of an application, or between two of them.
 
 use std::collections::BTreeMap;
 use std::ops::{Index, IndexMut, Range};
 
-use robo_model::name::{ComponentName, Variable, VariableName};
+use robo_model::graph::Import;
+use robo_model::name::{ApplicationName, ComponentName, Variable, VariableName};
 use robo_model::spec::InstanceSpec;
 use robo_model::state::Wanted;
 
@@ -49,23 +51,50 @@ impl<T> IndexMut<usize> for Column<T> {
     }
 }
 
+/// Which application each pair belongs to.
+pub(super) struct Applications<'a> {
+    numbers: BTreeMap<&'a ApplicationName, usize>,
+    of: Column<usize>,
+}
+
+impl<'a> Applications<'a> {
+    pub(super) fn new(pairs: &'a [Pair]) -> Self {
+        let mut numbers: BTreeMap<&ApplicationName, usize> = BTreeMap::new();
+        let mut of = Vec::with_capacity(pairs.len());
+        for pairs in by_application(pairs) {
+            let next = numbers.len();
+            let number = pairs.first().map_or(next, |pair| *numbers.entry(&pair.key.application).or_insert(next));
+            of.resize(of.len() + pairs.len(), number);
+        }
+        Self { numbers, of: Column(of) }
+    }
+}
+
+/// The pairs of one application stand side by side.
+fn by_application(pairs: &[Pair]) -> impl Iterator<Item = &[Pair]> {
+    pairs.chunk_by(|a, b| a.key.application == b.key.application)
+}
+
 /// All pairs as a graph.
 pub(super) struct View<'a> {
     pub(super) pairs: &'a [Pair],
+    /// How many of them, from the first on, are the planned application's.
+    pub(super) own: usize,
+    pub(super) applications: &'a Applications<'a>,
     pub(super) family: Family,
     /// How it will be.
     pub(super) after: Net<'a>,
 }
 
 impl<'a> View<'a> {
-    pub(super) fn new(pairs: &'a [Pair]) -> Self {
-        let after = Net::new(pairs.iter().map(|pair| pair.new.as_ref()).collect());
-        Self { pairs, family: Family::new(pairs), after }
+    pub(super) fn new(pairs: &'a [Pair], own: usize, applications: &'a Applications<'a>) -> Self {
+        let after = Net::new(pairs.iter().map(|pair| pair.new.as_ref()).collect(), applications);
+        Self { pairs, own, applications, family: Family::new(pairs), after }
     }
 
     /// How it was.
     pub(super) fn before(&self) -> Net<'a> {
-        Net::new(self.pairs.iter().map(Pair::before).collect())
+        Net::new(self.pairs.iter().map(Pair::before).collect(), self.applications)
     }
 }
 
@@ -77,7 +106,12 @@ pub(super) struct Family {
 
 impl Family {
     fn new(pairs: &[Pair]) -> Self {
-        let parents = tree::parents(pairs.iter().map(|pair| &pair.path));
+        let mut parents: Vec<Option<usize>> = Vec::with_capacity(pairs.len());
+        for pairs in by_application(pairs) {
+            let first = parents.len();
+            let within = tree::parents(pairs.iter().map(|pair| &pair.key.path));
+            parents.extend(within.into_iter().map(|parent| parent.map(|parent| first + parent)));
+        }
         let mut children = Column::filled(Vec::new(), parents.len());
         for (child, parent) in parents.iter().enumerate() {
             if let Some(parent) = parent {
@@ -94,8 +128,33 @@ pub(super) struct Need<'a> {
     pub(super) prefix: &'a ComponentName,
     /// True when it does not start without.
     pub(super) mandatory: bool,
-    /// Whoever offers in one of these serves the need. Empty when it is for other applications only.
+    /// Whoever offers in one of these serves the need. Empty when it is for other applications, and bound to none.
     pub(super) slots: Vec<usize>,
+}
+
+/// Where exports and imports meet.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct Slot<'a> {
+    /// The provider's.
+    application: usize,
+    /// True for what is offered to other applications.
+    outside: bool,
+    prefix: &'a ComponentName,
+    /// Nothing for all of the prefix.
+    local: Option<&'a VariableName>,
+}
+
+/// A variable of an instance as importers see it: by its own name in the application, by its name outside in others.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Face<'a> {
+    pub(super) outside: bool,
+    pub(super) variable: &'a Variable,
+}
+
+/// All variables of an instance, in both faces.
+pub(super) fn faces(spec: &InstanceSpec) -> impl Iterator<Item = Face<'_>> {
+    let inside = spec.exports.keys().map(|variable| Face { outside: false, variable });
+    inside.chain(spec.outside.keys().map(|variable| Face { outside: true, variable }))
 }
 
 /// Imports and exports of all instances on one side.
@@ -104,16 +163,18 @@ pub(super) struct Net<'a> {
     pub(super) members: Column<Option<&'a Placed>>,
     /// All needs, those of one instance side by side.
     pub(super) needs: Column<Need<'a>>,
+    applications: &'a Applications<'a>,
     needs_of: Column<Range<usize>>,
-    slots: BTreeMap<(&'a ComponentName, Option<&'a VariableName>), usize>,
+    slots: BTreeMap<Slot<'a>, usize>,
     importers: Column<Vec<usize>>,
     providers: Column<Vec<usize>>,
     offers: Column<Vec<usize>>,
 }
 
 impl<'a> Net<'a> {
-    fn new(members: Column<Option<&'a Placed>>) -> Self {
+    fn new(members: Column<Option<&'a Placed>>, applications: &'a Applications<'a>) -> Self {
         let mut net = Self {
+            applications,
             needs: Column(Vec::new()),
             needs_of: Column(Vec::new()),
             slots: BTreeMap::new(),
@@ -132,7 +193,7 @@ impl<'a> Net<'a> {
             }
         }
         net.providers = Column::filled(Vec::new(), net.slots.len());
-        net.offers = net.members.iter().map(|member| net.offers_of(member.map(|placed| &placed.spec))).collect();
+        net.offers = (0..net.members.0.len()).map(|position| net.offers_of(position)).collect();
         for (position, offers) in net.offers.iter().enumerate() {
             for slot in offers {
                 net.providers[*slot].push(position);
@@ -144,12 +205,16 @@ impl<'a> Net<'a> {
     fn add_needs(&mut self, importer: usize) {
         let from = self.needs.0.len();
         let mut by_prefix: BTreeMap<&'a ComponentName, (bool, Vec<usize>)> = BTreeMap::new();
-        for import in self.members[importer].iter().flat_map(|placed| &placed.spec.imports) {
+        let spec = self.members[importer].map(|placed| &placed.spec);
+        for (spec, import) in spec.into_iter().flat_map(|spec| spec.imports.iter().map(move |import| (spec, import))) {
             let (mandatory, slots) = by_prefix.entry(&import.prefix).or_default();
             *mandatory |= !import.optional;
-            if !import.external {
+            let own = self.applications.of[importer];
+            for application in sources(self.applications, (own, spec), import) {
+                let (outside, prefix) = (import.external, &import.prefix);
+                let slot = Slot { application, outside, prefix, local: import.variable.as_ref() };
                 let next = self.slots.len();
-                slots.push(*self.slots.entry((&import.prefix, import.variable.as_ref())).or_insert(next));
+                slots.push(*self.slots.entry(slot).or_insert(next));
             }
         }
         let needs = by_prefix.into_iter();
@@ -158,17 +223,35 @@ impl<'a> Net<'a> {
     }
 
     /// The slots that an instance offers something in: of each variable, and once of each prefix.
-    fn offers_of(&self, spec: Option<&InstanceSpec>) -> Vec<usize> {
+    fn offers_of(&self, provider: usize) -> Vec<usize> {
         let mut offers = Vec::new();
-        let mut prefix = None;
-        for variable in spec.into_iter().flat_map(|spec| spec.exports.keys()) {
-            if prefix != Some(&variable.prefix) {
-                prefix = Some(&variable.prefix);
-                offers.extend(self.slots.get(&(&variable.prefix, None)));
+        let mut last = None;
+        for face in self.members[provider].into_iter().flat_map(|placed| faces(&placed.spec)) {
+            if last != Some((face.outside, &face.variable.prefix)) {
+                last = Some((face.outside, &face.variable.prefix));
+                offers.extend(self.slot(provider, face, false));
             }
-            offers.extend(self.slots.get(&(&variable.prefix, Some(&variable.local))));
+            offers.extend(self.slot(provider, face, true));
         }
         offers
+    }
+
+    /// The slot of one variable, or of all of its prefix, where anybody asks for it.
+    fn slot(&self, provider: usize, face: Face<'_>, by_name: bool) -> Option<usize> {
+        let Face { outside, variable } = face;
+        let local = by_name.then_some(&variable.local);
+        let slot = Slot { application: self.applications.of[provider], outside, prefix: &variable.prefix, local };
+        self.slots.get(&slot).copied()
+    }
+
+    /// True when somebody in one of these applications offers `import` to others.
+    pub(super) fn is_offered(&self, by: &[&ApplicationName], import: &Import) -> bool {
+        let numbers = by.iter().filter_map(|name| self.applications.numbers.get(name));
+        let slot = |number: &usize| {
+            let local = import.variable.as_ref();
+            self.slots.get(&Slot { application: *number, outside: true, prefix: &import.prefix, local })
+        };
+        numbers.filter_map(slot).any(|slot| !self.providers[*slot].is_empty())
     }
 
     /// How many slots there are.
@@ -191,10 +274,9 @@ impl<'a> Net<'a> {
         self.needs_of(importer).find(|need| need.prefix == prefix)
     }
 
-    /// The slots in which `variable` is asked for: by its name, and with all of its prefix.
-    pub(super) fn slots_of(&self, variable: &Variable) -> impl Iterator<Item = usize> + use<> {
-        let by_name = self.slots.get(&(&variable.prefix, Some(&variable.local))).copied();
-        by_name.into_iter().chain(self.slots.get(&(&variable.prefix, None)).copied())
+    /// The slots in which a variable of `provider` is asked for: by its name, and with all of its prefix.
+    pub(super) fn slots_of(&self, provider: usize, face: Face<'_>) -> impl Iterator<Item = usize> + use<> {
+        self.slot(provider, face, true).into_iter().chain(self.slot(provider, face, false))
     }
 
     /// The slots that `provider` offers something in.
@@ -213,14 +295,19 @@ impl<'a> Net<'a> {
         self.providers.iter().map(|providers| providers.iter().filter(|p| counts(**p)).count()).collect()
     }
 
+    /// What is wished of each instance: no more than of what stands above it; nothing where there is none on this side.
+    pub(super) fn wishes(&self, family: &Family) -> Column<Option<Wanted>> {
+        let mut wishes: Column<Option<Wanted>> = Column(Vec::with_capacity(self.members.0.len()));
+        for (member, parent) in self.members.iter().zip(family.parents.iter()) {
+            let above = parent.and_then(|parent| wishes[parent]).unwrap_or_default();
+            wishes.0.push(member.map(|placed| placed.spec.wanted.min(above)));
+        }
+        wishes
+    }
+
     /// Whether each instance is wanted started, and all above it.
     pub(super) fn wanted(&self, family: &Family) -> Column<bool> {
-        let mut wanted = Column(Vec::with_capacity(self.members.0.len()));
-        for (member, parent) in self.members.iter().zip(family.parents.iter()) {
-            let above = parent.filter(|parent| self.members[*parent].is_some()).is_none_or(|parent| wanted[parent]);
-            wanted.0.push(above && member.is_some_and(|placed| placed.spec.wanted == Wanted::Started));
-        }
-        wanted
+        self.wishes(family).iter().map(|wish| *wish == Some(Wanted::Started)).collect()
     }
 
     /// Whether each instance starts once everything that is wanted and can start has: its parent does, and for each
@@ -256,9 +343,46 @@ impl<'a> Net<'a> {
         up
     }
 
+    /// Those of `running` that go on running, as far as they are served: those who only serve each other are among them,
+    /// though they would never start.
+    pub(super) fn lasting(&self, family: &Family, running: Column<bool>) -> Column<bool> {
+        let mut alive = running;
+        let mut serving = self.count_providers(|provider| alive[provider]);
+        let mut doubtful: Vec<usize> = (0..self.members.0.len()).filter(|i| alive[*i]).collect();
+        while let Some(next) = doubtful.pop() {
+            let orphan = family.parents[next].is_some_and(|parent| self.members[parent].is_some() && !alive[parent]);
+            let offers = &self.offers[next];
+            let served = |need: &Need<'_>| need.slots.iter().any(|s| serving[*s] > usize::from(offers.contains(s)));
+            if !alive[next] || (!orphan && self.needs_of(next).filter(|need| need.mandatory).all(served)) {
+                continue;
+            }
+            alive[next] = false;
+            doubtful.extend(&family.children[next]);
+            for slot in offers {
+                serving[*slot] -= 1;
+                // Nobody is worse off while two are left.
+                if serving[*slot] < 2 {
+                    doubtful.extend(self.importers[*slot].iter().map(|need| self.needs[*need].importer));
+                }
+            }
+        }
+        alive
+    }
+
     /// How many conditions an instance has: its parent, and each mandatory need.
     fn conditions(&self, family: &Family, instance: usize) -> usize {
         let parent = family.parents[instance].is_some_and(|parent| self.members[parent].is_some());
         self.needs_of(instance).filter(|need| need.mandatory).count() + usize::from(parent)
     }
+}
+
+/// The applications that an import looks at: its own, or those that are bound.
+fn sources(
+    applications: &Applications<'_>,
+    (own, spec): (usize, &InstanceSpec),
+    import: &Import,
+) -> impl Iterator<Item = usize> {
+    let bound = import.external.then(|| spec.bindings.get(&import.prefix)).flatten();
+    let bound = bound.into_iter().flatten().filter_map(|name| applications.numbers.get(name).copied());
+    (!import.external).then_some(own).into_iter().chain(bound.filter(move |other| *other != own))
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use robo_model::graph::{Application, ExportValue};
+use robo_model::graph::{Application, ExportValue, Installer};
 use robo_model::limits::MAX_VALUE_BYTES;
 use robo_model::name::{DeviceId, DeviceName, InstancePath, Variable};
 use robo_model::spec::{InstanceKey, InstanceSpec, RecipeFiles};
@@ -24,6 +24,12 @@ pub const MAX_ASSIGNMENT_BYTES: usize = MAX_CONTROL_FRAME / 4 * 3;
 pub(super) struct Placed {
     pub(super) spec: InstanceSpec,
     pub(super) bound: Bound,
+}
+
+impl Placed {
+    pub(super) fn is_host(&self) -> bool {
+        self.spec.installer == Installer::Target
+    }
 }
 
 /// What specifications are made of.

@@ -1,4 +1,5 @@
-//! A number for each `random[port]`: kept once it was handed out, else the first that is free on the device.
+//! A number for each `random[port]`: kept once it was handed out, else the first that is free on the device: handed out
+//! to nobody, written in no file, used by nothing else there, and not forbidden.
 //!
 //! An instance offers one and the same port under each prefix that it is known by (its component's, those it extends,
 //! its facets'), so all variables of an instance that share their local name share their number.
@@ -11,19 +12,20 @@ use robo_model::name::{DeviceId, InstancePath, VariableName};
 use robo_model::spec::InstanceKey;
 use robo_wire::plan::Bound;
 
-use super::Ports;
 use super::problem::{Problem, Problems};
 use super::tree::{Node, Tree};
+use super::{PortRanges, Ports, World};
 
 /// Hands out what is missing in `known`.
 pub(super) fn assign(
     tree: &Tree<'_>,
     bindings: &BTreeMap<InstancePath, Bound>,
-    known: &Ports,
+    world: &World<'_>,
     problems: &mut Problems,
 ) -> Ports {
+    let known = world.ports;
     let mut new = Ports::new();
-    let mut taken = Taken::new(known);
+    let mut taken = Taken::new(world);
     taken.add_written(tree, bindings);
     for node in &tree.nodes {
         let Some(bound) = bound_of(tree, node, bindings) else { continue };
@@ -43,6 +45,7 @@ pub(super) fn assign(
                     path: node.instance.path.clone(),
                     variable: key.2.clone(),
                     device: bound.name.clone(),
+                    forbidden: world.forbidden.to_string(),
                 }),
             }
         }
@@ -64,15 +67,20 @@ struct Taken<'a> {
     ports: BTreeMap<&'a DeviceId, BTreeSet<u16>>,
     /// Below this all ports of the range are taken: keeps handing out linear.
     next: BTreeMap<DeviceId, u16>,
+    forbidden: &'a PortRanges,
 }
 
 impl<'a> Taken<'a> {
-    fn new(known: &'a Ports) -> Self {
+    fn new(world: &World<'a>) -> Self {
         let mut ports: BTreeMap<&DeviceId, BTreeSet<u16>> = BTreeMap::new();
-        for ((device, _, _), port) in known {
+        for ((device, _, _), port) in world.ports {
             ports.entry(device).or_default().insert(*port);
         }
-        Self { ports, next: BTreeMap::new() }
+        // What robo handed out is in use, too: by whom it was given to.
+        for device in world.devices.iter().filter(|device| !device.ports_in_use.is_empty()) {
+            ports.entry(&device.id).or_default().extend(&device.ports_in_use);
+        }
+        Self { ports, next: BTreeMap::new(), forbidden: world.forbidden }
     }
 
     /// Numbers that the file itself gives to variables of instances on a device are best left alone, too.
@@ -91,7 +99,8 @@ impl<'a> Taken<'a> {
     fn next_free(&mut self, device: &DeviceId) -> Option<u16> {
         let taken = self.ports.get(device);
         let from = self.next.get(device).copied().unwrap_or(FIRST_RANDOM_PORT);
-        let port = (from..=LAST_RANDOM_PORT).find(|port| taken.is_none_or(|taken| !taken.contains(port)));
+        let is_free = |port: &u16| !self.forbidden.contains(*port) && taken.is_none_or(|taken| !taken.contains(port));
+        let port = (from..=LAST_RANDOM_PORT).find(is_free);
         // LAST_RANDOM_PORT + 1 is a number, so that a full device stays full.
         self.next.insert(device.clone(), port.unwrap_or(LAST_RANDOM_PORT) + 1);
         port

@@ -1,7 +1,7 @@
 //! What stands in the way of a plan: all of it at once, each with where it is and what to do.
 
 use robo_model::limits::{FIRST_RANDOM_PORT, LAST_RANDOM_PORT, MAX_INSTANCES, MAX_VALUE_BYTES};
-use robo_model::name::{ComponentName, DeviceName, InstancePath, Variable};
+use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath, Variable};
 use robo_wire::problem::ErrorCode;
 
 use super::place::MAX_ASSIGNMENT_BYTES;
@@ -144,6 +144,20 @@ pub enum Problem {
         variable: Variable,
         /// The device.
         device: DeviceName,
+        /// The ports that are never handed out; empty when all may be.
+        forbidden: String,
+    },
+    /// The application offers something else to others than what they are bound to it for.
+    #[error("{} import `{prefix}` from `{application}`, which is to offer {} to others", super::warning::list(.by.iter()), offered(.offers.as_ref()))]
+    PrefixInUse {
+        /// The application.
+        application: ApplicationName,
+        /// What they are bound to.
+        prefix: ComponentName,
+        /// The application's prefix from now on.
+        offers: Option<ComponentName>,
+        /// Those who are bound to it.
+        by: Vec<ApplicationName>,
     },
     /// No port was handed out for a `random[port]` of an application that is applied.
     #[error("no port was handed out for `{variable}` of `{path}`")]
@@ -188,7 +202,7 @@ impl Problem {
             | Self::ValueTooLong { path, .. }
             | Self::NoFreePort { path, .. }
             | Self::PortUnknown { path, .. } => Some(path),
-            Self::AssignmentTooLarge { .. } | Self::TooManyInstances { .. } => None,
+            Self::AssignmentTooLarge { .. } | Self::TooManyInstances { .. } | Self::PrefixInUse { .. } => None,
         }
     }
 
@@ -207,6 +221,7 @@ impl Problem {
             | Self::ValueTooLong { .. } => ErrorCode::GraphInvalid,
             Self::AssignmentTooLarge { .. } | Self::TooManyInstances { .. } => ErrorCode::TooLarge,
             Self::NoFreePort { .. } => ErrorCode::Busy,
+            Self::PrefixInUse { .. } => ErrorCode::InUse,
             Self::PortUnknown { .. } => ErrorCode::Internal,
         }
     }
@@ -246,8 +261,19 @@ impl Problem {
             Self::ValueTooLong { .. } => {
                 "ship what is this long as a file of the recipe, and export its name".to_owned()
             }
-            Self::NoFreePort { .. } => {
-                format!("{FIRST_RANDOM_PORT} to {LAST_RANDOM_PORT} are taken; move instances to another device")
+            Self::NoFreePort { forbidden, .. } => {
+                let forbidden = match forbidden.as_str() {
+                    "" => String::new(),
+                    ports => format!(", or forbidden (the manager's `--forbidden-ports {ports}`)"),
+                };
+                format!(
+                    "{FIRST_RANDOM_PORT} to {LAST_RANDOM_PORT} are handed out or in use there{forbidden}; \
+                     move instances to another device"
+                )
+            }
+            Self::PrefixInUse { prefix, by, .. } => {
+                let first = by.first().map_or_else(String::new, ToString::to_string);
+                format!("keep `exports-prefix: {prefix};`, or bind them to others first, as in `robo bind {first} {prefix} NAME`")
             }
             Self::PortUnknown { .. } => "apply the application again".to_owned(),
             Self::AssignmentTooLarge { .. } => {
@@ -256,6 +282,10 @@ impl Problem {
             Self::TooManyInstances { .. } => "split the application".to_owned(),
         }
     }
+}
+
+fn offered(prefix: Option<&ComponentName>) -> String {
+    prefix.map_or_else(|| "nothing".to_owned(), |prefix| format!("`{prefix}`"))
 }
 
 /// Gathers problems, up to a bound.

@@ -1,4 +1,4 @@
-//! Which imports move on instances that no change mentions, and what those do about it.
+//! Which imports move on instances that no change mentions, and what those do about it; in other applications, too.
 //!
 //! Followed from provider to importer: what differs between before and after, what is withdrawn for a moment because
 //! its instance starts again, and what goes because its instance has to wait. An importer that starts again, or
@@ -9,11 +9,11 @@ mod value;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use robo_model::effect::{self, Effect};
-use robo_model::name::Variable;
+use robo_model::name::{ApplicationName, DeviceId, DeviceName, Variable};
 use robo_wire::plan::{Action, Change, Consequence, Ripple, RippleKind};
 
 use self::value::Value;
-use super::net::{Column, Need, Net, View};
+use super::net::{Column, Face, Need, Net, View, faces};
 use super::place::Placed;
 use super::warning::Warnings;
 
@@ -21,10 +21,29 @@ use super::warning::Warnings;
 /// [`robo_wire::api::MAX_JSON_BODY`].
 pub const MAX_RIPPLE: usize = 50_000;
 
-/// The imports that move, in the order of importers, providers and variables.
-pub(super) fn ripple(view: &View<'_>, changes: &[Option<Change>], warnings: &mut Warnings) -> Vec<Ripple> {
+/// What a change sets in motion.
+pub(super) struct Motion<'a> {
+    /// How everything was.
+    pub(super) before: Net<'a>,
+    /// Whether an instance runs, before and after.
+    pub(super) running: [Column<bool>; 2],
+    /// Instances that stop and start again.
+    pub(super) bouncing: Column<bool>,
+    /// Instances that run their update step, and because of whom.
+    pub(super) updating: BTreeMap<usize, BTreeSet<usize>>,
+    /// The imports that move, in the order of importers, providers and variables.
+    pub(super) ripple: Vec<Ripple>,
+}
+
+/// Follows the changes; nothing when there is none.
+pub(super) fn motion<'a>(
+    view: &'a View<'a>,
+    changes: &[Option<Change>],
+    names: &BTreeMap<&DeviceId, &DeviceName>,
+    warnings: &mut Warnings,
+) -> Option<Motion<'a>> {
     if changes.iter().all(Option::is_none) {
-        return Vec::new();
+        return None;
     }
     let before = view.before();
     let mut spread = Spread::new(view, &before, changes);
@@ -32,7 +51,15 @@ pub(super) fn ripple(view: &View<'_>, changes: &[Option<Change>], warnings: &mut
     if spread.lines.len() >= MAX_RIPPLE {
         warnings.add(format!("more than {MAX_RIPPLE} imports move: not all of them are listed"));
     }
-    spread.into_ripple()
+    let updating = spread.updating();
+    let Spread { running, bouncing, mut lines, .. } = spread;
+    for ((importer, _, _), line) in &mut lines {
+        if bouncing[*importer] {
+            line.consequence = line.consequence.max(Consequence::Restart);
+        }
+    }
+    let ripple = into_ripple(view, lines, names);
+    Some(Motion { before, running, bouncing, updating, ripple })
 }
 
 /// Importer, provider, variable.
@@ -50,17 +77,19 @@ struct Line {
 
 /// A variable of a provider that moves.
 struct Move<'a> {
-    variable: &'a Variable,
+    face: Face<'a>,
     before: Option<Value<'a>>,
     after: Option<Value<'a>>,
 }
 
-struct Spread<'a> {
-    view: &'a View<'a>,
-    before: &'a Net<'a>,
-    after: &'a Net<'a>,
-    /// Whether an instance's exports are there, before and after.
-    offered: [Column<bool>; 2],
+struct Spread<'a, 'b> {
+    view: &'b View<'a>,
+    before: &'b Net<'a>,
+    after: &'b Net<'a>,
+    /// Whether an instance runs, and its exports are there, before and after.
+    running: [Column<bool>; 2],
+    /// Whether it is to run after.
+    wanted: Column<bool>,
     /// Instances whose own change says all there is to say.
     settled: Column<bool>,
     /// Instances whose imports are others than before.
@@ -77,15 +106,16 @@ struct Spread<'a> {
     lines: BTreeMap<Key<'a>, Line>,
 }
 
-impl<'a> Spread<'a> {
-    fn new(view: &'a View<'a>, before: &'a Net<'a>, changes: &[Option<Change>]) -> Self {
+impl<'a, 'b> Spread<'a, 'b> {
+    fn new(view: &'b View<'a>, before: &'b Net<'a>, changes: &[Option<Change>]) -> Self {
         let actions = || changes.iter().map(|change| change.as_ref().map(|change| change.action));
         let after = &view.after;
-        let offered = offered(view, before);
+        let wanted = after.wanted(&view.family);
+        let running = running(view, before, &wanted);
         let settled: Column<bool> = actions().map(|action| action.is_some_and(|a| !keeps_running(a))).collect();
         let rewired: Column<bool> =
             before.members.iter().zip(after.members.iter()).map(|(b, a)| is_rewired(*b, *a)).collect();
-        let [was, is] = &offered;
+        let [was, is] = &running;
         let mut spread = Self {
             importers: [
                 after.importers(|importer| !settled[importer]),
@@ -99,12 +129,14 @@ impl<'a> Spread<'a> {
             view,
             before,
             after,
-            offered,
+            running,
+            wanted,
             settled,
             rewired,
         };
         for (position, action) in actions().enumerate() {
-            let moved = spread.offered[0][position] != spread.offered[1][position];
+            let [was, is] = &spread.running;
+            let moved = was[position] != is[position];
             if moved || action.is_some() {
                 spread.queue.push_back(position);
             }
@@ -136,8 +168,8 @@ impl<'a> Spread<'a> {
                 continue;
             }
             let [now, then] = &self.importers;
-            let now = self.after.slots_of(moved.variable).flat_map(|slot| &now[slot]);
-            let then = self.before.slots_of(moved.variable).flat_map(|slot| &then[slot]);
+            let now = self.after.slots_of(provider, moved.face).flat_map(|slot| &now[slot]);
+            let then = self.before.slots_of(provider, moved.face).flat_map(|slot| &then[slot]);
             let importers: Vec<usize> = now.chain(then).copied().collect();
             for importer in importers {
                 self.record(importer, provider, &moved);
@@ -169,14 +201,12 @@ impl<'a> Spread<'a> {
 
     /// All variables of `provider`, before and after.
     fn moves(&self, provider: usize) -> Vec<Move<'a>> {
-        let [was, is] = &self.offered;
+        let [was, is] = &self.running;
         let old = self.before.members[provider].filter(|_| was[provider]);
         let new = self.after.members[provider].filter(|_| is[provider]);
-        let variables: BTreeSet<&'a Variable> =
-            [old, new].into_iter().flatten().flat_map(|placed| placed.spec.exports.keys()).collect();
-        let value = |side: Option<&'a Placed>, variable| side.and_then(|placed| Value::of(placed, variable));
-        let each = variables.into_iter();
-        each.map(|variable| Move { variable, before: value(old, variable), after: value(new, variable) }).collect()
+        let all: BTreeSet<Face<'a>> = [old, new].into_iter().flatten().flat_map(|placed| faces(&placed.spec)).collect();
+        let value = |side: Option<&'a Placed>, face| side.and_then(|placed| Value::of(placed, face));
+        all.into_iter().map(|face| Move { face, before: value(old, face), after: value(new, face) }).collect()
     }
 
     /// Notes what `importer` sees of a move, and follows on when it starts again.
@@ -185,7 +215,11 @@ impl<'a> Spread<'a> {
         else {
             return;
         };
-        let sees = |net: &Net<'a>| !self.rewired[importer] || wants(net.members[importer], moved.variable);
+        let [was, is] = &self.running;
+        if !was[importer] && !self.wanted[importer] {
+            return;
+        }
+        let sees = |net: &Net<'a>| !self.rewired[importer] || self.wants(net.members[importer], provider, moved.face);
         let before = moved.before.as_ref().filter(|_| sees(self.before));
         let after = moved.after.as_ref().filter(|_| sees(self.after));
         let kind = match (before, after) {
@@ -195,25 +229,31 @@ impl<'a> Spread<'a> {
             (Some(old), Some(new)) if old == new && !self.bouncing[provider] => return,
             (Some(_), Some(_)) => RippleKind::Changes,
         };
-        let consequence = self.consequence(placed, importer, provider, moved.variable);
+        let variable = moved.face.variable;
+        let consequence = match (was[importer], is[importer]) {
+            (_, false) => Consequence::Wait,
+            (false, true) => Consequence::Start,
+            (true, true) => self.consequence(placed, importer, variable),
+        };
         let shown = |value: Option<&Value<'_>>| value.and_then(Value::shown);
         let line = Line { before: shown(before), after: shown(after), kind, consequence, same: before == after };
-        let line = self.lines.entry((importer, provider, moved.variable)).or_insert(line);
+        let line = self.lines.entry((importer, provider, variable)).or_insert(line);
         line.consequence = line.consequence.max(consequence);
         if consequence == Consequence::Restart {
             self.bounce(importer);
         }
     }
 
-    fn consequence(&self, placed: &Placed, importer: usize, provider: usize, variable: &Variable) -> Consequence {
-        let [was, is] = &self.offered;
+    fn consequence(&self, placed: &Placed, importer: usize, variable: &Variable) -> Consequence {
+        let [was, is] = &self.running;
         let need = self.after.need(importer, &variable.prefix).filter(|need| need.mandatory);
         if let Some(need) = need {
             if !self.any_other(need, &self.present, is[importer]) {
                 return Consequence::Wait;
             }
             let own = was[importer] && is[importer] && !self.bouncing[importer];
-            if self.bouncing[provider] && !self.any_other(need, &self.steady, own) {
+            // Between the one who goes and the one who comes, or comes back, there is nobody.
+            if !self.any_other(need, &self.steady, own) {
                 return Consequence::Restart;
             }
         }
@@ -233,7 +273,7 @@ impl<'a> Spread<'a> {
     fn bounce(&mut self, instance: usize) {
         let mut family = vec![instance];
         while let Some(next) = family.pop() {
-            let [was, is] = &self.offered;
+            let [was, is] = &self.running;
             if was[next] && is[next] && !std::mem::replace(&mut self.bouncing[next], true) {
                 self.queue.push_back(next);
                 for slot in self.after.offers(next) {
@@ -244,19 +284,51 @@ impl<'a> Spread<'a> {
         }
     }
 
-    /// The lines, in their order.
-    fn into_ripple(self) -> Vec<Ripple> {
-        let mut ripple = Vec::with_capacity(self.lines.len());
-        let mut group: Vec<(Key<'a>, Line)> = Vec::new();
-        for (key, line) in self.lines {
-            if group.last().is_some_and(|(last, _)| !is_one_group(last, &key)) {
-                tell(self.view, std::mem::take(&mut group), &mut ripple);
+    /// Who runs an update step, and because of whom.
+    fn updating(&self) -> BTreeMap<usize, BTreeSet<usize>> {
+        let mut updating: BTreeMap<usize, BTreeSet<usize>> = BTreeMap::new();
+        for ((importer, provider, _), line) in &self.lines {
+            if line.consequence == Consequence::Update && !self.bouncing[*importer] {
+                updating.entry(*importer).or_default().insert(*provider);
             }
-            group.push((key, line));
         }
-        tell(self.view, group, &mut ripple);
-        ripple
+        updating
     }
+
+    /// True when an instance asks for what `provider` offers in this face.
+    fn wants(&self, importer: Option<&Placed>, provider: usize, face: Face<'_>) -> bool {
+        let Some((spec, provider)) = importer.map(|placed| &placed.spec).zip(self.view.pairs.get(provider)) else {
+            return false;
+        };
+        let from: &ApplicationName = &provider.key.application;
+        let outside = *from != spec.key.application;
+        let variable = face.variable;
+        outside == face.outside
+            && (!outside || spec.bindings.get(&variable.prefix).is_some_and(|bound| bound.contains(from)))
+            && spec.imports.iter().any(|import| {
+                import.external == outside
+                    && import.prefix == variable.prefix
+                    && import.variable.as_ref().is_none_or(|local| *local == variable.local)
+            })
+    }
+}
+
+/// The lines, in their order.
+fn into_ripple(
+    view: &View<'_>,
+    lines: BTreeMap<Key<'_>, Line>,
+    names: &BTreeMap<&DeviceId, &DeviceName>,
+) -> Vec<Ripple> {
+    let mut ripple = Vec::with_capacity(lines.len());
+    let mut group: Vec<(Key<'_>, Line)> = Vec::new();
+    for (key, line) in lines {
+        if group.last().is_some_and(|(last, _)| !is_one_group(last, &key)) {
+            tell((view, names), std::mem::take(&mut group), &mut ripple);
+        }
+        group.push((key, line));
+    }
+    tell((view, names), group, &mut ripple);
+    ripple
 }
 
 /// True when both are about what one importer gets of one provider under one prefix.
@@ -265,7 +337,11 @@ fn is_one_group(a: &Key<'_>, b: &Key<'_>) -> bool {
 }
 
 /// Adds the lines of one group. Where nothing but a restart happens to the provider, the first variable stands for all.
-fn tell(view: &View<'_>, mut group: Vec<(Key<'_>, Line)>, ripple: &mut Vec<Ripple>) {
+fn tell(
+    (view, names): (&View<'_>, &BTreeMap<&DeviceId, &DeviceName>),
+    mut group: Vec<(Key<'_>, Line)>,
+    ripple: &mut Vec<Ripple>,
+) {
     let most = group.iter().map(|(_, line)| line.consequence).max();
     if group.iter().any(|(_, line)| !line.same) {
         group.retain(|(_, line)| !line.same);
@@ -276,14 +352,19 @@ fn tell(view: &View<'_>, mut group: Vec<(Key<'_>, Line)>, ripple: &mut Vec<Rippl
     if let (Some((_, first)), Some(most)) = (group.first_mut().filter(|_| kept != most), most) {
         first.consequence = most;
     }
+    let other = |position: usize| {
+        let pair = view.pairs.get(position).filter(|_| position >= view.own);
+        pair.map(|pair| pair.key.application.clone())
+    };
     for ((importer, provider, variable), line) in group {
         let (Some(at), Some(from)) = (view.after.members[importer], view.pairs.get(provider)) else { continue };
         ripple.push(Ripple {
-            application: None,
+            application: other(importer),
             path: at.spec.key.path.clone(),
-            device: at.bound.name.clone(),
+            device: names.get(&at.bound.id).copied().unwrap_or(&at.bound.name).clone(),
             variable: variable.clone(),
-            provider: from.path.clone(),
+            provider: from.key.path.clone(),
+            provider_application: other(provider),
             before: line.before,
             after: line.after,
             kind: line.kind,
@@ -292,16 +373,17 @@ fn tell(view: &View<'_>, mut group: Vec<(Key<'_>, Line)>, ripple: &mut Vec<Rippl
     }
 }
 
-/// Whether each instance's exports are there, before and after. An instance that waits on one side only offers
-/// nothing there; one that waits on both, say in a cycle, is taken for what its file says.
-fn offered(view: &View<'_>, before: &Net<'_>) -> [Column<bool>; 2] {
-    let wanted = [before.wanted(&view.family), view.after.wanted(&view.family)];
-    let [was, is] = [before.up(&view.family, &wanted[0]), view.after.up(&view.family, &wanted[1])];
-    let all = 0..view.pairs.len();
-    [
-        all.clone().map(|i| wanted[0][i] && (was[i] || !is[i])).collect(),
-        all.map(|i| wanted[1][i] && (is[i] || !was[i])).collect(),
-    ]
+/// Whether each instance runs, before and after. Those who only serve each other are taken to run, where nothing but a
+/// change starts them; afterwards they do while they did before.
+fn running(view: &View<'_>, before: &Net<'_>, wanted: &Column<bool>) -> [Column<bool>; 2] {
+    let (family, after, all) = (&view.family, &view.after, 0..view.pairs.len());
+    let was_wanted = before.wanted(family);
+    let (was_up, is_up) = (before.up(family, &was_wanted), after.up(family, wanted));
+    let lasted = before.lasting(family, was_wanted);
+    let was: Column<bool> = all.clone().map(|i| was_up[i] || (lasted[i] && !is_up[i])).collect();
+    let is = all.map(|i| wanted[i] && (was[i] || is_up[i])).collect();
+    let is = after.lasting(family, is);
+    [was, is]
 }
 
 /// True when an instance with this action goes on running, so that it sees its imports move.
@@ -316,15 +398,8 @@ const fn keeps_running(action: Action) -> bool {
 }
 
 fn is_rewired(before: Option<&Placed>, after: Option<&Placed>) -> bool {
-    matches!((before, after), (Some(before), Some(after)) if before.spec.imports != after.spec.imports)
-}
-
-fn wants(placed: Option<&Placed>, variable: &Variable) -> bool {
-    placed.is_some_and(|placed| {
-        placed.spec.imports.iter().any(|import| {
-            !import.external
-                && import.prefix == variable.prefix
-                && import.variable.as_ref().is_none_or(|local| *local == variable.local)
-        })
-    })
+    let is_other = |(before, after): (&Placed, &Placed)| {
+        before.spec.imports != after.spec.imports || before.spec.bindings != after.spec.bindings
+    };
+    before.zip(after).is_some_and(is_other)
 }

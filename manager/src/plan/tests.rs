@@ -1,170 +1,21 @@
-//! Small applications, written one line an instance, and the plans they get.
+//! What plans say.
+
+mod bindings;
+mod kit;
+mod ports;
+mod steps;
+mod two_sides;
 
 use robo_model::effect::Effect;
-use robo_model::graph::{Binding, Component, ExportValue, Import, Installer, Instance, Process};
+use robo_model::graph::{Binding, Component, ExportValue, Instance};
 use robo_model::limits::{FIRST_RANDOM_PORT, LAST_RANDOM_PORT, MAX_VALUE_BYTES};
 use robo_model::spec::{FileHash, FileRef};
 use robo_wire::plan::Action;
 use robo_wire::problem::ErrorCode;
 
+use self::kit::standing;
+pub(super) use self::kit::{Applied, Store, app, bound, offering, told};
 use super::*;
-
-/// Reads `PATH COMPONENT INSTALLER [@DEVICE] | EXPORT, … | IMPORT, …`: `Db.ip` is the address, `Db.port=1` a text,
-/// `Db.port=random` a random port; `?` after an import makes it optional, `!` external; `process:RUN` has `_` for blanks.
-pub(super) fn app(lines: &[&str]) -> Desired {
-    let mut application = Application {
-        name: "shop".parse().unwrap(),
-        version: None,
-        description: None,
-        tags: Vec::new(),
-        exports_prefix: None,
-        exports: BTreeMap::new(),
-        rollout: None,
-        components: BTreeMap::new(),
-        instances: BTreeMap::new(),
-    };
-    for line in lines {
-        let mut parts = line.split('|').map(str::trim);
-        let mut head = parts.next().unwrap().split_whitespace();
-        let path: InstancePath = head.next().unwrap().parse().unwrap();
-        let name: ComponentName = head.next().unwrap().parse().unwrap();
-        let installer = installer(head.next().unwrap());
-        let binding = head.next().map(|device| Binding::Device(device.trim_start_matches('@').parse().unwrap()));
-        let mut list = || parts.next().unwrap_or_default().split(',').map(str::trim).filter(|t| !t.is_empty());
-        let exports: BTreeMap<Variable, ExportValue> = list().map(export).collect();
-        let imports = list().map(import).collect();
-        let component = Component {
-            name: name.clone(),
-            annotation: None,
-            lineage: vec![name.clone(), "Base".parse().unwrap()],
-            facets: Default::default(),
-            installer,
-            children: Default::default(),
-            exports: exports.clone(),
-            imports,
-            settings: Default::default(),
-        };
-        application.components.insert(name.clone(), component);
-        let instance =
-            Instance { path: path.clone(), component: name, exports, data: [].into(), channels: vec![], binding };
-        application.instances.insert(path, instance);
-    }
-    Desired { application, recipes: BTreeMap::new() }
-}
-
-fn installer(text: &str) -> Installer {
-    match text {
-        "target" => Installer::Target,
-        "script" => Installer::Script,
-        other => Installer::Process(Process {
-            run: other.strip_prefix("process:").unwrap().replace('_', " "),
-            restart: Default::default(),
-            env: [].into(),
-        }),
-    }
-}
-
-fn export(text: &str) -> (Variable, ExportValue) {
-    match text.split_once('=') {
-        None => (text.parse().unwrap(), ExportValue::Address),
-        Some((name, "random")) => (name.parse().unwrap(), ExportValue::RandomPort),
-        Some((name, value)) => (name.parse().unwrap(), ExportValue::Text(value.to_owned())),
-    }
-}
-
-fn import(text: &str) -> Import {
-    let name = text.trim_end_matches(['?', '!']);
-    let (prefix, variable) = name.split_once('.').unwrap();
-    Import {
-        prefix: prefix.parse().unwrap(),
-        variable: (variable != "*").then(|| variable.parse().unwrap()),
-        optional: text.contains('?'),
-        external: text.contains('!'),
-    }
-}
-
-pub(super) fn devices(names: &[&str]) -> Vec<Device> {
-    let device = |name: &&str| Device {
-        id: format!("id-{}", name.to_lowercase()).parse().unwrap(),
-        name: name.parse().unwrap(),
-        labels: Labels::new(),
-        ports_in_use: Vec::new(),
-    };
-    names.iter().map(device).collect()
-}
-
-/// A world that remembers what was applied.
-#[derive(Default)]
-pub(super) struct Store {
-    pub(super) devices: Vec<Device>,
-    pub(super) ports: Ports,
-    pub(super) overrides: Overrides,
-    pub(super) bound_to: Prefixes,
-    pub(super) current: Option<(Desired, BTreeMap<InstancePath, Bound>)>,
-}
-
-impl Store {
-    pub(super) fn new(names: &[&str]) -> Self {
-        Self { devices: devices(names), ..Self::default() }
-    }
-
-    pub(super) fn plan(&self, desired: &Desired) -> Result<Planned, PlanError> {
-        let current = self.current.as_ref().map(|(desired, bindings)| Current {
-            revision: 1,
-            desired,
-            bindings,
-            overrides: &self.overrides,
-            bound_to: &self.bound_to,
-        });
-        let world = World {
-            devices: &self.devices,
-            current,
-            others: &[],
-            offers: &Prefixes::new(),
-            ports: &self.ports,
-            forbidden: &PortRanges::default(),
-        };
-        plan(desired, &world, false)
-    }
-
-    pub(super) fn apply(&mut self, desired: &Desired) -> Planned {
-        let planned = self.plan(desired).unwrap();
-        self.ports.extend(planned.new_ports.clone());
-        self.overrides.wanted.clear();
-        self.current = Some((desired.clone(), planned.bindings.clone()));
-        planned
-    }
-}
-
-/// What the devices run of it as it stands.
-fn standing(
-    store: &Store,
-    desired: &Desired,
-    bindings: &BTreeMap<InstancePath, Bound>,
-) -> BTreeMap<DeviceId, Vec<InstanceSpec>> {
-    let current = Current { revision: 1, desired, bindings, overrides: &store.overrides, bound_to: &store.bound_to };
-    specs(&current, &store.ports).unwrap()
-}
-
-/// What a plan says, a line each: changes, ripple, warnings.
-fn told(plan: &Plan) -> Vec<String> {
-    let changes = plan.changes.iter().map(|c| {
-        let action = match c.action {
-            Action::Create => "create".to_owned(),
-            Action::Delete => "delete".to_owned(),
-            Action::Start => "start".to_owned(),
-            Action::Change(effect) => format!("{effect:?}").to_lowercase(),
-        };
-        format!("{action} {}@{}: {}", c.path, c.device, c.reasons.join("; ")).trim_end_matches([':', ' ']).to_owned()
-    });
-    let ripple = plan.ripple.iter().map(|r| {
-        let text = |value: &Option<String>| value.as_deref().unwrap_or("?").to_owned();
-        let values = format!("{} → {}", text(&r.before), text(&r.after));
-        format!("{:?} {}@{}: {} of {} {:?} {values}", r.consequence, r.path, r.device, r.variable, r.provider, r.kind)
-    });
-    let warnings = plan.warnings.iter().map(|warning| format!("warning {warning}"));
-    changes.chain(ripple).chain(warnings).collect()
-}
 
 const SHOP: [&str; 5] = [
     "/a Vm target | Vm.ip",
@@ -337,9 +188,9 @@ fn overrides_are_dropped_and_told_of() {
         &[],
         &[
             "start /a/db@a: was stopped by hand",
-            "Update /b/proxy@b: Web.port of /b/web Appears ? → 10000",
-            "Update /b/web@b: Db.ip of /a/db Appears ? → ?",
-            "Restart /b/web@b: Db.port of /a/db Appears ? → 3306",
+            "Start /b/proxy@b: Web.port of /b/web Appears ? → 10000",
+            "Start /b/web@b: Db.ip of /a/db Appears ? → ?",
+            "Start /b/web@b: Db.port of /a/db Appears ? → 3306",
             "warning `/a` was stopped by hand: it starts again, and all below it",
         ],
     );
@@ -408,15 +259,32 @@ fn cycles_and_missing_imports_are_named() {
     let stuck = warnings(&["/a/x X script | X.p=1 | Y.p", "/a/y Y script | Y.p=1 | X.p"]);
     assert_eq!(
         stuck,
-        ["`/a/x` and `/a/y` import each other: they wait for one another and never start; \
+        ["`/a/x` waits for `/a/y` (Y), `/a/y` for `/a/x` (X): they wait for one another and never start; \
           mark one of the imports `(optional)`"]
     );
     let other = ["/a/x X script | X.p=1 | Y.p", "/a/y Y script | Y.p=1 | X.p", "/a/z Z script | X.p=2"];
     assert!(warnings(&other)[0].contains("they start, in an order that is not fixed"));
     assert!(warnings(&["/a/x X script | X.p=1 | Y.p?", "/a/y Y script | Y.p=1 | X.p"]).is_empty());
     assert!(warnings(&["/a/x X script | X.p=1 | X.p"])[0].starts_with("nothing in the application offers `X.p`"));
-    assert!(warnings(&["/a/x X script || Wh.db!"])[0].ends_with("does not bind: `/a/x` does not start"));
-    assert!(warnings(&["/a/x X script || Wh.db?!"])[0].ends_with("`/a/x` goes without"));
+    let four = ["/a/w W script | W.p=1 | Z.p", "/a/x X script | X.p=1 | W.p", "/a/y Y script | Y.p=1 | X.p"];
+    let circle = warnings(&[&four[..], &["/a/z Z script | Z.p=1 | X.p, Y.p"]].concat());
+    assert!(
+        circle[0].starts_with("`/a/w` waits for `/a/z` (Z), `/a/z` for `/a/x` (X), `/a/x` for `/a/w` (W): they wait"),
+        "{circle:?}"
+    );
+    let parent = warnings(&["/a/x X script || C.p", "/a/x/c C script | C.p=1"]);
+    assert!(
+        parent[0].starts_with("`/a/x` waits for `/a/x/c` (C), `/a/x/c` for `/a/x` (which it stands on)"),
+        "{parent:?}"
+    );
+    let own = warnings(&["/a/x X script | X.p=1 | X.p", "/a/y X script | X.p=1 | X.p"]);
+    assert!(own[0].starts_with("`/a/x` waits for `/a/y` (X), `/a/y` for `/a/x` (X)"), "{own:?}");
+    let nobody = "`Wh.db` comes from another application, and none is bound: `/a/x`";
+    assert_eq!(
+        warnings(&["/a/x X script || Wh.db!"]),
+        [format!("{nobody} does not start; apply one with `exports-prefix: Wh;`, then `robo bind shop Wh NAME`")]
+    );
+    assert!(warnings(&["/a/x X script || Wh.db?!"])[0].starts_with(&format!("{nobody} goes without; ")));
 }
 
 #[test]

@@ -1,5 +1,8 @@
 //! What moved under a plan, in words.
 
+use std::collections::BTreeSet;
+
+use robo_model::name::{ApplicationName, ComponentName};
 use robo_wire::plan::Ground;
 
 /// What a person reads when the plan they agreed to no longer comes out. `planned` is what it stood on, where that is
@@ -35,10 +38,50 @@ pub fn reason(planned: Option<&Ground>, now: &Ground) -> String {
             reasons.push(format!("`{host}` had no device when planned, is `{}` now", device.name));
         }
     }
-    if reasons.is_empty() {
+    reasons.extend(bindings(planned, now));
+    reasons.extend(others(planned, now));
+    if reasons.is_empty() && now.others.is_empty() {
         return "the files or settings differ from those that were planned".to_owned();
     }
+    if reasons.is_empty() {
+        let others: Vec<String> = now.others.keys().map(|name| format!("`{name}`")).collect();
+        return format!(
+            "the files or settings differ from those that were planned, or somebody started, stopped or bound instances \
+             of {}",
+            others.join(", ")
+        );
+    }
     reasons.join("; ")
+}
+
+/// What became of the bindings to other applications.
+fn bindings(planned: &Ground, now: &Ground) -> Vec<String> {
+    let names = |to: Option<&BTreeSet<ApplicationName>>| match to.filter(|to| !to.is_empty()) {
+        None => "nobody".to_owned(),
+        Some(to) => to.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
+    };
+    let prefixes: BTreeSet<&ComponentName> = planned.bindings.keys().chain(now.bindings.keys()).collect();
+    let sides = prefixes.into_iter().map(|prefix| (prefix, planned.bindings.get(prefix), now.bindings.get(prefix)));
+    sides
+        .filter(|(_, then, now)| then != now)
+        .map(|(prefix, then, now)| {
+            format!("`{prefix}` was bound to {} when planned, is bound to {} now", names(then), names(now))
+        })
+        .collect()
+}
+
+/// What became of the applications that it is bound to, or that are bound to it.
+fn others(planned: &Ground, now: &Ground) -> Vec<String> {
+    let names: BTreeSet<&ApplicationName> = planned.others.keys().chain(now.others.keys()).collect();
+    names
+        .into_iter()
+        .filter_map(|name| match (planned.others.get(name), now.others.get(name)) {
+            (Some(then), Some(now)) if then == now => None,
+            (Some(then), Some(now)) => Some(format!("`{name}` was at revision {then} when planned, is at {now} now")),
+            (Some(_), None) => Some(format!("`{name}` had to do with it when planned, and has no longer")),
+            (None, _) => Some(format!("`{name}` has to do with it now, and had not when planned")),
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -64,5 +107,29 @@ mod tests {
         check(Some(ground(Some(4), 1, "a")), "`/vm` was device `a` when planned, is `b` now");
         check(Some(ground(Some(4), 1, "b")), "files or settings differ");
         check(None, "does not come out");
+    }
+
+    #[test]
+    fn other_applications_are_named() {
+        let tied = |to: &[&str], others: &[(&str, u64)]| {
+            let bound = to.iter().map(|name| name.parse().unwrap()).collect();
+            Ground {
+                bindings: [("Wh".parse().unwrap(), bound)].into(),
+                others: others.iter().map(|(name, revision)| (name.parse().unwrap(), *revision)).collect(),
+                ..ground(Some(4), 1, "b")
+            }
+        };
+        let check = |planned: Ground, now: Ground, expect: &str| assert_eq!(reason(Some(&planned), &now), expect);
+        check(
+            tied(&["a"], &[("a", 1), ("c", 1)]),
+            tied(&["a", "b"], &[("a", 2), ("b", 1)]),
+            "`Wh` was bound to `a` when planned, is bound to `a`, `b` now; \
+             `a` was at revision 1 when planned, is at 2 now; \
+             `b` has to do with it now, and had not when planned; \
+             `c` had to do with it when planned, and has no longer",
+        );
+        check(ground(Some(4), 1, "b"), tied(&["a"], &[]), "`Wh` was bound to nobody when planned, is bound to `a` now");
+        let same = tied(&["a"], &[("a", 1)]);
+        assert!(reason(Some(&same), &same).ends_with("started, stopped or bound instances of `a`"));
     }
 }

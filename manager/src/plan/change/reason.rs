@@ -30,6 +30,7 @@ pub(super) fn reasons(old: &InstanceSpec, new: &InstanceSpec) -> Vec<String> {
     lines.optional("user", old.settings.user.as_deref(), new.settings.user.as_deref());
     files(&mut lines, &old.files, &new.files);
     exports(&mut lines, old, new);
+    lines.map([&old.outside, &new.outside], |name| format!("to others: {name}"), ToString::to_string);
     imports(&mut lines, &old.imports, &new.imports);
     settings(&mut lines, &old.settings, &new.settings);
     lines.0

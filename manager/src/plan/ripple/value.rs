@@ -3,10 +3,11 @@
 use std::borrow::Cow;
 
 use robo_model::graph::ExportValue;
-use robo_model::name::{DeviceId, Variable};
+use robo_model::name::DeviceId;
 use robo_model::spec::InstanceSpec;
 use robo_model::template;
 
+use crate::plan::net::Face;
 use crate::plan::place::Placed;
 
 /// Most characters of a value that a plan shows: enough to tell two values apart, and a plan stays small.
@@ -22,9 +23,10 @@ pub(super) struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The value of `variable`; nothing when the instance does not export it.
-    pub(super) fn of(placed: &'a Placed, variable: &Variable) -> Option<Self> {
+    /// The value of a variable; nothing when the instance does not export it.
+    pub(super) fn of(placed: &'a Placed, face: Face<'_>) -> Option<Self> {
         let device = &placed.bound.id;
+        let variable = if face.outside { placed.spec.outside.get(face.variable)? } else { face.variable };
         Some(match placed.spec.exports.get(variable)? {
             ExportValue::Text(text) if !text.contains("$(") => Self { text: text.into(), device: None },
             ExportValue::Text(text) => Self::expanded(text, &placed.spec, device),
