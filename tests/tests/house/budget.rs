@@ -66,6 +66,9 @@ fn forgotten(files: &[(&str, &str)]) -> Vec<String> {
         let bare = code::bare(text);
         let names = bare.match_indices("mod ").filter_map(|(at, _)| bare[at + 4..].split_once(';'));
         declared.extend(names.map(|(name, _)| format!("{folder}/{}.rs", name.trim())));
+        // A test of several files says where the others lie.
+        let paths = text.split("\n#[path = \"").skip(1).filter_map(|rest| rest.split_once('"'));
+        declared.extend(paths.map(|(path, _)| format!("{folder}/{path}")));
     }
     files
         .iter()
@@ -84,5 +87,7 @@ fn what_breaks_a_budget_is_seen() {
     assert!(!is_nameless("a/src/commons.rs"));
     let files =
         [("a/src/lib.rs", "mod b;\n// mod c;"), ("a/src/b.rs", "mod d;"), ("a/src/c.rs", ""), ("a/src/b/d.rs", "")];
+    let apart = [("a/tests/x.rs", "//! X.\n#[path = \"x/y.rs\"]\nmod y;"), ("a/tests/x/y.rs", "")];
+    assert_eq!(forgotten(&apart), [""; 0]);
     assert_eq!(forgotten(&files), ["a/src/c.rs"]);
 }
