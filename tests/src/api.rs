@@ -8,8 +8,8 @@ use std::sync::Arc;
 use reqwest::{Method, StatusCode};
 use robo_model::spec::{FileHash, FileRef, RecipeFiles, RelativePath};
 use robo_wire::api::{
-    Accepted, Applied, ApplyRequest, Bundle, DeviceView, Entry, FileHashes, PlanRequest, Status, TokenRequest,
-    TokenView, WantedRequest,
+    Accepted, ActAnswer, ActRequest, Applied, ApplyRequest, BindRequest, Bundle, DeviceView, Entry, FileHashes,
+    PlanRequest, RevisionDetail, RevisionView, Status, TokenRequest, TokenView, WantedRequest,
 };
 use robo_wire::event::Event;
 use robo_wire::plan::Plan;
@@ -169,6 +169,52 @@ impl Api {
             rollback_of: None,
         };
         self.call(Method::POST, "/projects/default/apply", Some(&request)).await
+    }
+
+    /// An application's revisions, newest first.
+    ///
+    /// # Errors
+    /// The manager's problem.
+    pub async fn revisions(&self, application: &str) -> Result<Vec<RevisionView>, (StatusCode, Problem)> {
+        let path = format!("/projects/default/applications/{application}/revisions");
+        self.call::<(), _>(Method::GET, &path, None).await
+    }
+
+    /// Applies an earlier revision again.
+    ///
+    /// # Errors
+    /// The manager's problem.
+    pub async fn rollback(&self, application: &str, revision: u64) -> Result<Applied, (StatusCode, Problem)> {
+        let path = format!("/projects/default/applications/{application}/revisions/{revision}");
+        let RevisionDetail { bundle, .. } = self.call::<(), _>(Method::GET, &path, None).await?;
+        let request = PlanRequest { bundle: bundle.clone(), keep_overrides: false };
+        let plan: Plan = self.call(Method::POST, "/projects/default/plan", Some(&request)).await?;
+        let request =
+            ApplyRequest { bundle, plan_id: plan.id, keep_overrides: false, note: None, rollback_of: Some(revision) };
+        self.call(Method::POST, "/projects/default/apply", Some(&request)).await
+    }
+
+    /// Cancels or retries.
+    ///
+    /// # Errors
+    /// The manager's problem.
+    pub async fn act(&self, application: &str, request: &ActRequest) -> Result<ActAnswer, (StatusCode, Problem)> {
+        let path = format!("/projects/default/applications/{application}/act");
+        self.call(Method::POST, &path, Some(request)).await
+    }
+
+    /// Says which applications the external imports of a prefix come from.
+    ///
+    /// # Errors
+    /// The manager's problem.
+    pub async fn bind(
+        &self,
+        application: &str,
+        prefix: &str,
+        request: &BindRequest,
+    ) -> Result<Accepted, (StatusCode, Problem)> {
+        let path = format!("/projects/default/applications/{application}/bindings/{prefix}");
+        self.call(Method::PUT, &path, Some(request)).await
     }
 
     /// Asks for another state.

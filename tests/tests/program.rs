@@ -2,6 +2,7 @@
 
 mod crash;
 mod disk;
+mod history;
 mod input;
 mod manager;
 mod shop;

@@ -31,7 +31,9 @@ struct Form {
 pub(super) fn write(path: &Path, saved: &SavedPlan) -> Result<(), CliError> {
     let text = serde_json::to_string_pretty(saved)
         .map_err(|error| CliError::new(format!("the plan cannot be written as JSON: {error}")))?;
-    write_atomic(path, format!("{text}\n").as_bytes(), 0o644)
+    // A name alone has no folder that could be synchronised.
+    std::path::absolute(path)
+        .and_then(|path| write_atomic(&path, format!("{text}\n").as_bytes(), 0o644))
         .map_err(|error| CliError::new(format!("cannot write {}: {error}", path.display())))
 }
 
