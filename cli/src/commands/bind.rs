@@ -16,13 +16,13 @@ use crate::output::{bindings, shell_word};
 #[command(after_help = "\
 Examples:
   robo bind billing                  what billing imports from others, from whom, and who could give it
-  robo bind billing shop lamp        its imports of the prefix `shop` come from the application lamp
-  robo bind billing shop lamp lamp-2 and from a second one")]
+  robo bind billing Shop tokyo       its imports of the prefix Shop come from the application tokyo
+  robo bind billing Shop tokyo osaka and from a second one")]
 pub(crate) struct BindArgs {
     /// The application that imports.
     #[arg(value_name = "APPLICATION", add = crate::complete::applications())]
     application: ApplicationName,
-    /// The prefix of the imports, as in `external shop.Db.port`.
+    /// The prefix of the imports, as in `external Shop.url`.
     #[arg(value_name = "PREFIX")]
     prefix: Option<ComponentName>,
     /// The applications that they come from.
@@ -34,7 +34,7 @@ pub(crate) struct BindArgs {
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  robo unbind billing shop")]
+  robo unbind billing Shop")]
 pub(crate) struct UnbindArgs {
     /// The application that imports.
     #[arg(value_name = "APPLICATION", add = crate::complete::applications())]

@@ -19,12 +19,15 @@ const FETCHES_AT_ONCE: usize = 8;
 
 /// Shows how two revisions of an application differ: its instances, its sources and the files of its recipes.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "\
+#[command(
+    override_usage = "robo diff [OPTIONS] [APPLICATION] <REV> [REV]",
+    after_help = "\
 Examples:
   robo diff 3                        what changed since revision 3
   robo diff shop 3 5                 what changed from revision 3 to revision 5
   robo diff shop 5 3                 what a rollback to revision 3 would change
-  robo diff shop 3 5 -o name         only which instances and files")]
+  robo diff shop 3 5 -o name         only which instances and files"
+)]
 pub(crate) struct DiffArgs {
     /// The application, where there are several, and one or two revisions; the second is the newest where only one is given.
     #[arg(value_names = ["APPLICATION", "REV", "REV"], num_args = 1..=3, required = true, action = clap::ArgAction::Set)]
