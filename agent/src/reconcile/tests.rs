@@ -1,5 +1,11 @@
 //! One scenario each, on the device in a bottle.
 
+mod act;
+mod drift;
+mod life_cycle;
+mod release;
+mod steps;
+
 use robo_model::graph::{ExportValue, Installer, Probe, RestartPolicy};
 use robo_model::quantity::Millis;
 use robo_model::spec::{Assignment, Generation, InstanceSpec};
