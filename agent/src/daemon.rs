@@ -23,10 +23,10 @@ use crate::facts::{addresses, facts, outbound_address};
 use crate::files::{Files, keep_only};
 use crate::folders::Folders;
 use crate::identity::{Identity, IdentityError};
-use crate::ledger::{LedgerError, LedgerStore};
+use crate::ledger::{LedgerError, LedgerStore, recover};
 use crate::link::{self, FromLink, Say};
 use crate::order::{Addresses, Report};
-use crate::pilot::{LinkId, Now, Out, Pilot};
+use crate::pilot::{LinkId, Loaded, Now, Out, Pilot};
 use crate::runtime::Runtime;
 use crate::tls::{self, TlsError};
 use crate::{now, uptime};
@@ -195,13 +195,13 @@ enum Event {
 
 impl Daemon {
     fn start(config: Config, keeper: PathBuf, folders: Folders, identity: &Identity) -> Result<Self, AgentError> {
-        let (ledger, loaded) = LedgerStore::open(&folders.ledger())?;
+        let (ledger, loaded) = open_ledger(&folders)?;
         let (give_reports, reports) = mpsc::channel(MAX_REPORTS);
         let http = tls::enrolled(identity, b"http/1.1")?;
         let files = Arc::new(Files::new(folders.files(), config.manager.clone(), http));
         let runtime = Runtime::new(folders.clone(), keeper, files, give_reports);
         let boot = config.boot.clone().unwrap_or_else(boot_id);
-        let (pilot, outs) = Pilot::new(loaded.into(), addresses_of(&config), boot, time());
+        let (pilot, outs) = Pilot::new(loaded, addresses_of(&config), boot, time());
         let (give_link, from_link) = mpsc::channel(link::QUEUE);
         let link_config = link::Config {
             manager: config.manager.clone(),
@@ -338,6 +338,17 @@ impl Daemon {
             tracing::warn!(%error, "cannot tidy the folder of recipe files");
         }
     }
+}
+
+/// Opens the ledger, and makes it whole where it is damaged.
+fn open_ledger(folders: &Folders) -> Result<(LedgerStore, Loaded), AgentError> {
+    let (store, found) = LedgerStore::open(&folders.ledger())?;
+    let (loaded, notes) = recover::recover(found, folders, now())
+        .map_err(|source| AgentError::Folder { path: folders.root().to_owned(), source })?;
+    for note in notes {
+        tracing::warn!("{note}");
+    }
+    Ok((store, loaded))
 }
 
 /// The time, by both clocks.

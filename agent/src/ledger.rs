@@ -5,9 +5,11 @@
 //! does not rewrite a large assignment.
 
 mod codec;
+pub(crate) mod evidence;
 #[cfg(test)]
 pub(crate) mod examples;
 mod lists;
+pub mod recover;
 mod store;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -21,7 +23,7 @@ use robo_wire::event::AgentEvent;
 use serde::{Deserialize, Serialize};
 
 pub use self::codec::{Damage, VERSION, decode, encode};
-pub use self::store::{LedgerError, LedgerStore};
+pub use self::store::{Found, LedgerError, LedgerStore, Origin};
 use crate::order::{Ancestor, RunId};
 
 /// Everything an agent knows.

@@ -204,6 +204,7 @@ impl Core {
         core.enlist();
         core.plant();
         core.supply_all();
+        core.remember();
         if let Some(boot) = boot {
             core.booted(boot);
         }

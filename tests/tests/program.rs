@@ -8,6 +8,7 @@ mod manager;
 mod shop;
 mod steps;
 mod terminal;
+mod upgrade;
 mod victim;
 mod writes;
 

@@ -22,6 +22,9 @@ pub enum Damage {
     /// Only its beginning is there.
     #[error("it was cut off after {0} bytes")]
     Torn(usize),
+    /// The disk does not give it.
+    #[error("it cannot be read: {0}")]
+    Unreadable(String),
     /// It is something else.
     #[error("its first line is not a ledger's")]
     Foreign,

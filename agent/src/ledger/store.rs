@@ -1,8 +1,11 @@
 //! The ledger on disk.
 //!
 //! Each part is a file. It is written under another name, synced, renamed over the old one, and the folder synced:
-//! after a crash there is the old part or the new one, never half.
+//! after a crash there is the old part or the new one, never half. The one before stays as `PART.old`: should a disk
+//! spoil the newest, [`super::recover`] goes on from there. What is damaged is moved aside as `PART.damaged-1` and so
+//! on, for people to look at; a file of a newer version is never touched.
 
+use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
@@ -12,6 +15,31 @@ use super::{Damage, Ledger, Part, VERSION, decode};
 
 /// Larger than the ledger of the largest device by far; keeps a damaged folder from filling memory.
 const MAX_PART_BYTES: u64 = 1 << 30;
+
+/// Damaged files of one part that are kept: enough to see what a disk does. Further ones replace the last.
+const MAX_DAMAGED: u32 = 9;
+
+/// What was found of a ledger.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// What could be read.
+    pub ledger: Ledger,
+    /// Where each part of it comes from.
+    pub origins: BTreeMap<Part, Origin>,
+}
+
+/// Where a part of a ledger comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// From its file.
+    Whole,
+    /// There is no file, and none from before.
+    Missing,
+    /// From the file of before, which lacks the last change; this is wrong with the newest, if it is there.
+    Before(Option<Damage>),
+    /// From nowhere: its file is damaged so, and there is none from before that is of any use.
+    Lost(Damage),
+}
 
 /// Holds the ledger's folder; one at a time.
 #[derive(Debug)]
@@ -36,21 +64,10 @@ pub enum LedgerError {
         /// What the system says.
         source: io::Error,
     },
-    /// A file is not what was once written.
-    #[error(
-        "the ledger file {} is damaged: {reason}; restore it, or move the whole folder away to begin anew \
-         (what runs on this machine must then be ended by hand)", path.display()
-    )]
-    Corrupt {
-        /// Which file.
-        path: PathBuf,
-        /// What is wrong with it.
-        reason: String,
-    },
     /// A newer agent wrote it.
     #[error(
-        "the ledger file {} has version {found}, this agent reads up to {VERSION}; run the newer agent again",
-        path.display()
+        "the ledger file {} has version {found}, this agent reads up to {VERSION}; run the newer agent again. \
+         Nothing was touched, and what runs on this machine runs on", path.display()
     )]
     Newer {
         /// Which file.
@@ -67,11 +84,11 @@ pub enum LedgerError {
 }
 
 impl LedgerStore {
-    /// Opens the ledger in `dir`, made where it is missing, and reads it; what is missing is empty.
+    /// Opens the ledger in `dir`, made where it is missing, and reads it. Damaged files are moved aside.
     ///
     /// # Errors
     /// See [`LedgerError`]; nothing is changed then.
-    pub fn open(dir: &Path) -> Result<(Self, Ledger), LedgerError> {
+    pub fn open(dir: &Path) -> Result<(Self, Found), LedgerError> {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| io_error("make", dir, e))?;
         let lock_path = dir.join("lock");
         let lock = private().truncate(false).open(&lock_path).map_err(|e| io_error("open", &lock_path, e))?;
@@ -82,20 +99,51 @@ impl LedgerStore {
         }
         let folder = File::open(dir).map_err(|e| io_error("open", dir, e))?;
         let store = Self { dir: dir.to_owned(), folder, _lock: lock };
-        let ledger = store.load()?;
-        Ok((store, ledger))
+        let found = store.look()?;
+        for (part, origin) in &found.origins {
+            if let Origin::Before(Some(_)) | Origin::Lost(_) = origin {
+                store.put_aside(*part)?;
+            }
+        }
+        Ok((store, found))
     }
 
-    /// Reads what is on disk.
-    ///
-    /// # Errors
-    /// When a part is damaged, of a newer version, or cannot be read.
-    pub fn load(&self) -> Result<Ledger, LedgerError> {
-        let mut ledger = Ledger::default();
+    /// Reads what is there. A newer version is found before anything is changed.
+    fn look(&self) -> Result<Found, LedgerError> {
+        let mut found = Found::default();
         for part in Part::ALL {
-            self.read(part, &mut ledger)?;
+            let origin = match self.read(&self.newest(part), part, &mut found.ledger)? {
+                Some(Ok(())) => Origin::Whole,
+                newest => {
+                    let before = self.read(&self.before(part), part, &mut found.ledger)?;
+                    match (newest.and_then(Result::err), before) {
+                        (damage, Some(Ok(()))) => Origin::Before(damage),
+                        (Some(damage), Some(Err(_)) | None) | (None, Some(Err(damage))) => Origin::Lost(damage),
+                        (None, None) => Origin::Missing,
+                    }
+                }
+            };
+            found.origins.insert(part, origin);
         }
-        Ok(ledger)
+        Ok(found)
+    }
+
+    fn put_aside(&self, part: Part) -> Result<(), LedgerError> {
+        let path = self.newest(part);
+        if !path.exists() {
+            return Ok(());
+        }
+        let aside = |n: u32| path.with_extension(format!("damaged-{n}"));
+        let free = (1..MAX_DAMAGED).map(aside).find(|aside| !aside.exists()).unwrap_or_else(|| aside(MAX_DAMAGED));
+        fs::rename(&path, &free).map_err(|e| io_error("move aside", &path, e))
+    }
+
+    fn newest(&self, part: Part) -> PathBuf {
+        self.dir.join(part.file_name())
+    }
+
+    fn before(&self, part: Part) -> PathBuf {
+        self.newest(part).with_extension("old")
     }
 
     /// Writes these files, as [`super::encode`] makes them; when it returns they are on the disk. One that could not be
@@ -104,10 +152,11 @@ impl LedgerStore {
     /// # Errors
     /// When the disk is full, or cannot be written for another reason.
     pub fn save(&self, files: &[(Part, Vec<u8>)]) -> Result<(), LedgerError> {
-        files.iter().try_for_each(|(part, bytes)| self.write(&self.dir.join(part.file_name()), bytes))
+        files.iter().try_for_each(|(part, bytes)| self.write(*part, bytes))
     }
 
-    fn write(&self, path: &Path, bytes: &[u8]) -> Result<(), LedgerError> {
+    fn write(&self, part: Part, bytes: &[u8]) -> Result<(), LedgerError> {
+        let path = &self.newest(part);
         let temporary = path.with_extension("tmp");
         let written = private().truncate(true).open(&temporary).and_then(|mut file| {
             file.write_all(bytes)?;
@@ -118,26 +167,37 @@ impl LedgerStore {
             drop(fs::remove_file(&temporary));
             return Err(io_error("write", &temporary, e));
         }
+        self.keep_before(part);
         fs::rename(&temporary, path).map_err(|e| io_error("replace", path, e))?;
         self.folder.sync_all().map_err(|e| io_error("sync", &self.dir, e))
     }
 
-    fn read(&self, part: Part, ledger: &mut Ledger) -> Result<(), LedgerError> {
-        let path = self.dir.join(part.file_name());
-        let file = match File::open(&path) {
+    /// The newest file is about to be replaced. There is no moment without one; where a second name cannot be given
+    /// (some file systems know none), it is that of before for a moment.
+    fn keep_before(&self, part: Part) {
+        let (newest, before) = (self.newest(part), self.before(part));
+        drop(fs::remove_file(&before));
+        if fs::hard_link(&newest, &before).is_err() {
+            // The first write of all has nothing to keep.
+            drop(fs::rename(&newest, &before));
+        }
+    }
+
+    /// Nothing where there is no such file.
+    fn read(&self, path: &Path, part: Part, ledger: &mut Ledger) -> Result<Option<Result<(), Damage>>, LedgerError> {
+        let file = match File::open(path) {
             Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(e) => return Err(io_error("open", &path, e)),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+            Err(e) => return Err(io_error("open", path, e)),
         };
         let mut bytes = Vec::new();
-        file.take(MAX_PART_BYTES + 1).read_to_end(&mut bytes).map_err(|e| io_error("read", &path, e))?;
-        decode(part, &bytes, ledger).map_err(|damage| {
-            if let Damage::Newer(found) = damage {
-                LedgerError::Newer { path, found }
-            } else {
-                LedgerError::Corrupt { path, reason: damage.to_string() }
-            }
-        })
+        let read = file.take(MAX_PART_BYTES).read_to_end(&mut bytes);
+        // A disk that gives a part of a file only, or nothing, has damaged it as well.
+        let read = read.map_or_else(|e| Err(Damage::Unreadable(e.to_string())), |_| decode(part, &bytes, ledger));
+        match read {
+            Err(Damage::Newer(found)) => Err(LedgerError::Newer { path: path.to_owned(), found }),
+            other => Ok(Some(other)),
+        }
     }
 }
 
@@ -154,7 +214,7 @@ fn io_error(doing: &'static str, path: &Path, source: io::Error) -> LedgerError 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ledger::{What, encode, examples::ledger};
+    use crate::ledger::{What, encode, examples};
 
     const ALL: What = What { assignment: true, imports: true, state: true };
 
@@ -162,17 +222,28 @@ mod tests {
         store.save(&what.parts().map(|part| (part, encode(ledger, part))).collect::<Vec<_>>())
     }
 
+    fn load(dir: &Path) -> Found {
+        LedgerStore::open(dir).unwrap().1
+    }
+
+    fn state(ledger: &Ledger) -> What {
+        assert_ne!(ledger.state, examples::ledger().state);
+        What { state: true, ..What::default() }
+    }
+
     #[test]
     fn what_is_saved_is_read_again() {
         let dir = tempfile::tempdir().unwrap();
         let (store, empty) = LedgerStore::open(dir.path()).unwrap();
-        assert_eq!(empty, Ledger::default());
-        save(&store, &ledger(), ALL).unwrap();
-        assert_eq!(store.load().unwrap(), ledger());
-        save(&store, &Ledger::default(), What { state: true, ..What::default() }).unwrap();
-        let mixed = store.load().unwrap();
-        assert_eq!(mixed.assignment, ledger().assignment);
-        assert!(mixed.state.records.is_empty());
+        assert_eq!(empty.ledger, Ledger::default());
+        assert!(empty.origins.values().all(|origin| *origin == Origin::Missing));
+        save(&store, &examples::ledger(), ALL).unwrap();
+        save(&store, &Ledger::default(), state(&Ledger::default())).unwrap();
+        drop(store);
+        let found = load(dir.path());
+        assert_eq!(found.ledger.assignment, examples::ledger().assignment);
+        assert!(found.ledger.state.records.is_empty());
+        assert!(found.origins.values().all(|origin| *origin == Origin::Whole));
     }
 
     #[test]
@@ -185,35 +256,53 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_file_is_told_from_a_newer_one_and_a_torn_write_is_nothing() {
+    fn a_damaged_part_is_put_aside_and_the_one_before_is_taken() {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = LedgerStore::open(dir.path()).unwrap();
-        save(&store, &ledger(), ALL).unwrap();
+        save(&store, &examples::ledger(), ALL).unwrap();
+        save(&store, &Ledger::default(), state(&Ledger::default())).unwrap();
+        drop(store);
+        let (newest, before) = (dir.path().join("state"), dir.path().join("state.old"));
         fs::write(dir.path().join("state.tmp"), "robo-led").unwrap();
-        assert_eq!(store.load().unwrap(), ledger());
-
-        let path = dir.path().join("state");
-        let good = fs::read(&path).unwrap();
-        for cut in [0, 5, 20, good.len() / 2, good.len() - 1] {
-            fs::write(&path, &good[..cut]).unwrap();
-            assert!(matches!(store.load(), Err(LedgerError::Corrupt { .. })), "cut at {cut}");
+        for n in 1..=MAX_DAMAGED + 2 {
+            fs::write(&newest, "robo-led").unwrap();
+            let found = load(dir.path());
+            assert_eq!(found.origins[&Part::State], Origin::Before(Some(Damage::Torn(8))));
+            assert_eq!(found.ledger, examples::ledger());
+            assert!(!newest.exists() && dir.path().join(format!("state.damaged-{}", n.min(MAX_DAMAGED))).exists());
         }
-        let mut flipped = good.clone();
-        *flipped.last_mut().unwrap() ^= 1;
-        fs::write(&path, flipped).unwrap();
-        assert!(matches!(store.load(), Err(LedgerError::Corrupt { .. })));
-        fs::write(&path, "robo-ledger 99 whatever\n").unwrap();
-        assert!(matches!(store.load(), Err(LedgerError::Newer { found: 99, .. })));
+        // As after a crash between two renames.
+        assert_eq!(load(dir.path()).origins[&Part::State], Origin::Before(None));
+        fs::write(&before, "what?\n").unwrap();
+        let found = load(dir.path());
+        assert_eq!(found.origins[&Part::State], Origin::Lost(Damage::Foreign));
+        assert_eq!((found.origins[&Part::Assignment].clone(), before.exists()), (Origin::Whole, true));
+    }
+
+    #[test]
+    fn a_newer_version_is_refused_and_nothing_is_touched() {
+        let dir = tempfile::tempdir().unwrap();
+        let (store, _) = LedgerStore::open(dir.path()).unwrap();
+        save(&store, &examples::ledger(), ALL).unwrap();
+        drop(store);
+        fs::write(dir.path().join("assignment"), "garbage").unwrap();
+        fs::write(dir.path().join("state"), "robo-ledger 99 whatever\n").unwrap();
+        let error = LedgerStore::open(dir.path()).unwrap_err();
+        assert!(matches!(error, LedgerError::Newer { found: 99, .. }), "{error}");
+        assert!(error.to_string().contains("runs on"), "{error}");
+        assert_eq!(fs::read(dir.path().join("assignment")).unwrap(), b"garbage");
+        assert!(!dir.path().join("assignment.damaged-1").exists());
     }
 
     #[test]
     fn a_write_that_fails_leaves_the_old_part_and_says_where() {
         let dir = tempfile::tempdir().unwrap();
         let (store, _) = LedgerStore::open(dir.path()).unwrap();
-        save(&store, &ledger(), ALL).unwrap();
+        save(&store, &examples::ledger(), ALL).unwrap();
         fs::create_dir(dir.path().join("state.tmp")).unwrap();
-        let error = save(&store, &Ledger::default(), What { state: true, ..What::default() }).unwrap_err();
+        let error = save(&store, &Ledger::default(), state(&Ledger::default())).unwrap_err();
         assert!(error.to_string().contains("state.tmp"), "{error}");
-        assert_eq!(store.load().unwrap(), ledger());
+        drop(store);
+        assert_eq!(load(dir.path()).ledger, examples::ledger());
     }
 }

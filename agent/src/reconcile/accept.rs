@@ -118,6 +118,30 @@ impl Core {
         }
     }
 
+    /// Of an instance that runs and of which nobody knows any more what it was told, because the ledger was damaged, it
+    /// is taken that it was told what it would be told now: nothing that runs well is updated or started again.
+    pub(super) fn remember(&mut self) {
+        let runs = |record: &Record| {
+            let starting = record.run.as_ref().is_some_and(|run| run.step == Step::Start);
+            record.state == InstanceState::DeployedStarted || starting
+        };
+        let records = self.ledger.state.records.iter();
+        let unknown: Vec<InstanceKey> =
+            records.filter(|(_, r)| runs(r) && r.told.address.is_empty()).map(|(key, _)| key.clone()).collect();
+        // First what each gives, then what comes of that for others.
+        for _ in 0..2 {
+            for key in &unknown {
+                self.receive(key);
+                if let Ok(told) = self.fresh(key, false)
+                    && let Some(record) = self.changing(key)
+                {
+                    record.told = told;
+                    self.offer(key);
+                }
+            }
+        }
+    }
+
     pub(super) fn booted(&mut self, boot: String) {
         let before = self.ledger.state.boot.replace(boot);
         if before == self.ledger.state.boot {
