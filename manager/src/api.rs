@@ -66,7 +66,7 @@ struct Document;
 pub fn router(state: ApiState) -> (Router, OpenApi) {
     let people = OpenApiRouter::new()
         .routes(routes!(devices::list))
-        .routes(routes!(devices::inspect))
+        .routes(routes!(devices::inspect, devices::change, devices::remove))
         .routes(routes!(devices::create_token))
         .routes(routes!(files::missing))
         .routes(routes!(files::upload))

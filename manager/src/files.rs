@@ -3,9 +3,11 @@
 //! A file is written beside its place, hashed on the way, synchronised and then renamed: what stands in its place is
 //! whole. Whether a file is there is asked of the folder and of nobody else, so that nothing can disagree with it.
 
+use std::collections::BTreeSet;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _};
@@ -18,6 +20,10 @@ use crate::token::{NoRandomness, random_hex};
 
 /// Uploads at a time: each holds a file open, and a disk is not faster with more.
 const MAX_UPLOADS: usize = 64;
+
+/// A file that somebody asks for is marked as used when the mark is older than this: one write a day, not one for each
+/// question.
+const MARK_AFTER: Duration = Duration::from_secs(24 * 3600);
 
 /// Why a file cannot be stored or read.
 #[derive(Debug, thiserror::Error)]
@@ -63,6 +69,8 @@ pub enum FilesError {
 pub struct Files {
     folder: PathBuf,
     uploads: Arc<Semaphore>,
+    /// Written while a file that nobody needs is removed: whoever is told that a file is there finds it there.
+    clearing: Arc<RwLock<()>>,
 }
 
 impl Files {
@@ -78,7 +86,7 @@ impl Files {
             std::fs::remove_dir_all(&incoming).map_err(failed)?;
         }
         std::fs::create_dir_all(&incoming).map_err(failed)?;
-        Ok(Self { folder, uploads: Arc::new(Semaphore::new(MAX_UPLOADS)) })
+        Ok(Self { folder, uploads: Arc::new(Semaphore::new(MAX_UPLOADS)), clearing: Arc::default() })
     }
 
     /// Where the file stands, or would stand.
@@ -87,14 +95,21 @@ impl Files {
         self.folder.join(hash.as_str().get(..2).unwrap_or("00")).join(hash.as_str())
     }
 
-    /// How many bytes the file has; nothing when it is not there.
+    /// How many bytes the file has; nothing when it is not there. Whoever asks is going to need it: it is not cleared
+    /// away for a while.
     ///
     /// # Errors
     /// When the disk fails.
     pub fn size(&self, hash: &FileHash) -> Result<Option<u64>, FilesError> {
         let path = self.path(hash);
+        let _here = self.clearing.read().unwrap_or_else(PoisonError::into_inner);
         match std::fs::metadata(&path) {
-            Ok(metadata) => Ok(Some(metadata.len())),
+            Ok(metadata) => {
+                if is_older(&metadata, MARK_AFTER) {
+                    mark(&path).map_err(|source| FilesError::Disk { what: "mark as used", path, source })?;
+                }
+                Ok(Some(metadata.len()))
+            }
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
             Err(source) => Err(FilesError::Disk { what: "look for", path, source }),
         }
@@ -117,7 +132,12 @@ impl Files {
             return Err(FilesError::WrongHash { expected: hash.clone(), found });
         }
         let (from, to) = (incoming.0.clone(), self.path(hash));
-        let moved = tokio::task::spawn_blocking(move || put_in_place(&from, &to)).await;
+        let clearing = Arc::clone(&self.clearing);
+        let moved = tokio::task::spawn_blocking(move || {
+            let _here = clearing.read().unwrap_or_else(PoisonError::into_inner);
+            put_in_place(&from, &to)
+        });
+        let moved = moved.await;
         drop(incoming);
         let moved = moved.unwrap_or_else(|e| Err((PathBuf::new(), io::Error::other(e))));
         moved.map_err(|(path, source)| FilesError::Disk { what: "put into place", path, source })
@@ -139,6 +159,69 @@ impl Files {
         file.seek(io::SeekFrom::Start(from)).await.map_err(failed)?;
         Ok(Some((file, size)))
     }
+}
+
+impl Files {
+    /// Removes files that are not `needed` and that nobody asked for within `unused_for`, at most so many; answers with
+    /// how many went.
+    ///
+    /// # Errors
+    /// When the disk fails; those removed until then are gone.
+    pub async fn clear(
+        &self,
+        needed: BTreeSet<FileHash>,
+        unused_for: Duration,
+        most: usize,
+    ) -> Result<usize, FilesError> {
+        let files = self.clone();
+        let clearing = tokio::task::spawn_blocking(move || files.clear_now(&needed, unused_for, most));
+        clearing.await.unwrap_or_else(|error| {
+            Err(FilesError::Disk { what: "clear", path: PathBuf::new(), source: io::Error::other(error) })
+        })
+    }
+
+    fn clear_now(&self, needed: &BTreeSet<FileHash>, unused_for: Duration, most: usize) -> Result<usize, FilesError> {
+        let failed = |path: &Path| {
+            let path = path.to_owned();
+            move |source| FilesError::Disk { what: "clear", path, source }
+        };
+        let mut removed = 0;
+        for folder in std::fs::read_dir(&self.folder).map_err(failed(&self.folder))? {
+            let folder = folder.map_err(failed(&self.folder))?.path();
+            if folder.file_name().is_none_or(|name| name.len() != 2) {
+                // Not one of those that hold files.
+                continue;
+            }
+            for entry in std::fs::read_dir(&folder).map_err(failed(&folder))? {
+                let entry = entry.map_err(failed(&folder))?;
+                let name = entry.file_name();
+                let Some(hash) = name.to_str().and_then(|name| FileHash::new(name).ok()) else { continue };
+                if needed.contains(&hash) {
+                    continue;
+                }
+                let _alone = self.clearing.write().unwrap_or_else(PoisonError::into_inner);
+                let metadata = entry.metadata().map_err(failed(&entry.path()))?;
+                if is_older(&metadata, unused_for) {
+                    std::fs::remove_file(entry.path()).map_err(failed(&entry.path()))?;
+                    removed += 1;
+                    if removed >= most {
+                        return Ok(removed);
+                    }
+                }
+            }
+        }
+        Ok(removed)
+    }
+}
+
+/// True when the file was last written or marked longer ago than this. A clock that was set back makes it young.
+fn is_older(metadata: &std::fs::Metadata, age: Duration) -> bool {
+    let since = metadata.modified().ok().and_then(|time| SystemTime::now().duration_since(time).ok());
+    since.is_some_and(|since| since >= age)
+}
+
+fn mark(path: &Path) -> io::Result<()> {
+    std::fs::File::options().append(true).open(path)?.set_modified(SystemTime::now())
 }
 
 /// A file under way; it is removed when this is dropped.
@@ -236,6 +319,27 @@ mod tests {
         assert!(matches!(files.put(&hash, 100, broken).await, Err(FilesError::BrokenOff(_))));
         assert_eq!(files.size(&hash).unwrap(), None);
         assert_eq!(incoming(data.path()), 0);
+    }
+
+    #[tokio::test]
+    async fn what_nobody_needs_goes_after_its_time() {
+        let data = tempfile::tempdir().unwrap();
+        let files = Files::open(data.path()).unwrap();
+        let (old, needed, asked, new) = (hash_of(b"old"), hash_of(b"needed"), hash_of(b"asked"), hash_of(b"new"));
+        for (hash, text) in [(&old, "old"), (&needed, "needed"), (&asked, "asked"), (&new, "new")] {
+            files.put(hash, 10, chunks(&[text])).await.unwrap();
+        }
+        let week = Duration::from_secs(7 * 24 * 3600);
+        for hash in [&old, &needed, &asked] {
+            let file = std::fs::File::options().append(true).open(files.path(hash)).unwrap();
+            file.set_modified(SystemTime::now() - week).unwrap();
+        }
+        assert_eq!(files.size(&asked).unwrap(), Some(5));
+        let kept = BTreeSet::from([needed.clone()]);
+        assert_eq!(files.clear(kept.clone(), week, 1).await.unwrap(), 1);
+        assert_eq!(files.clear(kept, week, 9).await.unwrap(), 0);
+        let there = [&old, &needed, &asked, &new].map(|hash| files.size(hash).unwrap().is_some());
+        assert_eq!(there, [false, true, true, true]);
     }
 
     #[tokio::test]

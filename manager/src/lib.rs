@@ -5,6 +5,7 @@
 //! - [`api`]: thin handlers over [`service`], which plans, applies and answers; [`token`] and [`files`] serve it.
 //! - [`gateway`]: the agents' links; the API reaches them through [`links`]; [`acts`] keeps what is asked of them once.
 //! - [`plan`]: pure: what an apply will do.
+//! - [`watchman`]: leases, silence, and clearing away.
 //! - [`store`]: the truth, on disk; [`bus`]: the bell that says it changed.
 
 pub mod acts;
@@ -20,3 +21,4 @@ pub mod service;
 pub mod store;
 pub mod tls;
 pub mod token;
+pub mod watchman;

@@ -25,6 +25,7 @@ use crate::plan::PortRanges;
 use crate::service::Service;
 use crate::store::{Store, StoreError};
 use crate::tls::{TlsError, server_config};
+use crate::watchman::Watchman;
 
 /// How long a peer may take for the TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(20);
@@ -55,6 +56,8 @@ pub struct Config {
     pub heartbeat: Millis,
     /// Ports that are never handed out for `random[port]`.
     pub forbidden_ports: PortRanges,
+    /// How long a device may be out of contact before its hosts are PROBLEM.
+    pub silent_after: Millis,
 }
 
 /// Why a manager cannot run.
@@ -95,6 +98,7 @@ pub struct Server {
     address: SocketAddr,
     tls: TlsAcceptor,
     gateway: Arc<Gateway>,
+    watchman: Watchman,
     router: axum::Router,
     ca_fingerprint: String,
     ca_pem: String,
@@ -117,6 +121,12 @@ impl Server {
         let gateway = Gateway::new(store.clone(), bus.clone(), config.heartbeat);
         let service =
             Service::open(store, bus, &config.data, ca.fingerprint().to_owned(), config.forbidden_ports).await?;
+        let watchman = Watchman {
+            store: service.store().clone(),
+            bus: service.bus().clone(),
+            files: service.files().clone(),
+            silent_after: config.silent_after,
+        };
         let (ca_fingerprint, ca_pem) = (ca.fingerprint().to_owned(), ca.pem().to_owned());
         let links = Arc::clone(&gateway);
         let sign = Arc::new(move |id: &_, request: &str| ca.sign_device(id, request));
@@ -124,7 +134,7 @@ impl Server {
         let listen_error = |source| ManagerError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
-        Ok(Self { listener, address, tls, gateway, router, ca_fingerprint, ca_pem })
+        Ok(Self { listener, address, tls, gateway, watchman, router, ca_fingerprint, ca_pem })
     }
 
     /// Where it listens.
@@ -151,6 +161,7 @@ impl Server {
         let stop = CancellationToken::new();
         let mut bell = JoinSet::new();
         bell.spawn(Arc::clone(&self.gateway).pass_on());
+        bell.spawn(self.watchman.run());
         let shared = Arc::new(Shared {
             tls: self.tls,
             gateway: self.gateway,

@@ -14,6 +14,7 @@ mod events;
 mod history;
 mod moved;
 mod overrides;
+mod scope;
 mod status;
 
 use std::collections::VecDeque;

@@ -6,10 +6,13 @@
 
 mod applications;
 mod bindings;
+mod contact;
 mod devices;
 mod events;
 mod instances;
+mod needed;
 mod release;
+mod remove;
 mod revisions;
 pub mod rules;
 mod tokens;
@@ -27,9 +30,11 @@ use sqlx::{Row as _, Sqlite, SqlitePool, Transaction};
 
 pub use self::applications::{ApplicationRecord, ApplicationSummary, Apply, Committed, Revision, Specs};
 pub use self::bindings::{Bind, LetGo};
+pub use self::contact::{Contact, ContactMoved, Silence};
 pub use self::devices::DeviceRecord;
 pub use self::events::{EventFilter, EventPage, MAX_EVENTS, NewEvent};
 pub use self::instances::{Recorded, ReportedInstance};
+pub use self::remove::{Homeless, Removed};
 pub use self::revisions::{MAX_REVISIONS, Told};
 pub use self::tokens::{EnrollTokenRecord, Enrolment, NewDevice};
 
@@ -145,6 +150,7 @@ pub struct Store {
     readers: SqlitePool,
     /// Locked as long as the store is open.
     lock: Arc<std::fs::File>,
+    contacts: Arc<contact::Contacts>,
 }
 
 type Tx = Transaction<'static, Sqlite>;
@@ -176,7 +182,7 @@ impl Store {
         let writer = pool(1).connect_with(options.clone()).await.map_err(opening)?;
         migrate(&writer, &path).await?;
         let readers = pool(READERS).connect_lazy_with(options);
-        let store = Self { writer, readers, lock: Arc::new(lock) };
+        let store = Self { writer, readers, lock: Arc::new(lock), contacts: Arc::default() };
         store.all_offline().await?;
         Ok(store)
     }

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use robo_manager::plan::PortRanges;
 use robo_manager::server::{Config, ManagerError, Server};
+use robo_manager::watchman::SILENT_AFTER;
 use robo_model::quantity::Millis;
 use tempfile::TempDir;
 use tokio::sync::oneshot;
@@ -42,8 +43,13 @@ impl Manager {
     /// # Errors
     /// When it cannot start.
     pub async fn start_at(data: &Path, listen: SocketAddr) -> Result<Self, ManagerError> {
-        let config =
-            Config { listen, data: data.to_owned(), heartbeat: HEARTBEAT, forbidden_ports: PortRanges::default() };
+        let config = Config {
+            listen,
+            data: data.to_owned(),
+            heartbeat: HEARTBEAT,
+            silent_after: SILENT_AFTER,
+            forbidden_ports: PortRanges::default(),
+        };
         let server = Server::bind(config).await?;
         let address = server.local_addr();
         let ca = server.ca_pem().to_owned();

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use robo_agent::folders::write_atomic;
 use robo_manager::plan::PortRanges;
 use robo_manager::server::{Config, ManagerError, Server};
+use robo_manager::watchman::SILENT_AFTER;
 use robo_model::quantity::Millis;
 use robo_wire::session::HEARTBEAT;
 
@@ -32,6 +33,9 @@ pub(crate) struct ManagerArgs {
     /// Ports that are never handed out for `random[port]`, as in 5432,6000-6100.
     #[arg(long, default_value_t, hide_default_value = true, value_name = "PORTS")]
     forbidden_ports: PortRanges,
+    /// How long a device may be out of contact before its machine counts as being in trouble.
+    #[arg(long, default_value_t = SILENT_AFTER, value_name = "DURATION")]
+    silent_after: Millis,
     /// Writes the address to this file as soon as it listens.
     #[arg(long, hide = true, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -47,6 +51,7 @@ pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> 
         listen: args.listen,
         data: data.clone(),
         heartbeat: args.heartbeat,
+        silent_after: args.silent_after,
         forbidden_ports: args.forbidden_ports,
     };
     let server = Server::bind(config).await.map_err(|error| explain(&error))?;

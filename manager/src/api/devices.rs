@@ -2,11 +2,12 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
-use robo_wire::api::{DeviceView, TokenRequest, TokenView};
+use robo_wire::api::{Accepted, DeviceChange, DeviceView, TokenRequest, TokenView};
 use robo_wire::problem::Problem;
+use serde::Deserialize;
 
 use super::ApiState;
-use super::extract::{Device, Json, Project};
+use super::extract::{Device, Json, Project, Query};
 use super::problem::Refusal;
 
 /// Lists the devices, by name.
@@ -30,6 +31,43 @@ pub(super) async fn inspect(
     Device(name): Device,
 ) -> Result<Answer<DeviceView>, Refusal> {
     Ok(Answer(state.service.device(&project, &name).await?))
+}
+
+/// Changes a device's labels.
+#[utoipa::path(patch, path = "/v1/projects/{project}/devices/{name}", tag = "devices", security(("token" = [])),
+    params(("project" = String, Path), ("name" = String, Path)), request_body = DeviceChange,
+    responses((status = 200, body = DeviceView), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn change(
+    State(state): State<ApiState>,
+    Project(project): Project,
+    Device(name): Device,
+    Json(change): Json<DeviceChange>,
+) -> Result<Answer<DeviceView>, Refusal> {
+    Ok(Answer(state.service.change_device(&project, &name, change).await?))
+}
+
+/// How a device is removed.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct RemoveQuery {
+    /// Even when it is the host of an application, which then has none.
+    #[serde(default)]
+    force: bool,
+}
+
+/// Removes a device; it has to be enrolled to come back. Answers with the hosts that have no device now.
+#[utoipa::path(delete, path = "/v1/projects/{project}/devices/{name}", tag = "devices", security(("token" = [])),
+    params(("project" = String, Path), ("name" = String, Path), RemoveQuery),
+    responses((status = 200, body = Accepted), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "it is the host of an application")))]
+pub(super) async fn remove(
+    State(state): State<ApiState>,
+    Project(project): Project,
+    Device(name): Device,
+    Query(query): Query<RemoveQuery>,
+) -> Result<Answer<Accepted>, Refusal> {
+    Ok(Answer(state.service.remove_device(&project, &name, query.force).await?))
 }
 
 /// Makes an enrolment token.

@@ -120,6 +120,19 @@ impl From<ServiceError> for Refusal {
                 unknown(&error, near.as_deref(), &format!("`robo status {application}` shows what each instance is"))
             }
             ServiceError::NoDevice { near, .. } => unknown(&error, near.as_deref(), "`robo device list` shows all"),
+            ServiceError::NoComponent { near, application, .. } => {
+                unknown(&error, near.as_deref(), &format!("`robo status {application}` shows what each instance is"))
+            }
+            ServiceError::NothingMeant { application, .. } => {
+                told(ErrorCode::NotFound, &error).help(format!("`robo status {application}` shows what there is"))
+            }
+            ServiceError::HostStopped { path, application } => told(ErrorCode::BadRequest, &error).help(format!(
+                "`robo stop {application} {path} --below` stops all that stands on it; \
+                 `robo undeploy {application} {path}` removes that"
+            )),
+            ServiceError::DeviceInUse { .. } => told(ErrorCode::InUse, &error)
+                .help("apply the application without it or delete it first; or force it, and the host has no device"),
+            ServiceError::LabelTwice(_) => told(ErrorCode::BadRequest, &error),
             ServiceError::FilesMissing(missing) => {
                 told(ErrorCode::FilesMissing, &error).detail(named(missing)).help("upload them and ask again")
             }

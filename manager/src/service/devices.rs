@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use robo_model::label::check_label;
+use robo_model::limits::MAX_LABELS;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
-use robo_wire::api::DeviceView;
+use robo_wire::api::{Accepted, DeviceChange, DeviceView};
 
-use super::Service;
 use super::error::{ServiceError, near};
+use super::{Service, now, to_the_end};
+use crate::bus::Ring;
 use crate::store::DeviceRecord;
 
 impl Service {
@@ -39,11 +42,89 @@ impl Service {
             .find(|device| device.name == *name)
             .ok_or_else(|| ServiceError::NoDevice { name: name.clone(), near })
     }
+
+    /// Changes the device's labels. The same change again changes nothing.
+    ///
+    /// # Errors
+    /// When there is no such device, labels break their bounds or contradict each other, or the store fails.
+    pub async fn change_device(
+        &self,
+        project: &ProjectName,
+        name: &DeviceName,
+        change: DeviceChange,
+    ) -> Result<DeviceView, ServiceError> {
+        if let Some(key) = change.unset.iter().find(|key| change.set.contains_key(*key)) {
+            return Err(ServiceError::LabelTwice(key.clone()));
+        }
+        for (key, value) in &change.set {
+            check_label(key, value)?;
+        }
+        let (service, project, name) = (self.clone(), project.clone(), name.clone());
+        to_the_end(async move {
+            let _changing = service.0.change.lock().await;
+            let device = service.record_of(&project, &name).await?;
+            let mut labels = device.labels;
+            labels.retain(|key, _| !change.unset.contains(key));
+            labels.extend(change.set);
+            if labels.len() > MAX_LABELS {
+                return Err(ServiceError::TooManyLabels { count: labels.len(), max: MAX_LABELS });
+            }
+            if service.store().set_labels(&device.id, &labels, now()).await? {
+                service.bus().ring(Ring::Devices(project.clone()));
+                service.bus().ring(Ring::Events(project.clone()));
+            }
+            service.device(&project, &name).await
+        })
+        .await
+    }
+
+    /// Removes a device: its link is cut, its key is worth nothing any more, and what it offered is withdrawn. What runs
+    /// on it is left as it is.
+    ///
+    /// # Errors
+    /// When there is no such device, when it is the host of an application and this is not forced, or the store fails.
+    pub async fn remove_device(
+        &self,
+        project: &ProjectName,
+        name: &DeviceName,
+        force: bool,
+    ) -> Result<Accepted, ServiceError> {
+        let (service, project, name) = (self.clone(), project.clone(), name.clone());
+        to_the_end(async move {
+            // Neither a plan nor an enrolment may come in between.
+            let _changing = service.0.change.lock().await;
+            let _enrolling = service.0.enrolling.lock().await;
+            let device = service.record_of(&project, &name).await?;
+            let hosts = service.store().hosts_on(&device.id).await?;
+            if !force && !hosts.is_empty() {
+                return Err(ServiceError::DeviceInUse { name, hosts });
+            }
+            let removed = service.store().remove_device(&device.id, now()).await?;
+            tracing::info!(device = %device.id, %name, "removed");
+            service.bus().ring(Ring::Removed(device.id));
+            for application in removed.exports_changed {
+                service.bus().ring(Ring::Exports(project.clone(), application));
+            }
+            service.bus().ring(Ring::Devices(project.clone()));
+            service.bus().ring(Ring::Events(project));
+            Ok(Accepted { instances: hosts.into_iter().map(|key| key.path).collect(), cursor: removed.cursor })
+        })
+        .await
+    }
+
+    async fn record_of(&self, project: &ProjectName, name: &DeviceName) -> Result<DeviceRecord, ServiceError> {
+        if let Some(device) = self.store().device_named(project, name).await? {
+            return Ok(device);
+        }
+        let devices = self.store().devices(project).await?;
+        let near = near(name.as_str(), devices.iter().map(|device| device.name.as_str()));
+        Err(ServiceError::NoDevice { name: name.clone(), near })
+    }
 }
 
 fn view(device: DeviceRecord, applications: Vec<ApplicationName>) -> DeviceView {
     DeviceView {
-        silent: false,
+        silent: device.silent,
         id: device.id,
         name: device.name,
         labels: device.labels,

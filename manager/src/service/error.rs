@@ -6,7 +6,7 @@ use std::fmt;
 use robo_model::label::SelectorError;
 use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath};
 use robo_model::quantity::{Millis, UnixMillis};
-use robo_model::spec::{FileHash, RelativePath};
+use robo_model::spec::{FileHash, InstanceKey, RelativePath};
 
 use crate::ca::CaError;
 use crate::files::FilesError;
@@ -107,6 +107,43 @@ pub enum ServiceError {
         /// One whose name is nearly that.
         near: Option<String>,
     },
+    /// There is no such component or facet.
+    #[error("application `{application}` has no component or facet `{name}`")]
+    NoComponent {
+        /// The application.
+        application: ApplicationName,
+        /// Its name.
+        name: ComponentName,
+        /// One whose name is nearly that.
+        near: Option<String>,
+    },
+    /// Nothing is left of what was named.
+    #[error("application `{application}` has {what}")]
+    NothingMeant {
+        /// The application.
+        application: ApplicationName,
+        /// What it does not have.
+        what: String,
+    },
+    /// Machines do not stop.
+    #[error("`{path}` of `{application}` is a machine: it is there or not, and cannot be stopped")]
+    HostStopped {
+        /// The application.
+        application: ApplicationName,
+        /// The machine.
+        path: InstancePath,
+    },
+    /// Applications stand on the device.
+    #[error("device `{name}` is in use: it is {}", listed(.hosts))]
+    DeviceInUse {
+        /// The device.
+        name: DeviceName,
+        /// The host instances that it is.
+        hosts: Vec<InstanceKey>,
+    },
+    /// A label is to be set and removed.
+    #[error("label `{0}` is to be set and removed at once")]
+    LabelTwice(String),
     /// Files of the bundle were not uploaded.
     #[error("{} files of the bundle were not uploaded", .0.len())]
     FilesMissing(Vec<FileHash>),
@@ -241,6 +278,18 @@ pub enum ServiceError {
     /// The certificate request is none.
     #[error("the certificate request is refused")]
     CertificateRequest(#[source] CaError),
+}
+
+/// Most hosts that a refusal names.
+const MAX_HOSTS_NAMED: usize = 10;
+
+fn listed(keys: &[InstanceKey]) -> String {
+    let named = keys.iter().take(MAX_HOSTS_NAMED).map(|key| format!("`{}` of `{}`", key.path, key.application));
+    let text = named.collect::<Vec<_>>().join(", ");
+    match keys.len().saturating_sub(MAX_HOSTS_NAMED) {
+        0 => text,
+        more => format!("{text} and {more} more"),
+    }
 }
 
 fn by(device: Option<&DeviceName>) -> String {

@@ -1,24 +1,24 @@
 //! What people ask for beside the application: start, stop, undeploy, delete.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use robo_model::graph::Application;
 use robo_model::name::{ApplicationName, InstancePath, ProjectName};
 use robo_model::state::Wanted;
 use robo_wire::api::{Accepted, WantedRequest};
 use robo_wire::event::EventBody;
 
 use super::error::{ServiceError, near};
-use super::{Service, now, to_the_end};
+use super::{Service, now, scope, to_the_end};
 use crate::bus::Ring;
 use crate::plan::{self, Current, Overrides};
 use crate::store::{ApplicationRecord, NewEvent, StoreError};
 
 impl Service {
-    /// Records that an instance, with all below it, or the whole application, should be something else.
+    /// Records that an instance, with all below it, a part of the application or all of it should be something else.
+    /// Asked for again, it changes nothing and answers the same.
     ///
     /// # Errors
-    /// When there is no such application or instance, or the store fails.
+    /// When there is no such application, instance or component, when a machine is to be stopped, or the store fails.
     pub async fn wanted(
         &self,
         project: &ProjectName,
@@ -30,10 +30,15 @@ impl Service {
             let _changing = service.0.change.lock().await;
             let record = service.application(&project, &name).await?;
             let application = &record.revision.desired.application;
-            let roots = roots(application, &name, request.scope.path.as_ref())?;
-            let instances = within(application, &roots);
-            let wanted = asked(&record.overrides.wanted, &roots, request.wanted);
-            let overrides = Overrides { count: record.overrides.count + 1, wanted };
+            let WantedRequest { scope, wanted } = request;
+            let roots = scope::roots(application, &scope)?;
+            scope::check_hosts(application, &roots, &scope, wanted)?;
+            let instances = scope::within(application, &roots, wanted);
+            let after = asked(&record.overrides.wanted, &roots, wanted);
+            if after == record.overrides.wanted {
+                return Ok(Accepted { instances, cursor: service.cursor(&project).await? });
+            }
+            let overrides = Overrides { count: record.overrides.count + 1, wanted: after };
             let ports = service.store().ports(&project).await?;
             let specs = plan::specs(&Current { overrides: &overrides, ..record.current() }, &ports)?;
             let event = NewEvent {
@@ -41,7 +46,7 @@ impl Service {
                 device: None,
                 application: Some(name.clone()),
                 path: None,
-                body: EventBody::Asked { subtree: request.scope.path, component: None, wanted: request.wanted },
+                body: EventBody::Asked { subtree: scope.path, component: scope.component, wanted },
             };
             let committed = service.store().set_overrides(&project, &name, &overrides.wanted, &specs, event).await?;
             service.ring(&project, &committed);
@@ -103,36 +108,15 @@ impl Service {
     }
 }
 
-/// The instances that were named, each with all below it.
-fn roots(
-    application: &Application,
-    name: &ApplicationName,
-    path: Option<&InstancePath>,
-) -> Result<Vec<InstancePath>, ServiceError> {
-    let Some(path) = path else {
-        return Ok(application.instances.keys().filter(|path| path.parent().is_none()).cloned().collect());
-    };
-    if application.instances.contains_key(path) {
-        return Ok(vec![path.clone()]);
-    }
-    let near = near(path.as_str(), application.instances.keys().map(InstancePath::as_str));
-    Err(ServiceError::NoInstance { application: name.clone(), path: path.clone(), near })
-}
-
-fn within(application: &Application, roots: &[InstancePath]) -> Vec<InstancePath> {
-    let is_in = |path: &&InstancePath| roots.iter().any(|root| path.is_within(root));
-    application.instances.keys().filter(is_in).cloned().collect()
-}
-
 /// The overrides after `roots`, with all below them, were asked to be `wanted`. What stands below is dropped: the
 /// last word counts. What says no more than what stands above, or the application, is left out.
 fn asked(
     before: &BTreeMap<InstancePath, Wanted>,
-    roots: &[InstancePath],
+    roots: &BTreeSet<InstancePath>,
     wanted: Wanted,
 ) -> BTreeMap<InstancePath, Wanted> {
     let mut after = before.clone();
-    after.retain(|path, _| !roots.iter().any(|root| path.is_within(root)));
+    after.retain(|path, _| !roots.contains(path) && !path.ancestors().any(|above| roots.contains(&above)));
     for root in roots {
         let above = root.ancestors().find_map(|path| after.get(&path)).copied().unwrap_or_default();
         if wanted != above {
@@ -152,7 +136,7 @@ mod tests {
         let map = |list: Written<'_>| -> BTreeMap<InstancePath, Wanted> {
             list.iter().map(|(path, wanted)| (path.parse().unwrap(), *wanted)).collect()
         };
-        assert_eq!(asked(&map(before), &[path.parse().unwrap()], wanted), map(expect), "{path} {wanted:?}");
+        assert_eq!(asked(&map(before), &[path.parse().unwrap()].into(), wanted), map(expect), "{path} {wanted:?}");
     }
 
     #[test]

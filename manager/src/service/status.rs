@@ -1,14 +1,17 @@
 //! What should be, and what is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::name::{ApplicationName, DeviceId, InstancePath, ProjectName};
-use robo_model::state::{InstanceState, Wanted};
+use robo_model::state::{InstanceReport, InstanceState, Wanted};
 use robo_wire::api::{ApplicationView, InstanceView, Status};
 
 use super::Service;
 use super::error::{ServiceError, near};
-use crate::store::{ApplicationSummary, DeviceRecord, ReportedInstance};
+use crate::store::{ApplicationSummary, DeviceRecord, Homeless, ReportedInstance, rules};
+
+/// The word after `installer:` of a machine.
+const HOST: &str = "target";
 
 type Overrides = BTreeMap<ApplicationName, BTreeMap<InstancePath, Wanted>>;
 
@@ -35,10 +38,13 @@ impl Service {
             }
         }
         let overrides = self.store().all_overrides(project).await?;
-        let instances = instances
+        let homeless = self.store().homeless(project, application).await?;
+        let mut instances: Vec<InstanceView> = instances
             .into_iter()
             .filter_map(|instance| devices.get(&instance.device).map(|device| view(instance, device, &overrides)))
+            .chain(homeless.into_iter().map(homeless_view))
             .collect();
+        instances.sort_by(|a, b| (&a.application, &a.path).cmp(&(&b.application, &b.path)));
         Ok(Status { cursor, applications: applications.into_iter().map(application_view).collect(), instances })
     }
 
@@ -89,11 +95,14 @@ fn application_view(summary: ApplicationSummary) -> ApplicationView {
 }
 
 fn view(instance: ReportedInstance, device: &DeviceRecord, overrides: &Overrides) -> InstanceView {
-    let overridden = instance.wanted.is_some_and(|wanted| wanted != Wanted::default())
-        || overrides.get(&instance.key.application).is_some_and(|of_it| of_it.contains_key(&instance.key.path));
+    let is_host = instance.installer == HOST;
+    let named = || overrides.get(&instance.key.application).is_some_and(|of_it| of_it.contains_key(&instance.key.path));
+    // A machine goes on whatever was asked of all that stands on it.
+    let overridden = instance.wanted.is_some_and(|wanted| wanted != Wanted::default() || (!is_host && named()));
     let settled = device.reported >= device.generation && instance.report.as_ref().is_some_and(|r| r.settled);
+    let reported = instance.report.as_ref().map_or(InstanceState::NotDeployed, |report| report.state);
     InstanceView {
-        lapsed: false,
+        lapsed: instance.lapsed,
         settled,
         application: instance.key.application,
         path: instance.key.path,
@@ -101,9 +110,49 @@ fn view(instance: ReportedInstance, device: &DeviceRecord, overrides: &Overrides
         installer: instance.installer,
         device: device.name.clone(),
         online: device.online,
-        overridden: overridden && instance.wanted.is_some(),
+        overridden,
         wanted: instance.wanted,
-        state: instance.report.as_ref().map_or(InstanceState::NotDeployed, |report| report.state),
+        state: rules::shown(reported, is_host, device.silent),
         report: instance.report,
+    }
+}
+
+/// A host whose device was removed: nobody looks after it until the application is applied with another one.
+fn homeless_view(host: Homeless) -> InstanceView {
+    let report = InstanceReport {
+        application: host.key.application.clone(),
+        path: host.key.path.clone(),
+        component: host.component.clone(),
+        state: InstanceState::Problem,
+        since: host.since,
+        waits_for: Vec::new(),
+        failure: None,
+        exports: BTreeMap::new(),
+        pid: None,
+        restarts: 0,
+        healthy: false,
+        settled: true,
+        outside: BTreeMap::new(),
+        needs: Vec::new(),
+        held_for: BTreeSet::new(),
+        drift: Vec::new(),
+        hold: Some(format!(
+            "device `{}` was removed: enrol it again or name another one, and apply `{}` anew",
+            host.device, host.key.application
+        )),
+    };
+    InstanceView {
+        application: host.key.application,
+        path: host.key.path,
+        component: host.component,
+        installer: HOST.to_owned(),
+        device: host.device,
+        online: false,
+        wanted: Some(Wanted::Started),
+        overridden: false,
+        state: InstanceState::Problem,
+        report: Some(report),
+        lapsed: false,
+        settled: true,
     }
 }

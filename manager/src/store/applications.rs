@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use robo_model::graph::Settings;
 use robo_model::name::{ApplicationName, DeviceId, InstancePath, ProjectName};
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::{Assignment, FileHash, InstanceKey, InstanceSpec};
@@ -14,7 +15,7 @@ use robo_wire::plan::Bound;
 use super::bindings::LetGo;
 use super::events::{self, NewEvent};
 use super::revisions::{self, Told};
-use super::{Columns, Store, StoreError, Tx, at, big, bindings, commit, count, devices, to_json};
+use super::{Columns, Store, StoreError, Tx, at, big, bindings, commit, count, devices, remove, to_json};
 use crate::plan::{Current, Desired, Overrides, Ports, Prefixes};
 
 /// What each device should run of one application.
@@ -215,10 +216,13 @@ impl Store {
             write_override(&mut tx, project, name, (path, *wanted)).await?;
         }
         write_ports(&mut tx, project, name, apply).await?;
+        remove::housed(&mut tx, project, name).await?;
         let devices = assign(&mut tx, project, name, apply.specs).await?;
         let body = EventBody::Applied { revision: apply.revision.number, of: apply.told.rollback_of };
         let cursor = events::append(&mut tx, project, &[of_application(name, body, now)]).await?;
         commit(tx).await?;
+        // Their leases may be others now.
+        self.contacts.look(&devices);
         Ok(Committed { cursor, devices })
     }
 
@@ -461,13 +465,14 @@ async fn assign_device(
     if instances == old.instances {
         return Ok(false);
     }
-    let generation: i64 =
+    let generation: Option<i64> =
         sqlx::query_scalar("UPDATE devices SET generation = generation + 1 WHERE id = $1 RETURNING generation")
             .bind(device.as_str())
             .fetch_optional(&mut **tx)
             .await
-            .map_err(at("counting assignments"))?
-            .ok_or_else(|| StoreError::NoDevice { id: device.clone() })?;
+            .map_err(at("counting assignments"))?;
+    // A device that was removed has nothing to be told: its hosts are homeless until the next apply.
+    let Some(generation) = generation else { return Ok(false) };
     write_assignment(tx, device, generation, &instances).await?;
     remember_installers(tx, device, name, &old, specs).await?;
     list_assigned(tx, device, name, specs).await?;
@@ -539,8 +544,8 @@ async fn list_assigned(
         .map_err(at("listing what is assigned"))?;
     for spec in specs {
         sqlx::query(
-            "INSERT INTO assigned (device, project, application, path, component, installer, wanted) \
-             SELECT id, project, $2, $3, $4, $5, $6 FROM devices WHERE id = $1",
+            "INSERT INTO assigned (device, project, application, path, component, installer, wanted, lease) \
+             SELECT id, project, $2, $3, $4, $5, $6, $7 FROM devices WHERE id = $1",
         )
         .bind(device.as_str())
         .bind(name.as_str())
@@ -548,6 +553,7 @@ async fn list_assigned(
         .bind(spec.component.as_str())
         .bind(spec.installer.name())
         .bind(to_json("what is wanted", &spec.wanted)?)
+        .bind(big(spec.settings.lease.unwrap_or(Settings::LEASE).0))
         .execute(&mut **tx)
         .await
         .map_err(at("listing an assigned instance"))?;

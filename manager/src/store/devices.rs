@@ -9,7 +9,7 @@ use robo_wire::event::EventBody;
 use sqlx::sqlite::SqliteRow;
 
 use super::events::{self, NewEvent};
-use super::{Columns, Store, StoreError, Tx, at, big, commit, from_json, to_json};
+use super::{Columns, Store, StoreError, Tx, at, big, commit, contact, from_json, to_json};
 
 /// One enrolled device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +42,8 @@ pub struct DeviceRecord {
     pub events_stored: u64,
     /// Whether it is connected.
     pub online: bool,
+    /// Whether it was out of contact for so long that its host instances are PROBLEM.
+    pub silent: bool,
 }
 
 const DEVICE: &str = "a device";
@@ -125,24 +127,32 @@ impl Store {
             .collect()
     }
 
-    /// The device's link came up.
+    /// The device's link came up. It is no longer silent, and the leases that are over begin anew: the watchman rings
+    /// for what is on offer again. One transaction, with the events that tell.
     ///
     /// # Errors
     /// When the device does not exist, or the database fails.
     pub async fn device_online(&self, id: &DeviceId, facts: &Facts, now: UnixMillis) -> Result<(), StoreError> {
         let mut tx = self.begin().await?;
         let device = locked(&mut tx, id).await?;
-        sqlx::query("UPDATE devices SET online = 1, facts = $2, last_seen = $3 WHERE id = $1")
+        sqlx::query("UPDATE devices SET online = 1, silent = 0, facts = $2, last_seen = $3 WHERE id = $1")
             .bind(id.as_str())
             .bind(to_json("a device's facts", facts)?)
             .bind(big(now.0))
             .execute(&mut *tx)
             .await
             .map_err(at("noting that a device is online"))?;
+        let mut told = Vec::new();
         if !device.online {
-            events::append(&mut tx, &device.project, &[of_device(&device, EventBody::Online, now)]).await?;
+            told.push(of_device(&device, EventBody::Online, now));
         }
-        commit(tx).await
+        let (silence, hosts) = contact::resume(&mut tx, &device, now).await?;
+        told.extend(hosts);
+        events::append(&mut tx, &device.project, &told).await?;
+        self.contacts.heard(id);
+        commit(tx).await?;
+        self.contacts.moved(id, silence);
+        Ok(())
     }
 
     /// The device's link went down.
@@ -163,7 +173,10 @@ impl Store {
             .map_err(at("noting that a device is offline"))?;
         let body = EventBody::Offline { reason: reason.to_owned() };
         events::append(&mut tx, &device.project, &[of_device(&device, body, now)]).await?;
-        commit(tx).await
+        self.contacts.heard(id);
+        commit(tx).await?;
+        self.contacts.moved(id, contact::Silence::default());
+        Ok(())
     }
 
     /// No device is connected to a manager that only starts. Tells nobody: they come back in a moment.
@@ -173,6 +186,28 @@ impl Store {
             .await
             .map_err(at("noting that no device is online"))?;
         Ok(())
+    }
+
+    /// Gives the device these labels, in place of those it has. The same ones again change nothing.
+    ///
+    /// # Errors
+    /// When the device does not exist, or the database fails.
+    pub async fn set_labels(&self, id: &DeviceId, labels: &Labels, now: UnixMillis) -> Result<bool, StoreError> {
+        let mut tx = self.begin().await?;
+        let device = locked(&mut tx, id).await?;
+        if device.labels == *labels {
+            return Ok(false);
+        }
+        sqlx::query("UPDATE devices SET labels = $2 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(to_json("labels", labels)?)
+            .execute(&mut *tx)
+            .await
+            .map_err(at("giving a device its labels"))?;
+        let body = EventBody::Labelled { labels: labels.clone() };
+        events::append(&mut tx, &device.project, &[of_device(&device, body, now)]).await?;
+        commit(tx).await?;
+        Ok(true)
     }
 
     /// Everything the device should run; nothing before the first time.
@@ -310,5 +345,6 @@ pub(super) fn record(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
         refused: columns.text_or_null("refused")?.map(str::to_owned),
         events_stored: columns.number("events_stored")?,
         online: columns.flag("online")?,
+        silent: columns.flag("silent")?,
     })
 }

@@ -5,7 +5,8 @@ use robo_model::quantity::UnixMillis;
 use robo_wire::event::{Event, EventBody};
 use sqlx::sqlite::SqliteRow;
 
-use super::{Columns, Store, StoreError, Tx, at, big, commit, count, to_json};
+use super::rules::MAX_EVENT_BYTES;
+use super::{Columns, Store, StoreError, Tx, at, big, commit, count, rules, to_json};
 
 /// Most events kept for one project; older ones go. Months of a busy fleet, some tens of megabytes.
 pub const MAX_EVENTS: u64 = 100_000;
@@ -159,11 +160,21 @@ async fn insert(tx: &mut Tx, project: &ProjectName, id: u64, event: &NewEvent) -
     .bind(event.device.as_ref().map(DeviceName::as_str))
     .bind(event.application.as_ref().map(ApplicationName::as_str))
     .bind(event.path.as_ref().map(InstancePath::as_str))
-    .bind(to_json("an event", &event.body)?)
+    .bind(body_of(event)?)
     .execute(&mut **tx)
     .await
     .map_err(at("writing an event"))?;
     Ok(())
+}
+
+/// The event's body as JSON; one that is too large is cut, and says so.
+fn body_of(event: &NewEvent) -> Result<String, StoreError> {
+    let text = to_json("an event", &event.body)?;
+    if text.len() <= MAX_EVENT_BYTES {
+        return Ok(text);
+    }
+    tracing::warn!(device = ?event.device, bytes = text.len(), "an event is too large and was cut");
+    to_json("an event", &rules::shortened(&event.body))
 }
 
 fn counter(project: &ProjectName) -> String {

@@ -68,6 +68,8 @@ pub struct ReportedInstance {
     pub wanted: Option<Wanted>,
     /// What the device told last.
     pub report: Option<InstanceReport>,
+    /// True when its lease is over: what it offers does not count.
+    pub lapsed: bool,
 }
 
 const REPORT: &str = "an instance's report";
@@ -104,6 +106,10 @@ impl Store {
             .map_err(at("noting how far a device has told"))?;
         let waits = !touched.release.is_empty() && release::somebody_waits(&mut tx, &device.project).await?;
         commit(tx).await?;
+        if !device.online {
+            // Told over a link that broke in between: the watchman may not know of these leases.
+            self.contacts.look([id]);
+        }
         Ok(Recorded {
             events_stored,
             exports_changed: touched.offers.into_iter().collect(),
@@ -155,7 +161,8 @@ impl Store {
         let mut tx = self.snapshot().await?;
         let mut found = assigned(&mut tx, project, application).await?;
         let rows = sqlx::query(
-            "SELECT device, installer, report FROM instances WHERE project = $1 AND ($2 IS NULL OR application = $2)",
+            "SELECT device, installer, report, lapsed FROM instances \
+             WHERE project = $1 AND ($2 IS NULL OR application = $2)",
         )
         .bind(project.as_str())
         .bind(application.map(ApplicationName::as_str))
@@ -174,8 +181,10 @@ impl Store {
                 installer: columns.text("installer").unwrap_or_default().to_owned(),
                 wanted: None,
                 report: None,
+                lapsed: false,
             };
             let instance = found.entry((key.clone(), device.clone())).or_insert_with(leaving);
+            instance.lapsed = columns.flag("lapsed")?;
             instance.report = Some(report);
         }
         Ok(found.into_values().collect())
@@ -210,6 +219,7 @@ async fn assigned(
             installer: columns.text("installer")?.to_owned(),
             wanted: Some(columns.json("wanted")?),
             report: None,
+            lapsed: false,
         };
         found.insert((key, device), instance);
     }

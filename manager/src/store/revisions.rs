@@ -157,7 +157,7 @@ mod tests {
 
     async fn store(data: &std::path::Path) -> Store {
         let store = Store::open(data).await.unwrap();
-        let application = "INSERT INTO applications VALUES ('default', 'shop', NULL, 1, 5, 0)";
+        let application = "INSERT INTO applications VALUES ('default', 'shop', NULL, 1, 5, 0, '')";
         sqlx::query(application).execute(&store.writer).await.unwrap();
         store
     }

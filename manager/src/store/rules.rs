@@ -6,9 +6,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::limits::MAX_VALUE_BYTES;
 use robo_model::name::{ApplicationName, Variable};
+use robo_model::quantity::Millis;
 use robo_model::resolve::{Provider, Topic};
 use robo_model::spec::{InstanceKey, InstanceSpec};
-use robo_model::state::InstanceReport;
+use robo_model::state::{InstanceReport, InstanceState};
 use robo_wire::event::{AgentEvent, EventBody};
 
 /// The variables that an assignment lets an instance offer.
@@ -125,6 +126,32 @@ pub fn connected<'a>(
     found
 }
 
+/// True when something that lasts for `time` without contact is over after `lost_for` of it.
+#[must_use]
+pub fn is_over(time: Millis, lost_for: Millis) -> bool {
+    lost_for >= time
+}
+
+/// The state of an instance as people see it: a machine that is there and silent is PROBLEM.
+#[must_use]
+pub fn shown(reported: InstanceState, is_host: bool, silent: bool) -> InstanceState {
+    use InstanceState::{
+        DeployedStarted, DeployedStopped, Deploying, NotDeployed, Problem, Starting, Stopping, Undeploying, Unresolved,
+        WaitingForAncestor,
+    };
+    match reported {
+        // Nothing was to be heard of it yet, or any more.
+        NotDeployed | Deploying | Undeploying => reported,
+        DeployedStopped | WaitingForAncestor | Unresolved | Starting | DeployedStarted | Stopping | Problem => {
+            if is_host && silent {
+                Problem
+            } else {
+                reported
+            }
+        }
+    }
+}
+
 /// Those of a device's events that are not stored yet, and the highest number there is then. What only a manager can
 /// know is left out: a history that devices could forge would be none.
 #[must_use]
@@ -172,9 +199,96 @@ const fn is_of_an_agent(body: &EventBody) -> bool {
     }
 }
 
+/// Largest event that is kept, in bytes as JSON: thousands of the usual size fit into one. With
+/// [`MAX_EVENTS`](super::MAX_EVENTS) of them a history stays below any disk.
+pub const MAX_EVENT_BYTES: usize = 64 * 1024;
+
+/// What is kept of one text, and of all lines of one list, when an event is cut, in bytes. JSON may write six for one,
+/// and an event has at most one text and one list that devices or people fill as they like.
+const KEPT_BYTES: usize = 4 * 1024;
+
+/// Stands where something was cut.
+const CUT: &str = "… (cut: the event was too large)";
+
+/// The event with its texts and lists cut so that it is no larger than [`MAX_EVENT_BYTES`].
+#[must_use]
+pub fn shortened(body: &EventBody) -> EventBody {
+    let mut body = body.clone();
+    match &mut body {
+        EventBody::State { waits_for: lines, .. }
+        | EventBody::Updated { changes: lines }
+        | EventBody::Drift { changes: lines }
+        | EventBody::Executed { command: lines, .. } => shorten_lines(lines),
+        EventBody::Failed { failure } => {
+            shorten(&mut failure.reason);
+            shorten_lines(&mut failure.output);
+        }
+        EventBody::Health { reason: text, .. }
+        | EventBody::Offline { reason: text }
+        | EventBody::Cancelled { by: text }
+        | EventBody::Retried { by: text } => shorten(text),
+        // Of names, numbers and labels, which have bounds of their own.
+        EventBody::Adopted { .. }
+        | EventBody::Forgotten
+        | EventBody::Assigned { .. }
+        | EventBody::Gap { .. }
+        | EventBody::LeaseEnded
+        | EventBody::Enrolled
+        | EventBody::Removed
+        | EventBody::Labelled { .. }
+        | EventBody::Bound { .. }
+        | EventBody::Online
+        | EventBody::Applied { .. }
+        | EventBody::Asked { .. }
+        | EventBody::Deleted
+        | EventBody::Unknown => {}
+    }
+    body
+}
+
+fn shorten(text: &mut String) {
+    if text.len() > KEPT_BYTES {
+        text.truncate(text.floor_char_boundary(KEPT_BYTES));
+        text.push_str(CUT);
+    }
+}
+
+fn shorten_lines(lines: &mut Vec<String>) {
+    let mut taken = 0;
+    let fits = |line: &&String| {
+        // Each line costs its quotes and its comma, too.
+        taken += line.len() + 3;
+        taken <= KEPT_BYTES
+    };
+    let kept = lines.iter().take_while(fits).count();
+    if kept < lines.len() {
+        lines.truncate(kept);
+        lines.push(CUT.to_owned());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_large_event_is_cut_to_its_bound_and_says_so() {
+        let nasty = || "\u{1}".repeat(100_000);
+        let lines = || vec![nasty(); 3].into_iter().chain(vec!["x".to_owned(); 200_000]).collect::<Vec<_>>();
+        let failure =
+            serde_json::json!({"step": "start", "reason": nasty(), "output": lines(), "at": 0, "attempts": 1});
+        let failed = EventBody::Failed { failure: serde_json::from_value(failure).unwrap() };
+        let short: Vec<String> = vec!["a".to_owned(); 9_000];
+        for body in [
+            failed,
+            EventBody::Updated { changes: lines() },
+            EventBody::Drift { changes: short },
+            EventBody::Offline { reason: "ü".repeat(50_000) },
+        ] {
+            let text = serde_json::to_string(&shortened(&body)).unwrap();
+            assert!(text.len() <= MAX_EVENT_BYTES && text.contains("cut"), "{} bytes", text.len());
+        }
+    }
 
     fn names(list: &[&str]) -> Vec<ApplicationName> {
         list.iter().map(|name| name.parse().unwrap()).collect()

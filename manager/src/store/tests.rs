@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use robo_model::label::Labels;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::{Generation, InstanceSpec};
@@ -14,6 +15,7 @@ use robo_wire::plan::Bound;
 use super::*;
 use crate::plan::{Desired, Ports};
 
+mod contact;
 mod release;
 
 const NOW: UnixMillis = UnixMillis(1_000);

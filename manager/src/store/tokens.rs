@@ -7,6 +7,7 @@ use robo_wire::api::Facts;
 use robo_wire::event::EventBody;
 use sqlx::sqlite::SqliteRow;
 
+use super::contact::Silence;
 use super::events::{self, NewEvent};
 use super::{Columns, Store, StoreError, Tx, at, big, commit, to_json};
 
@@ -143,7 +144,9 @@ impl Store {
             body: EventBody::Enrolled,
         };
         events::append(&mut tx, &token.project, &[event]).await?;
+        self.contacts.heard(device.id);
         commit(tx).await?;
+        self.contacts.moved(device.id, Silence::default());
         Ok(Enrolment::Done)
     }
 

@@ -1,0 +1,156 @@
+//! Leases, silence and removal.
+
+use std::time::{Duration, Instant};
+
+use robo_model::quantity::Millis;
+
+use super::*;
+
+const SILENT: Millis = Millis::from_secs(90);
+
+/// A host and three instances on it; `/vm/db` has a lease of its own.
+async fn with_shop(store: &Store) -> DeviceId {
+    let device = with_device(store).await;
+    let mut specs = ["/vm", "/vm/db", "/vm/web"].map(|path| spec("shop", path));
+    specs[0].installer = serde_json::from_str(r#"{"kind": "target"}"#).unwrap();
+    specs[1].settings.lease = Some(Millis::from_secs(600));
+    let revision = revision(1, "shop");
+    let specs: Specs = [(device.clone(), specs.to_vec())].into();
+    let told = Told::default();
+    let apply = Apply { revision: &revision, told: &told, new_ports: &Ports::new(), specs: &specs };
+    store.apply(&project(), &apply, NOW).await.unwrap();
+    let reports = vec![report("/vm", None), report("/vm/db", Some("1")), report("/vm/web", Some("2"))];
+    store.device_online(&device, &Facts::default(), NOW).await.unwrap();
+    store.record_update(&device, &Update { full: true, reports, ..Update::default() }, NOW).await.unwrap();
+    device
+}
+
+async fn offered(store: &Store) -> Vec<String> {
+    let providers = store.providers(&project(), &["shop".parse().unwrap()]).await.unwrap();
+    providers.into_iter().map(|(_, provider)| provider.key.path.to_string()).collect()
+}
+
+async fn told(store: &Store, last: u32) -> Vec<String> {
+    let page = store.last_events(&project(), &EventFilter { application: None, limit: last }).await.unwrap();
+    page.events.iter().map(|e| format!("{} {}", e.path.as_ref().map_or("", |p| p.as_str()), e.body)).collect()
+}
+
+async fn silence(store: &Store, device: &DeviceId, seconds: u64) -> Vec<ApplicationName> {
+    let up_to = Instant::now() + Duration::from_secs(seconds);
+    store.contact_lost(device, up_to, SILENT, NOW).await.unwrap().exports_changed
+}
+
+#[tokio::test]
+async fn leases_end_one_by_one_and_all_begin_anew() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_shop(&store).await;
+    let shop: ApplicationName = "shop".parse().unwrap();
+    assert_eq!(silence(&store, &device, 10_000).await, [], "it is connected");
+    store.device_offline(&device, "cable", NOW).await.unwrap();
+    let contact = store.contact(&device).await.unwrap().unwrap();
+    assert_eq!(contact.leases, [60, 600].map(Millis::from_secs).into());
+    assert_eq!(store.lost_contacts().await.unwrap(), [contact]);
+
+    assert_eq!(silence(&store, &device, 59).await, []);
+    assert_eq!(offered(&store).await, ["/vm/db", "/vm/web"]);
+    assert_eq!(silence(&store, &device, 61).await, std::slice::from_ref(&shop));
+    assert_eq!(silence(&store, &device, 62).await, [], "it is told once");
+    assert_eq!(offered(&store).await, ["/vm/db"]);
+    assert!(told(&store, 1).await[0].starts_with("/vm/web exports withdrawn"));
+
+    assert_eq!(silence(&store, &device, 91).await, []);
+    assert!(store.device(&device).await.unwrap().unwrap().silent);
+    assert_eq!(told(&store, 1).await, ["/vm DEPLOYED_STARTED → PROBLEM"]);
+    let contact = store.contact(&device).await.unwrap().unwrap();
+    assert_eq!((contact.silent, contact.leases), (true, [Millis::from_secs(600)].into()));
+    assert_eq!(silence(&store, &device, 601).await, std::slice::from_ref(&shop));
+    let lapsed = |all: Vec<ReportedInstance>| all.iter().filter(|i| i.lapsed).count();
+    assert_eq!(lapsed(store.instances(&project(), None).await.unwrap()), 2);
+
+    drop(store.contacts_moved().await);
+    store.device_online(&device, &Facts::default(), NOW).await.unwrap();
+    let moved = store.contacts_moved().await.remove(&device).unwrap();
+    assert_eq!((moved.contact, moved.ended.exports_changed), (true, vec![shop]));
+    assert_eq!(offered(&store).await, ["/vm/db", "/vm/web"]);
+    assert_eq!(told(&store, 2).await, [" online", "/vm PROBLEM → DEPLOYED_STARTED"]);
+    assert!(!store.device(&device).await.unwrap().unwrap().silent);
+}
+
+#[tokio::test]
+async fn a_manager_that_was_down_ends_no_lease_and_forgets_none_that_is_over() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_shop(&store).await;
+    store.device_offline(&device, "cable", NOW).await.unwrap();
+    silence(&store, &device, 100).await;
+    store.close().await;
+    let before = Instant::now();
+    let store = Store::open(data.path()).await.unwrap();
+    let contact = store.contact(&device).await.unwrap().unwrap();
+    assert!(contact.silent && contact.lost.unwrap() >= before);
+    assert_eq!(offered(&store).await, ["/vm/db"]);
+}
+
+#[tokio::test]
+async fn a_removed_device_leaves_nothing_but_its_history_and_a_homeless_host() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_shop(&store).await;
+    assert_eq!(store.hosts_on(&device).await.unwrap().len(), 1);
+    let token = EnrollTokenRecord {
+        project: project(),
+        name: Some("one".parse().unwrap()),
+        labels: Labels::new(),
+        replace: true,
+        expires_at: UnixMillis(5_000),
+        used_at: None,
+        used_by: None,
+    };
+    store.add_enroll_token("t-again", &token, NOW).await.unwrap();
+    let removed = store.remove_device(&device, NOW).await.unwrap();
+    assert_eq!(removed.exports_changed, ["shop".parse().unwrap()]);
+    assert_eq!(told(&store, 1).await, [" removed"]);
+    assert_eq!(store.enroll_token("t-again").await.unwrap(), None);
+    assert!(store.device(&device).await.unwrap().is_none());
+    assert_eq!((offered(&store).await, store.instances(&project(), None).await.unwrap()), (Vec::new(), Vec::new()));
+    let homeless = store.homeless(&project(), None).await.unwrap();
+    assert_eq!(homeless.iter().map(|h| (h.key.path.as_str(), h.device.as_str())).collect::<Vec<_>>(), [("/vm", "one")]);
+    let late = store.record_update(&device, &Update::default(), NOW).await;
+    assert!(matches!(late, Err(StoreError::NoDevice { .. })));
+    // What is left of the application still can be changed, and the next apply houses its host.
+    assert_eq!(apply(&store, 2, "shop", &["/vm"]).await.devices, []);
+    assert_eq!(store.homeless(&project(), None).await.unwrap(), []);
+}
+
+#[tokio::test]
+async fn labels_are_told_once() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_device(&store).await;
+    let labels: Labels = [("site".to_owned(), "osaka".to_owned())].into();
+    assert!(store.set_labels(&device, &labels, NOW).await.unwrap());
+    assert!(!store.set_labels(&device, &labels, NOW).await.unwrap());
+    assert_eq!(told(&store, 2).await, [" enrolled", " labels: site=osaka"]);
+}
+
+#[tokio::test]
+async fn files_are_needed_by_revisions_and_assignments() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_device(&store).await;
+    let file = |digit: &str| serde_json::json!({"hash": digit.repeat(64), "size": 1});
+    let mut revision = revision(1, "shop");
+    revision.bundle = serde_json::from_value(serde_json::json!({
+        "entry": {"kind": "project"}, "sources": {"a": file("1")}, "recipes": {"Db": {"x": file("2")}}
+    }))
+    .unwrap();
+    let mut spec = spec("shop", "/vm");
+    spec.files = serde_json::from_value(serde_json::json!({"x": file("3")})).unwrap();
+    let specs: Specs = [(device, vec![spec])].into();
+    let told = Told::default();
+    let apply = Apply { revision: &revision, told: &told, new_ports: &Ports::new(), specs: &specs };
+    store.apply(&project(), &apply, NOW).await.unwrap();
+    let needed = store.needed_files().await.unwrap();
+    assert_eq!(needed.iter().map(|hash| hash.as_str().chars().next().unwrap()).collect::<String>(), "123");
+}
