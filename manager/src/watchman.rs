@@ -146,11 +146,8 @@ impl Watchman {
     }
 
     async fn look(&self, watch: &mut Watch, moved: BTreeMap<DeviceId, ContactMoved>) -> Result<(), StoreError> {
-        for silence in moved.values().map(|moved| &moved.ended) {
-            self.ring(silence);
-        }
         for (device, moved) in &moved {
-            if !moved.contact && !watch.is_lost(device) {
+            if *moved == ContactMoved::Consequences && !watch.is_lost(device) {
                 continue;
             }
             match self.store.contact(device).await? {

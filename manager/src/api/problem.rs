@@ -2,6 +2,8 @@
 //!
 //! What a client can do something about is told in full. What it cannot (a disk, a database) stays in the log.
 
+mod refused;
+
 use axum::extract::Request;
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
@@ -15,9 +17,6 @@ use crate::store::StoreError;
 
 /// Most missing files that a refusal names; `files/missing` names all.
 const MAX_MISSING_NAMED: usize = 100;
-
-/// What to do about an enrolment token that is not good any more.
-const ANOTHER_TOKEN: &str = "ask for a new token; each is good for one device and a short time";
 
 /// An answer that is an error.
 #[derive(Debug)]
@@ -103,112 +102,30 @@ const fn status_of(code: ErrorCode) -> StatusCode {
 
 impl From<ServiceError> for Refusal {
     fn from(error: ServiceError) -> Self {
-        match &error {
-            ServiceError::Store(store) => of_store(store),
-            ServiceError::Files(files) => of_files(files),
-            ServiceError::Randomness(_) | ServiceError::Broken(_) => internal(&error),
-            ServiceError::NoProject { .. } => {
-                told(ErrorCode::NotFound, &error).help("the project that always exists is `default`")
-            }
-            ServiceError::NoApplication { near, .. } => unknown(&error, near.as_deref(), "`robo status` shows all"),
-            ServiceError::NoRevision { .. }
-            | ServiceError::NoRollback { .. }
-            | ServiceError::NoRevisionFile { .. }
-            | ServiceError::NoteTooLong { .. } => of_history(&error),
-            ServiceError::NoInstance { near, .. } => unknown(&error, near.as_deref(), "`robo status` shows all"),
-            ServiceError::NoComponent { near, application, .. } => {
-                unknown(&error, near.as_deref(), &format!("`robo status {application}` shows what each instance is"))
-            }
-            ServiceError::NoDevice { near, .. } => unknown(&error, near.as_deref(), "`robo device list` shows all"),
-            ServiceError::NoComponent { near, application, .. } => {
-                unknown(&error, near.as_deref(), &format!("`robo status {application}` shows what each instance is"))
-            }
-            ServiceError::NothingMeant { application, .. } => {
-                told(ErrorCode::NotFound, &error).help(format!("`robo status {application}` shows what there is"))
-            }
-            ServiceError::HostStopped { path, application } => told(ErrorCode::BadRequest, &error).help(format!(
-                "`robo stop {application} {path} --below` stops all that stands on it; \
-                 `robo undeploy {application} {path}` removes that"
-            )),
-            ServiceError::DeviceInUse { .. } => told(ErrorCode::InUse, &error)
-                .help("apply the application without it or delete it first; or force it, and the host has no device"),
-            ServiceError::LabelTwice(_) => told(ErrorCode::BadRequest, &error),
-            ServiceError::FilesMissing(missing) => {
-                told(ErrorCode::FilesMissing, &error).detail(named(missing)).help("upload them and ask again")
-            }
-            ServiceError::BoundToItself { .. } => told(ErrorCode::BadRequest, &error)
-                .help("import what the same application offers without `external`"),
-            ServiceError::NotImported { application, imported, .. } => {
-                let prefixes: Vec<String> = imported.iter().map(|prefix| format!("`{prefix}`")).collect();
-                told(ErrorCode::NotFound, &error).help(if prefixes.is_empty() {
-                    format!("`{application}` has no import with `external`")
-                } else {
-                    format!("it imports {}", prefixes.join(", "))
-                })
-            }
-            ServiceError::WrongPrefix { prefix, candidates, .. } => told(ErrorCode::BadRequest, &error).help(
-                if candidates.is_empty() {
-                    format!("no application offers it; one does with `exports-prefix: {prefix};`")
-                } else {
-                    let names: Vec<String> = candidates.iter().map(|name| format!("`{name}`")).collect();
-                    format!("{} offer `{prefix}`", names.join(", "))
-                },
-            ),
-            ServiceError::TooManyBound { .. } => told(ErrorCode::TooLarge, &error)
-                .help("bind it to an application that gathers what these offer"),
-            ServiceError::InUse { name, .. } => told(ErrorCode::InUse, &error).help(format!(
-                "bind them to another one with `robo bind`, or delete with `robo delete {name} --force`: they then wait or go without"
-            )),
-            ServiceError::WrongSize { .. } | ServiceError::Label(_) => told(ErrorCode::BadRequest, &error),
-            ServiceError::TooManyLabels { .. } => told(ErrorCode::BadRequest, &error),
-            ServiceError::Lifetime { .. } => {
-                told(ErrorCode::BadRequest, &error).help("make the token when the machine is at hand")
-            }
-            ServiceError::SourceTooLarge { .. } | ServiceError::TooManyFiles { .. } => {
-                told(ErrorCode::TooLarge, &error)
-            }
-            ServiceError::Graph(errors) => told(ErrorCode::GraphInvalid, &error)
-                .detail(errors.to_string())
-                .help("`robo check` shows them with their lines"),
-            ServiceError::Plan(plan) => {
-                Self::new(plan.code(), "this cannot be planned").detail(plan.to_string()).help(plan.help())
-            }
-            ServiceError::PlanMoved { reason } => Self::new(ErrorCode::PlanMoved, "the plan no longer holds")
-                .detail(reason.clone())
-                .help("plan again and look at what is different"),
-            ServiceError::TokenForeign => {
-                told(ErrorCode::TokenForeign, &error).help("use a token of this manager, or the manager of this token")
-            }
-            ServiceError::TokenUnknown => told(ErrorCode::TokenUnknown, &error).help(ANOTHER_TOKEN),
-            ServiceError::TokenExpired(_) => told(ErrorCode::TokenExpired, &error).help(ANOTHER_TOKEN),
-            ServiceError::TokenUsed(_) => told(ErrorCode::TokenUsed, &error).help(ANOTHER_TOKEN),
-            ServiceError::NameTaken(_) => told(ErrorCode::NameTaken, &error).help(
-                "enrol under another name; or, when this machine takes that one's place, with a token that replaces",
-            ),
-            ServiceError::NoName { .. } => told(ErrorCode::BadRequest, &error).help("give the agent a name"),
-            ServiceError::CertificateRequest(cause) => told(ErrorCode::BadRequest, &error).detail(cause.to_string()),
+        if let ServiceError::Store(store) = &error {
+            return of_store(store);
+        }
+        if let ServiceError::Files(files) = &error {
+            return of_files(files);
+        }
+        let Some(code) = refused::code(&error) else { return internal(&error) };
+        let mut refusal = told(code, &error);
+        if let ServiceError::Plan(plan) = &error {
+            refusal = Self::new(code, "this cannot be planned").detail(plan.to_string());
+        } else if let ServiceError::PlanMoved { reason } = &error {
+            refusal = Self::new(code, "the plan no longer holds").detail(reason.clone());
+        } else if let ServiceError::Graph(errors) = &error {
+            refusal = refusal.detail(errors.to_string());
+        } else if let ServiceError::FilesMissing(missing) = &error {
+            refusal = refusal.detail(named(missing));
+        } else if let ServiceError::CertificateRequest(cause) = &error {
+            refusal = refusal.detail(cause.to_string());
+        }
+        match refused::help(&error) {
+            Some(help) => refusal.help(help),
+            None => refusal,
         }
     }
-}
-
-/// What is wrong with a revision or a note.
-fn of_history(error: &ServiceError) -> Refusal {
-    if let ServiceError::NoRevision { kept, application, .. } = error {
-        return told(ErrorCode::NotFound, error).help(match kept {
-            Some((oldest, newest)) if oldest == newest => format!("{newest} is the only one there is"),
-            Some((oldest, newest)) => format!("{oldest} to {newest} are kept: `robo history {application}`"),
-            None => "nothing was applied yet".to_owned(),
-        });
-    }
-    if matches!(error, ServiceError::NoRevisionFile { .. }) {
-        return told(ErrorCode::NotFound, error);
-    }
-    let help = if matches!(error, ServiceError::NoteTooLong { .. }) {
-        "say it shorter"
-    } else {
-        "leave `rollback_of` out, or send that revision's own bundle"
-    };
-    told(ErrorCode::BadRequest, error).help(help)
 }
 
 fn of_store(error: &StoreError) -> Refusal {
@@ -247,11 +164,6 @@ fn of_files(error: &FilesError) -> Refusal {
 
 fn told(code: ErrorCode, error: &dyn std::error::Error) -> Refusal {
     Refusal::new(code, error.to_string())
-}
-
-fn unknown(error: &ServiceError, near: Option<&str>, otherwise: &str) -> Refusal {
-    let help = near.map_or_else(|| otherwise.to_owned(), |near| format!("did you mean `{near}`?"));
-    told(ErrorCode::NotFound, error).help(help)
 }
 
 fn internal(error: &(dyn std::error::Error + 'static)) -> Refusal {

@@ -36,10 +36,7 @@ impl Desk {
     async fn ask(&self, device: &DeviceRecord, ask: Ask) -> Result<Answer, StoreError> {
         let (store, id) = (&self.store, &device.id);
         Ok(match ask {
-            Ask::Online(facts) => {
-                store.device_online(id, &facts, now()).await?;
-                Answer::Online(Vec::new())
-            }
+            Ask::Online(facts) => Answer::Online(store.device_online(id, &facts, now()).await?),
             Ask::Newest => {
                 let newest = store.device(id).await?.filter(|d| d.key_fingerprint == device.key_fingerprint);
                 Answer::Newest(newest.map(|d| d.generation))

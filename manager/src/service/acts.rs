@@ -212,6 +212,7 @@ mod tests {
             installer: "script".to_owned(),
             wanted: None,
             report: None,
+            lapsed: false,
         }
     }
 }

@@ -105,6 +105,9 @@ impl Service {
             for application in removed.exports_changed {
                 service.bus().ring(Ring::Exports(project.clone(), application));
             }
+            if let Some(needs) = Ring::needs(&project, removed.release_changed) {
+                service.bus().ring(needs);
+            }
             service.bus().ring(Ring::Devices(project.clone()));
             service.bus().ring(Ring::Events(project));
             Ok(Accepted { instances: hosts.into_iter().map(|key| key.path).collect(), cursor: removed.cursor })

@@ -107,16 +107,6 @@ pub enum ServiceError {
         /// One whose name is nearly that.
         near: Option<String>,
     },
-    /// There is no such component or facet.
-    #[error("application `{application}` has no component or facet `{name}`")]
-    NoComponent {
-        /// The application.
-        application: ApplicationName,
-        /// Its name.
-        name: ComponentName,
-        /// One whose name is nearly that.
-        near: Option<String>,
-    },
     /// Nothing is left of what was named.
     #[error("application `{application}` has {what}")]
     NothingMeant {
@@ -134,7 +124,7 @@ pub enum ServiceError {
         path: InstancePath,
     },
     /// Applications stand on the device.
-    #[error("device `{name}` is in use: it is {}", listed(.hosts))]
+    #[error("device `{name}` is in use: it is {}", listed(.hosts, host))]
     DeviceInUse {
         /// The device.
         name: DeviceName,
@@ -228,7 +218,7 @@ pub enum ServiceError {
         max: usize,
     },
     /// Others import from it.
-    #[error("others import from application `{name}`: {}", listed(.by))]
+    #[error("others import from application `{name}`: {}", listed(.by, quoted))]
     InUse {
         /// The application.
         name: ApplicationName,
@@ -280,18 +270,6 @@ pub enum ServiceError {
     CertificateRequest(#[source] CaError),
 }
 
-/// Most hosts that a refusal names.
-const MAX_HOSTS_NAMED: usize = 10;
-
-fn listed(keys: &[InstanceKey]) -> String {
-    let named = keys.iter().take(MAX_HOSTS_NAMED).map(|key| format!("`{}` of `{}`", key.path, key.application));
-    let text = named.collect::<Vec<_>>().join(", ");
-    match keys.len().saturating_sub(MAX_HOSTS_NAMED) {
-        0 => text,
-        more => format!("{text} and {more} more"),
-    }
-}
-
 fn by(device: Option<&DeviceName>) -> String {
     device.map(|name| format!(" by device `{name}`")).unwrap_or_default()
 }
@@ -303,12 +281,20 @@ fn offered(prefix: Option<&ComponentName>) -> String {
 /// Most names in one sentence.
 const MAX_NAMES: usize = 10;
 
-fn listed(names: &[ApplicationName]) -> String {
-    let mut shown: Vec<String> = names.iter().take(MAX_NAMES).map(|name| format!("`{name}`")).collect();
-    if names.len() > shown.len() {
-        shown.push(format!("{} more", names.len() - shown.len()));
+fn listed<T>(all: &[T], told: impl Fn(&T) -> String) -> String {
+    let mut shown: Vec<String> = all.iter().take(MAX_NAMES).map(told).collect();
+    if all.len() > shown.len() {
+        shown.push(format!("{} more", all.len() - shown.len()));
     }
     shown.join(", ")
+}
+
+fn quoted(name: &ApplicationName) -> String {
+    format!("`{name}`")
+}
+
+fn host(key: &InstanceKey) -> String {
+    format!("`{}` of `{}`", key.path, key.application)
 }
 
 /// What is wrong with a graph.

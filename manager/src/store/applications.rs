@@ -13,6 +13,7 @@ use robo_wire::frame::MAX_CONTROL_FRAME;
 use robo_wire::plan::Bound;
 
 use super::bindings::LetGo;
+use super::contact::ContactMoved;
 use super::events::{self, NewEvent};
 use super::revisions::{self, Told};
 use super::{Columns, Store, StoreError, Tx, at, big, bindings, commit, count, devices, remove, to_json};
@@ -222,7 +223,7 @@ impl Store {
         let cursor = events::append(&mut tx, project, &[of_application(name, body, now)]).await?;
         commit(tx).await?;
         // Their leases may be others now.
-        self.contacts.look(&devices);
+        self.contacts.moved(&devices, ContactMoved::Consequences);
         Ok(Committed { cursor, devices })
     }
 

@@ -32,22 +32,22 @@ pub struct Contact {
     pub leases: BTreeSet<Millis>,
 }
 
-/// What silence led to, or its end; it is on disk.
+/// What a device's silence led to; it is on disk.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Silence {
     /// The device's project; nothing when nothing changed.
     pub project: Option<ProjectName>,
-    /// Applications whose instances on the device are no longer on offer, or are again.
+    /// Applications whose instances on the device are no longer on offer.
     pub exports_changed: Vec<ApplicationName>,
 }
 
-/// What moved about contact with a device.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct ContactMoved {
-    /// It came, went, is new or was removed. Otherwise only what follows from its silence may be different.
-    pub contact: bool,
-    /// What of its silence ended.
-    pub ended: Silence,
+/// What moved about contact with a device; the higher includes the lower.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ContactMoved {
+    /// What follows from its silence may be different, should it be silent.
+    Consequences,
+    /// It came, went, is new or was removed.
+    Itself,
 }
 
 /// When each device was last heard of, and about which the watchman has to think again. At most one entry for each
@@ -84,13 +84,13 @@ impl Contacts {
         self.lock().heard.insert(device.clone(), Instant::now());
     }
 
-    /// The device came, went or is new, and that can be read now; `ended` is what of its silence ended.
-    pub(super) fn moved(&self, device: &DeviceId, ended: Silence) {
+    /// This moved, and it can be read now.
+    pub(super) fn moved<'a>(&self, devices: impl IntoIterator<Item = &'a DeviceId>, what: ContactMoved) {
         let mut inner = self.lock();
-        let moved = inner.moved.entry(device.clone()).or_default();
-        moved.contact = true;
-        moved.ended.project = ended.project.or(moved.ended.project.take());
-        moved.ended.exports_changed.extend(ended.exports_changed);
+        for device in devices {
+            let moved = inner.moved.entry(device.clone()).or_insert(what);
+            *moved = what.max(*moved);
+        }
         drop(inner);
         self.moved.notify_one();
     }
@@ -98,17 +98,7 @@ impl Contacts {
     /// There is no such device any more.
     pub(super) fn removed(&self, device: &DeviceId) {
         self.lock().heard.remove(device);
-        self.moved(device, Silence::default());
-    }
-
-    /// Something else about devices may have changed what follows from their silence.
-    pub(super) fn look<'a>(&self, devices: impl IntoIterator<Item = &'a DeviceId>) {
-        let mut inner = self.lock();
-        for device in devices {
-            inner.moved.entry(device.clone()).or_default();
-        }
-        drop(inner);
-        self.moved.notify_one();
+        self.moved([device], ContactMoved::Itself);
     }
 
     fn since(&self, device: &DeviceId) -> Instant {
@@ -259,12 +249,13 @@ async fn lapse(
     Ok((applications, told))
 }
 
-/// The device is connected again: its leases begin anew. Answers with what is on offer again, and the events that tell.
+/// The device is connected again: its leases begin anew. Answers with the applications of which something is on offer
+/// again, and with the events that tell.
 pub(super) async fn resume(
     tx: &mut Tx,
     device: &DeviceRecord,
     now: UnixMillis,
-) -> Result<(Silence, Vec<NewEvent>), StoreError> {
+) -> Result<(Vec<ApplicationName>, Vec<NewEvent>), StoreError> {
     let again: Vec<String> =
         sqlx::query_scalar("UPDATE instances SET lapsed = 0 WHERE device = $1 AND lapsed = 1 RETURNING application")
             .bind(device.id.as_str())
@@ -272,10 +263,9 @@ pub(super) async fn resume(
             .await
             .map_err(at("beginning leases anew"))?;
     let again: BTreeSet<String> = again.into_iter().collect();
-    let exports_changed = again.iter().map(|name| super::parse("an application", name)).collect::<Result<_, _>>()?;
+    let again = again.iter().map(|name| super::parse("an application", name)).collect::<Result<_, _>>()?;
     let told = if device.silent { hosts(tx, device, false, now).await? } else { Vec::new() };
-    let moved = device.silent || !again.is_empty();
-    Ok((Silence { project: moved.then(|| device.project.clone()), exports_changed }, told))
+    Ok((again, told))
 }
 
 /// The events of a device's hosts that become PROBLEM, or are what they said they are again.

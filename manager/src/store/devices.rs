@@ -8,8 +8,9 @@ use robo_wire::api::Facts;
 use robo_wire::event::EventBody;
 use sqlx::sqlite::SqliteRow;
 
+use super::contact::{self, ContactMoved};
 use super::events::{self, NewEvent};
-use super::{Columns, Store, StoreError, Tx, at, big, commit, contact, from_json, to_json};
+use super::{Columns, Store, StoreError, Tx, at, big, commit, from_json, to_json};
 
 /// One enrolled device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -127,12 +128,17 @@ impl Store {
             .collect()
     }
 
-    /// The device's link came up. It is no longer silent, and the leases that are over begin anew: the watchman rings
-    /// for what is on offer again. One transaction, with the events that tell.
+    /// The device's link came up. It is no longer silent, and the leases that are over begin anew: answers with the
+    /// applications of which something is on offer again. One transaction, with the events that tell.
     ///
     /// # Errors
     /// When the device does not exist, or the database fails.
-    pub async fn device_online(&self, id: &DeviceId, facts: &Facts, now: UnixMillis) -> Result<(), StoreError> {
+    pub async fn device_online(
+        &self,
+        id: &DeviceId,
+        facts: &Facts,
+        now: UnixMillis,
+    ) -> Result<Vec<ApplicationName>, StoreError> {
         let mut tx = self.begin().await?;
         let device = locked(&mut tx, id).await?;
         sqlx::query("UPDATE devices SET online = 1, silent = 0, facts = $2, last_seen = $3 WHERE id = $1")
@@ -146,13 +152,13 @@ impl Store {
         if !device.online {
             told.push(of_device(&device, EventBody::Online, now));
         }
-        let (silence, hosts) = contact::resume(&mut tx, &device, now).await?;
+        let (again, hosts) = contact::resume(&mut tx, &device, now).await?;
         told.extend(hosts);
         events::append(&mut tx, &device.project, &told).await?;
         self.contacts.heard(id);
         commit(tx).await?;
-        self.contacts.moved(id, silence);
-        Ok(())
+        self.contacts.moved([id], ContactMoved::Itself);
+        Ok(again)
     }
 
     /// The device's link went down.
@@ -175,7 +181,7 @@ impl Store {
         events::append(&mut tx, &device.project, &[of_device(&device, body, now)]).await?;
         self.contacts.heard(id);
         commit(tx).await?;
-        self.contacts.moved(id, contact::Silence::default());
+        self.contacts.moved([id], ContactMoved::Itself);
         Ok(())
     }
 

@@ -11,6 +11,7 @@ use robo_model::state::{InstanceReport, Wanted};
 use robo_wire::event::AgentEvent;
 use robo_wire::link::Update;
 
+use super::contact::ContactMoved;
 use super::devices::{self, DeviceRecord};
 use super::events::{self, NewEvent};
 use super::rules::{self, Named};
@@ -108,7 +109,7 @@ impl Store {
         commit(tx).await?;
         if !device.online {
             // Told over a link that broke in between: the watchman may not know of these leases.
-            self.contacts.look([id]);
+            self.contacts.moved([id], ContactMoved::Consequences);
         }
         Ok(Recorded {
             events_stored,

@@ -1,5 +1,7 @@
 //! Devices that are no longer wanted, and the hosts that are left without one.
 
+use std::collections::BTreeSet;
+
 use robo_model::name::{ApplicationName, ComponentName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::InstanceKey;
@@ -14,6 +16,8 @@ pub struct Removed {
     pub cursor: u64,
     /// Applications whose instances offered something on it.
     pub exports_changed: Vec<ApplicationName>,
+    /// Applications in which somebody on it needed others: who waits for them may be released.
+    pub release_changed: BTreeSet<ApplicationName>,
 }
 
 /// A host instance whose device was removed.
@@ -62,12 +66,19 @@ impl Store {
     pub async fn remove_device(&self, id: &DeviceId, now: UnixMillis) -> Result<Removed, StoreError> {
         let mut tx = self.begin().await?;
         let device = devices::locked(&mut tx, id).await?;
-        let offered: Vec<String> =
-            sqlx::query_scalar("SELECT DISTINCT application FROM instances WHERE device = $1 AND offers = 1")
-                .bind(id.as_str())
-                .fetch_all(&mut *tx)
-                .await
-                .map_err(at("reading what a device offers"))?;
+        let exports_changed = applications(
+            &mut tx,
+            id,
+            "SELECT DISTINCT application FROM instances WHERE device = $1 AND offers = 1 ORDER BY application",
+        )
+        .await?;
+        let release_changed = applications(
+            &mut tx,
+            id,
+            "SELECT application FROM instances WHERE device = $1 AND (needs = 1 OR offers = 1) \
+             UNION SELECT other FROM reaches WHERE device = $1",
+        )
+        .await?;
         sqlx::query(
             "INSERT INTO homeless (project, application, path, component, device, removed_at) \
              SELECT project, application, path, component, $2, $3 FROM assigned \
@@ -97,9 +108,8 @@ impl Store {
         let cursor = events::append(&mut tx, &device.project, &[event]).await?;
         commit(tx).await?;
         self.contacts.removed(id);
-        let exports_changed =
-            offered.iter().map(|name| super::parse("an application", name)).collect::<Result<_, _>>()?;
-        Ok(Removed { cursor, exports_changed })
+        let release_changed = release_changed.into_iter().collect();
+        Ok(Removed { cursor, exports_changed, release_changed })
     }
 
     /// The host instances whose device was removed since their application was applied last.
@@ -132,6 +142,16 @@ impl Store {
             })
             .collect()
     }
+}
+
+/// The applications that the statement finds for the device.
+async fn applications(tx: &mut Tx, id: &DeviceId, statement: &'static str) -> Result<Vec<ApplicationName>, StoreError> {
+    let names: Vec<String> = sqlx::query_scalar(statement)
+        .bind(id.as_str())
+        .fetch_all(&mut **tx)
+        .await
+        .map_err(at("reading what a device is part of"))?;
+    names.iter().map(|name| super::parse("an application", name)).collect()
 }
 
 /// The application is applied anew: each of its hosts has a device again.

@@ -7,7 +7,7 @@ use robo_wire::api::Facts;
 use robo_wire::event::EventBody;
 use sqlx::sqlite::SqliteRow;
 
-use super::contact::Silence;
+use super::contact::ContactMoved;
 use super::events::{self, NewEvent};
 use super::{Columns, Store, StoreError, Tx, at, big, commit, to_json};
 
@@ -146,7 +146,7 @@ impl Store {
         events::append(&mut tx, &token.project, &[event]).await?;
         self.contacts.heard(device.id);
         commit(tx).await?;
-        self.contacts.moved(device.id, Silence::default());
+        self.contacts.moved([device.id], ContactMoved::Itself);
         Ok(Enrolment::Done)
     }
 

@@ -17,7 +17,8 @@ async fn with_shop(store: &Store) -> DeviceId {
     let revision = revision(1, "shop");
     let specs: Specs = [(device.clone(), specs.to_vec())].into();
     let told = Told::default();
-    let apply = Apply { revision: &revision, told: &told, new_ports: &Ports::new(), specs: &specs };
+    let (ports, overrides) = (Ports::new(), BTreeMap::new());
+    let apply = Apply { revision: &revision, told: &told, new_ports: &ports, specs: &specs, overrides: &overrides };
     store.apply(&project(), &apply, NOW).await.unwrap();
     let reports = vec![report("/vm", None), report("/vm/db", Some("1")), report("/vm/web", Some("2"))];
     store.device_online(&device, &Facts::default(), NOW).await.unwrap();
@@ -69,9 +70,8 @@ async fn leases_end_one_by_one_and_all_begin_anew() {
     assert_eq!(lapsed(store.instances(&project(), None).await.unwrap()), 2);
 
     drop(store.contacts_moved().await);
-    store.device_online(&device, &Facts::default(), NOW).await.unwrap();
-    let moved = store.contacts_moved().await.remove(&device).unwrap();
-    assert_eq!((moved.contact, moved.ended.exports_changed), (true, vec![shop]));
+    assert_eq!(store.device_online(&device, &Facts::default(), NOW).await.unwrap(), [shop]);
+    assert_eq!(store.contacts_moved().await, [(device.clone(), ContactMoved::Itself)].into());
     assert_eq!(offered(&store).await, ["/vm/db", "/vm/web"]);
     assert_eq!(told(&store, 2).await, [" online", "/vm PROBLEM → DEPLOYED_STARTED"]);
     assert!(!store.device(&device).await.unwrap().unwrap().silent);
@@ -149,7 +149,8 @@ async fn files_are_needed_by_revisions_and_assignments() {
     spec.files = serde_json::from_value(serde_json::json!({"x": file("3")})).unwrap();
     let specs: Specs = [(device, vec![spec])].into();
     let told = Told::default();
-    let apply = Apply { revision: &revision, told: &told, new_ports: &Ports::new(), specs: &specs };
+    let (ports, overrides) = (Ports::new(), BTreeMap::new());
+    let apply = Apply { revision: &revision, told: &told, new_ports: &ports, specs: &specs, overrides: &overrides };
     store.apply(&project(), &apply, NOW).await.unwrap();
     let needed = store.needed_files().await.unwrap();
     assert_eq!(needed.iter().map(|hash| hash.as_str().chars().next().unwrap()).collect::<String>(), "123");
