@@ -178,6 +178,7 @@ impl Runtime {
         let shared = self.shared();
         shared.detach(key);
         shared.leave_files(key).await?;
+        shared.forget_files(key);
         shared.table().addresses.remove(key);
         let folder = shared.folders.instance(key);
         ending::end_instance(&folder).await?;

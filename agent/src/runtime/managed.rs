@@ -5,7 +5,7 @@
 //! A file that the deploy script itself changed or removed is right as the script left it; files that are not in the
 //! list are nobody's business.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata};
 use std::io::{self, Read as _};
 use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
@@ -81,8 +81,10 @@ impl From<&Metadata> for Print {
 pub(super) enum News {
     /// It was deployed.
     Deployed(Managed),
-    /// It is being deployed or undeployed, or is gone.
+    /// It is being deployed or undeployed.
     Left,
+    /// Nothing is left of it.
+    Gone,
     /// What was told of its files may have been passed over; if something is wrong, it is told again.
     TellAgain,
 }
@@ -93,6 +95,11 @@ impl Shared {
         self.note_files(key, News::Left);
         let list = self.folders.instance(key).managed_file();
         in_background(move || absent_is_fine(fs::remove_file(&list)).map_err(|e| explain("remove", &list, &e))).await
+    }
+
+    /// Nothing is left of `key`.
+    pub(super) fn forget_files(&self, key: &InstanceKey) {
+        self.note_files(key, News::Gone);
     }
 
     /// The deploy step of `key` is done, and its files are as they have to be.
@@ -148,6 +155,9 @@ pub(super) async fn watch(shared: Arc<Shared>) {
 struct Watched {
     folders: Folders,
     instances: BTreeMap<InstanceKey, Instance>,
+    /// Those of which something was told when they were left: the report may come after the deploy step that put it
+    /// right, so that they are told right as well.
+    owed: BTreeSet<InstanceKey>,
 }
 
 #[derive(Debug)]
@@ -181,7 +191,7 @@ enum Finding {
 
 impl Watched {
     fn from_disk(folders: &Folders) -> Self {
-        let mut watched = Self { folders: folders.clone(), instances: BTreeMap::new() };
+        let mut watched = Self { folders: folders.clone(), instances: BTreeMap::new(), owed: BTreeSet::new() };
         let lists = folders.all_managed().unwrap_or_else(|error| {
             tracing::warn!(%error, "cannot look for the files of deployed recipes");
             Vec::new()
@@ -206,15 +216,30 @@ impl Watched {
     fn take(&mut self, news: BTreeMap<InstanceKey, News>) {
         for (key, news) in news {
             match news {
-                // Whoever hears that the deploy step is done takes all for right.
-                News::Deployed(managed) => self.add(managed, Some(Vec::new())),
-                News::Left => drop(self.instances.remove(&key)),
+                News::Deployed(managed) => {
+                    self.leave(&key);
+                    // Whoever hears that the deploy step is done takes all for right.
+                    let told = if self.owed.remove(&key) { None } else { Some(Vec::new()) };
+                    self.add(managed, told);
+                }
+                News::Left => self.leave(&key),
+                News::Gone => {
+                    self.instances.remove(&key);
+                    self.owed.remove(&key);
+                }
                 News::TellAgain => {
                     if let Some(instance) = self.instances.get_mut(&key) {
                         instance.told.take_if(|told| !told.is_empty());
                     }
                 }
             }
+        }
+    }
+
+    fn leave(&mut self, key: &InstanceKey) {
+        let left = self.instances.remove(key);
+        if left.and_then(|instance| instance.told).is_some_and(|told| !told.is_empty()) {
+            self.owed.insert(key.clone());
         }
     }
 
@@ -453,8 +478,17 @@ mod tests {
         bench.told("a changed");
         bench.watched.take([(key(), News::TellAgain)].into());
         bench.told("a changed");
+        // What is deployed anew is told right, for the report of what was wrong may come late.
         bench.watched.take([(key(), News::Left)].into());
         assert_eq!(bench.look(), None);
+        let list = bench.folders.instance(&key()).managed_file();
+        fs::write(bench.recipe.join("a"), "a").unwrap();
+        bench.watched.take([(key(), News::Deployed(read(&list).unwrap()))].into());
+        bench.told("");
+        bench.watched.take([(key(), News::Deployed(read(&list).unwrap()))].into());
+        assert_eq!(bench.look(), None);
+        bench.watched.take([(key(), News::Gone)].into());
+        assert!(bench.watched.instances.is_empty() && bench.watched.owed.is_empty());
         // A list that cannot be read is nobody's end.
         fs::write(bench.folders.instance(&key()).managed_file(), "{").unwrap();
         assert!(Watched::from_disk(&bench.folders).instances.is_empty());
