@@ -3,6 +3,7 @@
 mod attack;
 mod crash;
 mod order;
+mod release;
 
 use robo_model::state::InstanceState;
 use robo_tests::eventually;

@@ -11,8 +11,9 @@ use robo_wire::link::ImportsChange;
 
 use crate::gateway::offers::{Cut, Offers};
 
-/// How often in a row a device may ask for everything before it is told without digests. One that asks again though
-/// it was told everything reads the digests otherwise than we do: a newer or older version, and no accident.
+/// How often a device may ask for everything on one link before it is told without digests there. Nothing gets lost
+/// within a link, so one that asks again and again reads the digests otherwise than we do: a newer or older version,
+/// and no accident.
 const MAX_RESYNCS: u32 = 2;
 
 /// What the instances of a device import, by the application that it comes from.
@@ -51,7 +52,7 @@ pub(super) struct Imports {
     claimed: Option<Digest>,
     /// Nothing until it was told something on this link, or is known to have it.
     told: Option<Told>,
-    /// How often it asked for everything since it last was told what moved.
+    /// How often it asked for everything.
     resyncs: u32,
 }
 
@@ -90,9 +91,6 @@ impl Imports {
 
     /// The change is on its way.
     pub(super) fn said(&mut self, next: Next) {
-        if next.change.is_some_and(|change| !change.full) {
-            self.resyncs = 0;
-        }
         self.told = Some(next.told);
         self.claimed = None;
     }
@@ -155,4 +153,100 @@ fn keys_apart<'a>(old: Option<&'a Shown>, new: Option<&'a Shown>) -> BTreeSet<&'
         return moved.collect();
     }
     old.into_iter().chain(new).flat_map(|shown| shown.offers.keys()).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+    use robo_model::resolve::{Provider, Topic};
+    use robo_wire::digest::of_providers;
+
+    use super::*;
+
+    /// What one look finds: for each of some instances the value it offers, or nothing.
+    type Found = Vec<Option<u8>>;
+
+    #[derive(Debug, Clone)]
+    enum Happens {
+        /// Exports move.
+        Offers(Found),
+        /// Looks are forgotten: the next one is the first of a new line.
+        Forget,
+        /// The assignment imports these.
+        Interest(u8),
+        /// The device asks for everything.
+        Resync,
+    }
+
+    fn happens() -> impl Strategy<Value = Happens> {
+        prop_oneof![
+            6 => prop::collection::vec(prop::option::of(0..3u8), 5).prop_map(Happens::Offers),
+            1 => Just(Happens::Forget),
+            2 => (0..8u8).prop_map(Happens::Interest),
+            1 => Just(Happens::Resync),
+        ]
+    }
+
+    fn found(values: &Found) -> Vec<(DeviceId, Provider)> {
+        let one = |(number, value): (usize, &Option<u8>)| {
+            let text = format!(
+                r#"{{"key": {{"application": "shop", "path": "/p{number}"}}, "component": "Db",
+                    "exports": {{"A.x": "{}", "B.x": "0"}}, "outside": {{"C.x": "{}"}}}}"#,
+                (*value)?,
+                (*value)? / 2
+            );
+            Some((format!("d{}", number % 3).parse().unwrap(), serde_json::from_str(&text).unwrap()))
+        };
+        values.iter().enumerate().filter_map(one).collect()
+    }
+
+    fn interest(bits: u8) -> Interest {
+        let mut interest = Interest::new();
+        for (bit, (prefix, outside)) in [("A", false), ("B", false), ("C", true)].into_iter().enumerate() {
+            if bits & (1 << bit) != 0 {
+                let application: ApplicationName = "shop".parse().unwrap();
+                let topic = Topic { application: application.clone(), prefix: prefix.parse().unwrap(), outside };
+                interest.entry(application).or_default().add(&topic);
+            }
+        }
+        interest
+    }
+
+    proptest! {
+        /// However it came about: the device has what is offered to it, each change fits to the one before, and what
+        /// is said of digests is true.
+        #[test]
+        fn the_device_has_what_others_offer(story in prop::collection::vec(happens(), 1..40)) {
+            let own: DeviceId = "d0".parse().unwrap();
+            let mut imports = Imports::new(own.clone(), None);
+            let (mut offers, mut wanted) = (Arc::new(Offers::new(Vec::new())), interest(1));
+            let (mut values, mut has) = (Found::new(), BTreeMap::<InstanceKey, Provider>::new());
+            for what in story {
+                match what {
+                    Happens::Offers(now) => {
+                        values = now;
+                        offers = offers.next(found(&values)).map_or(offers, Arc::new);
+                    }
+                    Happens::Forget => offers = Arc::new(Offers::new(found(&values))),
+                    Happens::Interest(bits) => wanted = interest(bits),
+                    Happens::Resync => imports.resync(),
+                }
+                let next = imports.next(&wanted, &[("shop".parse().unwrap(), Arc::clone(&offers))].into());
+                if let Some(change) = &next.change {
+                    prop_assert!(change.before.is_none_or(|before| before == of_providers(has.values())));
+                    if change.full {
+                        has.clear();
+                    }
+                    change.removed.iter().for_each(|key| drop(has.remove(key)));
+                    has.extend(change.providers.iter().map(|p| (p.key.clone(), p.clone())));
+                    prop_assert!(change.after.is_none_or(|after| after == of_providers(has.values())));
+                }
+                imports.said(next);
+                let cut = wanted.get("shop").cloned().unwrap_or_default();
+                let expect: BTreeMap<InstanceKey, Provider> =
+                    offers.all_seen(&cut, &own).map(|provider| (provider.key.clone(), provider)).collect();
+                prop_assert_eq!(&has, &expect);
+            }
+        }
+    }
 }
