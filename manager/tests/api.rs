@@ -38,6 +38,9 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 
+#[path = "api/bindings.rs"]
+mod bindings;
+
 const GRAPH: &str = "\
 VM {
 	installer: target;

@@ -59,10 +59,9 @@ fn secrets(node: &Node<'_>, problems: &mut Problems) {
 
 /// Each setting that nothing acts upon, as written, and what happens instead.
 fn without_effect(settings: &Settings) -> Vec<(String, &'static str)> {
-    let Settings { lease, memory, cpu, rollout, .. } = settings;
-    let lease = lease.map(|lease| (format!("lease: {lease}"), "its exports stay until the manager takes them back"));
+    let Settings { memory, cpu, rollout, .. } = settings;
     let memory = memory.map(|memory| (format!("memory: {memory}"), "nothing limits its memory"));
     let cpu = cpu.map(|cpu| (format!("cpu: {cpu}"), "nothing limits its processor time"));
     let rollout = rollout.as_ref().map(|rollout| (format!("rollout: {rollout}"), "its instances change at once"));
-    [lease, memory, cpu, rollout].into_iter().flatten().collect()
+    [memory, cpu, rollout].into_iter().flatten().collect()
 }

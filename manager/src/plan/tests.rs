@@ -357,14 +357,12 @@ fn what_this_version_cannot_do_is_refused_or_told() {
         "`env.PASSWORD` of `/robot/w` has the secret `db`",
     );
 
-    let settings = r#"{"lease": 86400000, "memory": 536870912, "cpu": 500, "rollout": "10% pause 1m"}"#;
+    let settings = r#"{"memory": 536870912, "cpu": 500, "rollout": "10% pause 1m"}"#;
     let mut desired = with(&|web| web.settings = serde_json::from_str(settings).unwrap());
     desired.application.rollout = Some("1 rollback".parse().unwrap());
     let warnings = store.plan(&desired).unwrap().plan.warnings;
-    assert_eq!(warnings.len(), 5, "{warnings:?}");
-    for said in
-        ["rollout: 1 rollback;` of the appl", "lease: 1day", "memory: 512MiB", "cpu: 0.5", "rollout: 10% pause 1m"]
-    {
+    assert_eq!(warnings.len(), 4, "{warnings:?}");
+    for said in ["rollout: 1 rollback;` of the appl", "memory: 512MiB", "cpu: 0.5", "rollout: 10% pause 1m"] {
         assert!(warnings.iter().any(|line| line.contains(said) && line.contains("no effect")), "{said}: {warnings:?}");
     }
 }
@@ -410,6 +408,20 @@ fn bounds_hold() {
     let lines: Vec<&str> = std::iter::once("/a Vm target").chain(lines.iter().map(String::as_str)).collect();
     let error = Store::new(&["a"]).plan(&app(&lines)).unwrap_err();
     assert!(matches!(error.problems[..], [Problem::AssignmentTooLarge { .. }]), "{error}");
+}
+
+#[test]
+fn a_hundred_thousand_instances_do_not_fit_on_one_device() {
+    let mut desired = app(&["/a Vm target", "/a/i0 C script | C.ip, C.port=1"]);
+    let instances = &mut desired.application.instances;
+    let first = instances[&"/a/i0".parse::<InstancePath>().unwrap()].clone();
+    for number in 1..100_000 {
+        let path: InstancePath = format!("/a/i{number}").parse().unwrap();
+        instances.insert(path.clone(), Instance { path, ..first.clone() });
+    }
+    let error = Store::new(&["a"]).plan(&desired).unwrap_err();
+    assert_eq!((error.code(), error.problems.len()), (ErrorCode::TooLarge, 1), "{error}");
+    assert!(error.to_string().starts_with("the instances on device `a` take about ") && !error.help().is_empty());
 }
 
 #[test]
