@@ -164,7 +164,6 @@ impl Core {
             if let Some(record) = self.changing(&key) {
                 record.run = None;
                 record.process = None;
-                record.drain = None;
                 record.ailing = false;
                 record.healthy = true;
             }
