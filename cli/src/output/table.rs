@@ -153,7 +153,8 @@ pub(crate) fn note(view: &InstanceView, now: UnixMillis) -> String {
         if !report.waits_for.is_empty() {
             parts.push(format!("waits for {}", report.waits_for.join(", ")));
         }
-        if let Some(failure) = &report.failure {
+        // A step that was cancelled failed because of that: it is said once.
+        if let Some(failure) = report.failure.as_ref().filter(|failure| report.hold.as_ref() != Some(&failure.reason)) {
             parts.push(failure_note(failure, now));
         }
         if !report.healthy {
@@ -182,7 +183,9 @@ pub(crate) fn note(view: &InstanceView, now: UnixMillis) -> String {
 fn held(report: &InstanceReport, view: &InstanceView) -> Option<String> {
     if let Some(hold) = &report.hold {
         let target = super::shell_word(&format!("{}{}", view.application, view.path));
-        return Some(format!("{hold}, `robo retry {target}`"));
+        let cancelled = report.failure.as_ref().filter(|failure| failure.reason == *hold);
+        let step = cancelled.map(|failure| format!("{} ", failure.step)).unwrap_or_default();
+        return Some(format!("{step}{hold}, `robo retry {target}`"));
     }
     let prefixes: BTreeSet<&str> = report.held_for.iter().map(|topic| topic.prefix.as_str()).collect();
     let names = prefixes.into_iter().collect::<Vec<_>>().join(", ");
