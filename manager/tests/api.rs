@@ -536,12 +536,71 @@ async fn what_was_asked_for_is_shown_until_the_next_apply() {
     assert_eq!(all["instances"].as_array().unwrap().len(), 2);
     assert_eq!(manager.get("status").await.unwrap()["instances"][1]["overridden"], false);
 
-    manager.post("applications/shop/wanted", json!({"path": "/vm", "wanted": "stopped"})).await.unwrap();
+    refused(
+        manager.post("applications/shop/wanted", json!({"path": "/vm", "wanted": "stopped"})).await,
+        ErrorCode::BadRequest,
+        "is a machine",
+    );
+    let below = json!({"path": "/vm", "below": true, "wanted": "stopped"});
+    let first = manager.post("applications/shop/wanted", below.clone()).await.unwrap();
+    assert_eq!(first["instances"], json!(["/vm/db"]));
+    // Asked for again, it changes nothing and answers the same.
+    assert_eq!(manager.post("applications/shop/wanted", below).await.unwrap(), first);
     let bundle = manager.bundle(GRAPH).await;
     let plan = manager.plan(&bundle).await.unwrap();
     assert_eq!(plan["changes"][0]["action"], "start");
     manager.apply(&bundle, &plan).await.unwrap();
     assert_eq!(manager.get("status").await.unwrap()["instances"][0]["wanted"], "started");
+}
+
+#[tokio::test]
+async fn ten_identical_applies_at_once_make_one_revision() {
+    let manager = Manager::start().await;
+    let device = manager.enrol("one").await;
+    let bundle = manager.bundle(GRAPH).await;
+    let plan = manager.plan(&bundle).await.unwrap();
+    let applied = futures_util::future::join_all((0..10).map(|_| manager.apply(&bundle, &plan))).await;
+    for applied in &applied {
+        match applied {
+            Ok(applied) => assert_eq!(applied["revision"], 1),
+            Err(problem) => assert_eq!(problem.code, ErrorCode::PlanMoved),
+        }
+    }
+    assert!(applied.iter().any(Result::is_ok));
+    assert_eq!(manager.get("applications").await.unwrap()[0]["revision"], 1);
+    assert_eq!(manager.service.store().assignment(&device).await.unwrap().unwrap().generation.0, 1);
+}
+
+#[tokio::test]
+async fn a_device_has_labels_until_it_is_removed_and_its_host_says_so() {
+    let manager = Manager::start().await;
+    manager.enrol("one").await;
+    manager.deploy(GRAPH).await;
+    let change = |change: Value| manager.call(Method::PATCH, "devices/one", change);
+    let labelled = change(json!({"set": {"site": "tokyo", "rack": "7"}})).await.unwrap();
+    assert_eq!(labelled["labels"], json!({"site": "tokyo", "rack": "7"}));
+    let labelled = change(json!({"set": {"site": "osaka"}, "unset": ["rack", "never"]})).await.unwrap();
+    assert_eq!(labelled["labels"], json!({"site": "osaka"}));
+    refused(change(json!({"set": {"a": "b"}, "unset": ["a"]})).await, ErrorCode::BadRequest, "at once");
+    refused(change(json!({"set": {"no good": "b"}})).await, ErrorCode::BadRequest, "no good");
+
+    let remove = |path| manager.call(Method::DELETE, path, Value::Null);
+    refused(remove("devices/on").await, ErrorCode::NotFound, "did you mean `one`");
+    refused(remove("devices/one").await, ErrorCode::InUse, "`/vm` of `shop`");
+    let removed = remove("devices/one?force=true").await.unwrap();
+    assert_eq!(removed["instances"], json!(["/vm"]));
+    refused(manager.get("devices/one").await, ErrorCode::NotFound, "no device `one`");
+    let status = manager.get("status").await.unwrap();
+    let host = &status["instances"][0];
+    assert_eq!(status["instances"].as_array().unwrap().len(), 1);
+    assert_eq!((&host["path"], &host["state"]), (&json!("/vm"), &json!("PROBLEM")));
+    assert!(host["report"]["hold"].as_str().unwrap().contains("device `one` was removed"));
+    // What is left of the application can still be asked for, and the plan says what is missing.
+    manager.post("applications/shop/wanted", json!({"wanted": "stopped"})).await.unwrap();
+    refused(manager.plan(&manager.bundle(GRAPH).await).await, ErrorCode::UnknownDevice, "one");
+    manager.enrol("one").await;
+    manager.deploy(GRAPH).await;
+    assert_eq!(manager.get("status").await.unwrap()["instances"][0]["state"], "NOT_DEPLOYED");
 }
 
 #[tokio::test]
