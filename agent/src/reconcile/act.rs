@@ -67,7 +67,6 @@ impl Core {
         if record.run.as_ref().is_some_and(|run| run.cancelled_by.is_none()) {
             return false;
         }
-        let untold = std::mem::take(&mut record.untold);
         let failed_update = record.failure.as_ref().is_some_and(|failure| failure.step == Step::Update);
         let again = failed_update && record.hold == Hold::Free;
         let waits = record.failure.as_ref().is_some_and(|failure| failure.retry_at.is_some_and(|at| at > now));
@@ -75,7 +74,7 @@ impl Core {
             return false;
         }
         if again {
-            record.told.imports = untold;
+            record.told.imports = std::mem::take(&mut record.untold);
         }
         record.hold = Hold::Free;
         record.tries = 0;

@@ -123,6 +123,17 @@ fn a_failed_update_is_told_again_on_request() {
     world.run();
     assert_eq!(world.report(WEB).failure, None);
     assert_eq!(world.act(Verb::Retry, all()), []);
+    // What is not asked for keeps what it was not told.
+    world.provide(provider("/b/db", "Db", "2"));
+    world.finish(&key(WEB), failed("no"));
+    world.run_long();
+    let untold = world.core.ledger().state.records[&key(WEB)].untold.clone();
+    world.wish(WEB, Wanted::Stopped);
+    world.finish(&key(WEB), failed("will not"));
+    world.deliver();
+    assert_eq!(world.act(Verb::Retry, all()), []);
+    assert_eq!(world.core.ledger().state.records[&key(WEB)].untold, untold);
+    assert!(!untold.is_empty());
 }
 
 #[test]
