@@ -46,6 +46,38 @@ fn commands_in_the_readme_exist() {
 }
 
 #[test]
+fn tests_that_hold_a_row_exist() {
+    let parity = fs::read_to_string(super::root().join("docs/parity.md")).expect("the rows");
+    let rows = tests_of_rows(&parity);
+    assert!(rows.len() >= 37, "only {} rows", rows.len());
+    let sources: String = sources::rust().iter().map(|source| source.text.as_str()).collect();
+    let is_there = |test: &str| sources.contains(&format!("fn {test}("));
+    let lacking = rows.iter().flat_map(|(row, tests)| {
+        let named = (tests.is_empty()).then(|| format!("{row} names no test"));
+        named.into_iter().chain(tests.iter().filter(|test| !is_there(test)).map(move |test| format!("{row}: {test}")))
+    });
+    super::none("a row names a test that is none", &lacking.collect::<Vec<_>>());
+}
+
+/// Each row's id, and the tests in its last column.
+fn tests_of_rows(text: &str) -> Vec<(&str, Vec<&str>)> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let cells = rows.map(|row| row.split(" | ").collect::<Vec<_>>());
+    let is_row = |id: &str| id.starts_with(['B', 'C', 'H']) && id[1..].parse::<u8>().is_ok();
+    cells
+        .filter(|cells| cells.len() == 4 && is_row(cells[0]))
+        .map(|cells| (cells[0], cells[3].split('`').skip(1).step_by(2).collect()))
+        .collect()
+}
+
+#[test]
+fn rows_are_read() {
+    let text =
+        "| row | feature | in robo | tests |\n|---|---|---|---|\n| C1 | a | b | `x`, `y_z` |\n| H2 | a | b | none |\n";
+    assert_eq!(tests_of_rows(text), [("C1", vec!["x", "y_z"]), ("H2", vec![])]);
+}
+
+#[test]
 fn every_example_is_whole() {
     let root = super::root().join("examples");
     let mut found = Vec::new();
