@@ -18,7 +18,7 @@ const ARROWS: [(&str, &[&str]); 7] = [
 /// All that the pure crates import from others. None of these does I/O, asks a clock or is random.
 const PURE: [(&str, &[&str]); 3] = [
     ("robo-model", &["humantime", "serde", "thiserror", "utoipa"]),
-    ("robo-wire", &["minicbor-serde", "serde", "thiserror", "utoipa"]),
+    ("robo-wire", &["minicbor-serde", "serde", "sha2", "thiserror", "utoipa"]),
     ("robo-dsl", &["miette", "nom", "serde", "shlex", "strsim", "thiserror"]),
 ];
 
