@@ -32,6 +32,8 @@ impl Core {
             if !topics.is_empty() {
                 self.supply.drain(key, &topics);
                 record.drain = Some(Drain { topics, since: now });
+                // Who was released when it stopped last time is not released now.
+                self.released.remove(key);
                 self.offer(key);
                 self.changed(key);
             }

@@ -71,6 +71,22 @@ fn a_restart_lets_them_stop_first_and_who_has_another_goes_on() {
 }
 
 #[test]
+fn a_release_counts_for_one_stop() {
+    let mut world = linked();
+    let release = |world: &mut World| world.input(Input::Released([key(DB)].into()));
+    for _ in 0..2 {
+        world.wish(DB, Wanted::Stopped);
+        assert_eq!(world.ordered(), [""; 0], "nobody has said yet that it may");
+        release(&mut world);
+        world.run();
+        assert_eq!(world.ordered(), ["stop /vm/db"]);
+        world.wish(DB, Wanted::Started);
+        world.run();
+        assert_eq!(world.ordered(), ["start /vm/db"]);
+    }
+}
+
+#[test]
 fn everything_stops_backwards_and_is_undeployed() {
     let mut world = shop();
     world.wish(VM, Wanted::NotDeployed);
