@@ -163,7 +163,7 @@ impl Agent {
                     Vec::new()
                 }
                 Out::HangUp(_, reason) => {
-                    eprintln!("{}: {reason}", self.identity.enrolled.name);
+                    println!("down {}: {reason}", self.identity.enrolled.name);
                     return false;
                 }
                 Out::Watch(_) | Out::Abort { .. } | Out::Context(_) | Out::Forget(_) | Out::Tidy(_) => Vec::new(),
