@@ -191,6 +191,10 @@ pub struct Record {
     /// True when its check failed for so long that it stops, to be started again.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub ailing: bool,
+    /// True when it stops to be started with other values. It does, whatever becomes of these values meanwhile: what
+    /// it withdraws may be what moves them.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub restarting: bool,
     /// How often its files were put back, each time soon after the last.
     #[serde(default)]
     pub mends: u32,
@@ -224,6 +228,7 @@ impl Record {
             drain: None,
             drift: Vec::new(),
             ailing: false,
+            restarting: false,
             mends: 0,
             mended_at: UnixMillis(0),
             untold: Imports::new(),

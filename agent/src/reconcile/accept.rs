@@ -55,6 +55,7 @@ impl Core {
         record.crashes = 0;
         record.mends = 0;
         record.hold = Hold::Free;
+        record.restarting = false;
         if let Some(retry_at) = record.failure.as_mut().and_then(|failure| failure.retry_at.as_mut()) {
             *retry_at = now;
         }
@@ -165,6 +166,7 @@ impl Core {
                 record.run = None;
                 record.process = None;
                 record.ailing = false;
+                record.restarting = false;
                 record.healthy = true;
             }
             self.transition(&key, InstanceState::DeployedStopped, Vec::new());

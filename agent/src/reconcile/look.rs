@@ -109,6 +109,7 @@ impl Core {
         }
         let up = matches!(record.state, InstanceState::Starting | InstanceState::DeployedStarted);
         let restart = record.ailing
+            || record.restarting
             || matches!(view.turn, Turn::Restart)
             || matches!(view.change, Change::Restart | Change::Redeploy);
         if up && !host && (restart || !view.parent_runs || !view.missing.is_empty()) {
@@ -236,6 +237,12 @@ impl Core {
             return;
         }
         if view.level < Wanted::Started {
+            if matches!(view.turn, Turn::Restart)
+                && let Some(record) = self.ledger.state.records.get_mut(key).filter(|record| !record.restarting)
+            {
+                record.restarting = true;
+                self.changed(key);
+            }
             return self.wind_down(key);
         }
         self.end_drain(key);

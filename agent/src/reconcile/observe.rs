@@ -175,6 +175,7 @@ impl Core {
         record.process = None;
         record.healthy = true;
         record.ailing = false;
+        record.restarting = false;
         self.transition(key, InstanceState::DeployedStopped, Vec::new());
     }
 

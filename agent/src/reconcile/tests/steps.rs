@@ -49,6 +49,33 @@ fn a_stop_does_not_begin_beside_an_update() {
 }
 
 #[test]
+fn a_restart_that_takes_its_own_reason_away_is_one_restart() {
+    const APP: &str = "/vm/app";
+    const BELOW: &str = "/vm/app/db";
+    let mut world = world(vec![
+        spec(VM, "Vm", "target", &[]),
+        spec(APP, "App", "run --to $(Db.ip)", &["Db"]),
+        spec(BELOW, "Db", "script", &[]),
+    ]);
+    world.wish(BELOW, Wanted::Stopped);
+    world.provide(provider("/z/db", "Db", "10.0.0.9"));
+    world.run();
+    world.ordered();
+    // The value comes from below now; to take it over, what is below has to stop, and the value is the old one again.
+    world.wish(BELOW, Wanted::Started);
+    world.finish(&key(BELOW), Outcome::Done);
+    world.deliver();
+    assert_eq!(world.ordered(), ["start /vm/app/db", "stop /vm/app/db"]);
+    world.finish(&key(BELOW), Outcome::Done);
+    world.deliver();
+    assert_eq!(world.ordered(), ["stop /vm/app"]);
+    world.wish(BELOW, Wanted::Stopped);
+    world.run();
+    assert_eq!(world.ordered(), ["start /vm/app"]);
+    assert_eq!(world.state(APP), InstanceState::DeployedStarted);
+}
+
+#[test]
 fn a_recipe_that_changes_between_deploy_and_start_is_deployed_before_start() {
     let mut world = web("script", &["Db"]);
     world.run();
