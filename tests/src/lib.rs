@@ -6,12 +6,14 @@
 //! - [`inside`]: manager and agents as tasks of this process.
 //! - [`programs`]: the binaries, built once, run with folders of their own.
 //! - [`api`]: the manager's API, as tests call it.
+//! - [`sim`]: the seeded simulation, without any of these.
 
 #![expect(clippy::expect_used, reason = "a harness that cannot go on fails its test, and says what was missing")]
 
 pub mod api;
 pub mod inside;
 pub mod programs;
+pub mod sim;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

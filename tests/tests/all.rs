@@ -10,3 +10,5 @@ mod house;
 mod program;
 #[cfg(test)]
 mod scenario;
+#[cfg(test)]
+mod sim;

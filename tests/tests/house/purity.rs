@@ -58,6 +58,30 @@ fn pure_parts_do_no_io() {
     super::none("a pure part names what is not pure", &found);
 }
 
+/// What a simulation in virtual time must not name: the same seed would tell another story.
+const NOT_IN_A_SIMULATION: [&str; 8] = [
+    "std::env",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::thread",
+    "std::time::Instant",
+    "std::time::SystemTime",
+    "tokio",
+];
+
+#[test]
+fn the_simulation_knows_only_its_seed() {
+    let files: Vec<_> = sources::rust().into_iter().filter(|file| file.path.starts_with("tests/src/sim")).collect();
+    assert!(files.len() > 10, "the simulation is gone: this rule sees nothing");
+    let named = files.iter().flat_map(|file| {
+        let code = file.code();
+        let words = NOT_IN_A_SIMULATION.iter().filter(move |word| code::names(&code, word));
+        words.map(|word| format!("{}: {word}", file.path))
+    });
+    super::none("the simulation names what is not its seed's", &named.collect::<Vec<_>>());
+}
+
 #[test]
 fn the_agent_listens_on_no_port() {
     let agent = sources::rust().into_iter().filter(|file| file.path.starts_with("agent/src/") && !file.is_test);
