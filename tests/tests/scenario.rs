@@ -3,6 +3,7 @@
 mod across;
 mod attack;
 mod crash;
+mod drift;
 mod order;
 mod release;
 
