@@ -6,6 +6,7 @@ mod crash;
 mod drift;
 mod order;
 mod release;
+mod ripple;
 
 use robo_model::state::InstanceState;
 use robo_tests::eventually;

@@ -1,6 +1,6 @@
 //! The agents: a pilot each, with its disk, its machine, its clock and its connection.
 
-use robo_agent::ledger::{self, Ledger, Part};
+use robo_agent::ledger::{self, Damage, Ledger, Part};
 use robo_agent::order::{Addresses, Order, Outcome, Report, RunId};
 use robo_agent::pilot::{HangUp, LinkId, Loaded, Now, Out, Pilot};
 use robo_model::name::DeviceId;
@@ -52,6 +52,19 @@ pub(super) struct Agent {
     pub(super) rng: fastrand::Rng,
 }
 
+impl Agent {
+    /// What a new process of the agent would find.
+    pub(super) fn ledger_on_disk(&self) -> Result<Ledger, Damage> {
+        let mut ledger = Ledger::default();
+        for part in Part::ALL {
+            if let Some(bytes) = self.disk.read(part.file_name()) {
+                ledger::decode(part, bytes, &mut ledger)?;
+            }
+        }
+        Ok(ledger)
+    }
+}
+
 impl World {
     /// Another device, and its agent.
     pub(super) fn enrol(&mut self) {
@@ -93,13 +106,12 @@ impl World {
             return;
         }
         self.note(|| format!("d{device}: the agent starts"));
-        let mut ledger = Ledger::default();
-        for part in Part::ALL {
-            let Some(bytes) = self.agents[device].disk.read(part.file_name()) else { continue };
-            if let Err(damage) = ledger::decode(part, bytes, &mut ledger) {
+        let ledger = match self.agents[device].ledger_on_disk() {
+            Ok(ledger) => ledger,
+            Err(damage) => {
                 return self.fail(Failing::Ledger, format!("d{device} cannot read its ledger: {damage}"));
             }
-        }
+        };
         let at = self.now();
         self.watch.agent_started(at, device, &ledger);
         let now = self.clock(device);

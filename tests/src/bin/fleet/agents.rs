@@ -2,7 +2,7 @@
 //!
 //! Reads `[[name, token], …]` as one line, says `up N` when all links are up, and then a line for each thing that is
 //! measured: `started N` when so many instances in all are started, `informed {…}` when all importers of a provider
-//! know that it started, `left {…}` when all know that it went.
+//! know that it started, `left N` when all know that it went.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::io::BufRead as _;
@@ -38,8 +38,8 @@ struct Board {
     importers: usize,
     /// When the provider's start ended, and how long after it importers began their update.
     informed: Option<(Instant, Vec<Duration>)>,
-    left: Vec<Duration>,
-    left_since: Option<Instant>,
+    /// Importers that know that the provider went: some do before its stop begins, for it withdraws first.
+    left: usize,
 }
 
 /// Runs until its standard input ends.
@@ -190,10 +190,6 @@ impl Agent {
                     board.informed = Some((Instant::now(), Vec::new()));
                 }
             }
-            Step::Stop if is_provider => {
-                board.left_since = Some(Instant::now());
-                board.left.clear();
-            }
             Step::Update => {
                 let came: BTreeSet<(&InstanceKey, bool)> =
                     order.context.changes.iter().map(|change| (&change.provider, change.present)).collect();
@@ -206,10 +202,10 @@ impl Agent {
                         println!("informed {}", figures(all));
                     }
                 } else if came.iter().any(|(_, present)| !*present) {
-                    let since = board.left_since.map(|since| since.elapsed()).unwrap_or_default();
-                    board.left.push(since);
-                    if board.left.len() == importers {
-                        println!("left {}", figures(&mut board.left));
+                    board.left += 1;
+                    if board.left == importers {
+                        board.left = 0;
+                        println!("left {importers}");
                     }
                 }
             }

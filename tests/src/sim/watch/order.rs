@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use robo_agent::ledger::Record;
+use robo_agent::ledger::{Ledger, Record};
 use robo_agent::order::Order;
 use robo_agent::reconcile::DRAIN_LIMIT;
 use robo_manager::store::rules;
@@ -170,13 +170,19 @@ impl World {
         silent.map(|(device, report)| (device, rules::provider(report.clone())))
     }
 
-    /// Every instance that runs, and its device.
+    /// Every instance that runs, and its device; what runs outlives its agent.
     fn running(&self) -> impl Iterator<Item = (usize, Provider)> {
-        let pilots = self.agents.iter().enumerate().filter_map(|(at, agent)| Some((at, agent.pilot.as_ref()?)));
-        let records =
-            pilots.flat_map(|(at, pilot)| pilot.core().ledger().state.records.values().map(move |record| (at, record)));
         let runs = |record: &Record| matches!(record.state, InstanceState::DeployedStarted | InstanceState::Stopping);
-        records.filter(move |(_, record)| runs(record)).map(|(at, record)| (at, provider(record)))
+        let of = move |ledger: &Ledger| -> Vec<Provider> {
+            ledger.state.records.values().filter(|record| runs(record)).map(provider).collect()
+        };
+        self.agents.iter().enumerate().flat_map(move |(at, agent)| {
+            let there = match &agent.pilot {
+                Some(pilot) => of(pilot.core().ledger()),
+                None => agent.ledger_on_disk().as_ref().map(of).unwrap_or_default(),
+            };
+            there.into_iter().map(move |provider| (at, provider))
+        })
     }
 }
 
