@@ -58,7 +58,8 @@ pub(super) async fn run(manager: &str) {
             std::fs::create_dir_all(&state).expect("a folder");
             let identity = enrolled(&manager, &state, &token).await;
             drop(permit);
-            let mut agent = Agent { manager, identity, board, count, pilot: new_pilot(), pending: VecDeque::new() };
+            let (pilot, outs) = Pilot::new(Ledger::default().into(), addresses(), "boot".to_owned(), now());
+            let mut agent = Agent { manager, identity, board, count, pilot, pending: outs.into() };
             loop {
                 agent.connect().await;
                 tokio::time::sleep(Duration::from_millis(fastrand::u64(..1_000))).await;
@@ -87,11 +88,6 @@ fn now() -> Now {
 
 fn addresses() -> Addresses {
     Addresses::only("127.0.0.1")
-}
-
-fn new_pilot() -> Pilot {
-    let (pilot, _) = Pilot::new(Ledger::default().into(), addresses(), "boot".to_owned(), now());
-    pilot
 }
 
 struct Agent {
