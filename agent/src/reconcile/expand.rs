@@ -11,6 +11,9 @@ use robo_model::template::{self, Unresolved};
 use crate::ledger::Told;
 use crate::order::Addresses;
 
+/// Exports that name one another one behind the other: deeper than anybody writes, and far from filling the stack.
+const MAX_DEPTH: usize = 64;
+
 /// Why a text cannot be filled in.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(super) enum NoValue {
@@ -26,6 +29,9 @@ pub(super) enum NoValue {
     /// It needs itself.
     #[error("{0} needs its own value to make its value")]
     Circular(String),
+    /// One names the next, and so on.
+    #[error("{0} is the end of a chain of more than {MAX_DEPTH} exports that name one another; shorten the chain")]
+    Deep(String),
     /// Too long.
     #[error("{0} becomes longer than {MAX_VALUE_BYTES} bytes, the most a variable may hold")]
     TooLong(String),
@@ -70,6 +76,9 @@ impl<'a> Exporter<'a> {
         }
         if self.under_way.contains(&name) {
             return Err(NoValue::Circular(place()));
+        }
+        if self.under_way.len() >= MAX_DEPTH {
+            return Err(NoValue::Deep(place()));
         }
         let value = match self.spec.exports.get(name) {
             Some(ExportValue::Address) => self.addresses.main.clone(),
@@ -254,6 +263,12 @@ mod tests {
         let v6 = ExportValue::Addresses(AddressKind::V6);
         check(&[("Web.ip6", v6.clone())], "the export `Web.ip6` needs an IPv6 address, and this device has none");
         check(&[("Web.ip6", v6), ("Web.a", text("[$(ip6)]"))], "`Web.ip6` needs an IPv6 address");
+        let chain: Vec<(String, ExportValue)> = (0..100_000)
+            .map(|n| (format!("Web.v{n:06}"), text(&format!("$(v{:06})", n + 1))))
+            .chain([("Web.v100000".to_owned(), text("x"))])
+            .collect();
+        let chain: Vec<_> = chain.iter().map(|(name, value)| (name.as_str(), value.clone())).collect();
+        check(&chain, "a chain of more than 64 exports");
         let bomb: Vec<(String, ExportValue)> = (0..40)
             .map(|n| (format!("Web.v{n:02}"), text(&format!("$(v{0:02})$(v{0:02})", n + 1))))
             .chain([("Web.v40".to_owned(), text("x"))])
