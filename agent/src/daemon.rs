@@ -166,7 +166,7 @@ fn boot_id() -> String {
 }
 
 fn addresses_of(config: &Config) -> Addresses {
-    addresses(&config.addresses, outbound_address(&config.manager))
+    addresses(&config.addresses, outbound_address(&config.manager), &Addresses::default())
 }
 
 struct Daemon {
@@ -255,7 +255,7 @@ impl Daemon {
     async fn link(&mut self, message: FromLink) {
         let outs = match message {
             FromLink::Open { address, say } => {
-                let addresses = addresses(&self.config.addresses, address);
+                let addresses = addresses(&self.config.addresses, address, self.pilot.core().addresses());
                 let facts = facts(&addresses);
                 let (id, outs) = self.pilot.connect(time(), addresses, facts);
                 self.link = Some((id, say));

@@ -28,16 +28,26 @@ pub fn facts(addresses: &Addresses) -> Facts {
 }
 
 /// The machine's addresses: those that were configured; where none was, the one that leads to the manager, and behind
-/// it all others that other machines can use.
+/// it all others that other machines can use. The main one of `before` stays the main one for as long as the machine has
+/// it: a manager that is reached now by IPv4 and now by IPv6 moves nothing.
 #[must_use]
-pub fn addresses(configured: &[IpAddr], to_manager: Option<IpAddr>) -> Addresses {
-    let mut all = configured.to_vec();
-    if all.is_empty() {
-        let of_the_machine = addresses::of_the_machine();
-        let first = to_manager.or(of_the_machine.first().copied()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        all.push(first);
-        all.extend(of_the_machine);
+pub fn addresses(configured: &[IpAddr], to_manager: Option<IpAddr>, before: &Addresses) -> Addresses {
+    if configured.is_empty() {
+        arranged(found(addresses::of_the_machine(), to_manager, before))
+    } else {
+        arranged(configured.to_vec())
     }
+}
+
+fn found(of_the_machine: Vec<IpAddr>, to_manager: Option<IpAddr>, before: &Addresses) -> Vec<IpAddr> {
+    let has = |address: &IpAddr| of_the_machine.iter().chain(&to_manager).any(|own| own.to_canonical() == *address);
+    let kept = before.main.parse().ok().filter(has);
+    let first = kept.or(to_manager).or(of_the_machine.first().copied()).unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    [first].into_iter().chain(of_the_machine).chain(to_manager).collect()
+}
+
+/// Each once, the first one the main one.
+fn arranged(all: Vec<IpAddr>) -> Addresses {
     let mut texts: Vec<String> = Vec::new();
     for address in all {
         // A socket of both families tells an IPv4 address as one of IPv6.
@@ -90,7 +100,7 @@ mod tests {
     fn the_first_configured_address_is_the_main_one() {
         let check = |configured: &[&str], main: &str, all: &[&str], shown: &[&str]| {
             let configured: Vec<IpAddr> = configured.iter().map(|text| text.parse().unwrap()).collect();
-            let got = addresses(&configured, Some(IpAddr::from([9, 9, 9, 9])));
+            let got = addresses(&configured, Some(IpAddr::from([9, 9, 9, 9])), &Addresses::only("10.0.0.1"));
             assert_eq!(
                 (got.main.as_str(), got.all.as_slice()),
                 (main, &*all.iter().map(|a| (*a).to_owned()).collect::<Vec<_>>())
@@ -105,9 +115,27 @@ mod tests {
 
     #[test]
     fn what_is_found_begins_with_the_way_to_the_manager() {
-        let got = addresses(&[], Some(IpAddr::from([10, 9, 8, 7])));
+        let got = addresses(&[], Some(IpAddr::from([10, 9, 8, 7])), &Addresses::default());
         assert_eq!((got.main.as_str(), got.all[0].as_str()), ("10.9.8.7", "10.9.8.7"));
-        let none = addresses(&[], None);
+        let none = addresses(&[], None, &Addresses::default());
         assert_eq!(none.all.first(), Some(&none.main));
+    }
+
+    #[test]
+    fn the_main_address_stays_while_the_machine_has_it() {
+        let check = |machine: &[&str], to_manager: &str, before: &str, expect: &[&str]| {
+            let machine = machine.iter().map(|text| text.parse().unwrap()).collect();
+            let got = arranged(found(machine, to_manager.parse().ok(), &Addresses::only(before)));
+            assert_eq!(
+                (got.main.as_str(), got.all.iter().map(String::as_str).collect::<Vec<_>>()),
+                (expect[0], expect.to_vec())
+            );
+        };
+        let both = ["10.0.0.1", "10.0.0.2", "fd00::1"];
+        check(&both, "fd00::1", "10.0.0.2", &["10.0.0.2", "10.0.0.1", "fd00::1"]);
+        check(&both, "10.0.0.2", "10.0.0.2", &["10.0.0.2", "10.0.0.1", "fd00::1"]);
+        check(&both, "fd00::1", "10.9.9.9", &["fd00::1", "10.0.0.1", "10.0.0.2"]);
+        check(&both, "", "", &["10.0.0.1", "10.0.0.2", "fd00::1"]);
+        check(&[], "::ffff:127.0.0.1", "127.0.0.1", &["127.0.0.1"]);
     }
 }

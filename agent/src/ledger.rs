@@ -17,14 +17,14 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use robo_model::name::Variable;
 use robo_model::quantity::UnixMillis;
 use robo_model::resolve::{Imports, Provider, Topic};
-use robo_model::spec::{Assignment, InstanceKey, InstanceSpec};
+use robo_model::spec::{Assignment, Generation, InstanceKey, InstanceSpec};
 use robo_model::state::{Failure, InstanceState, Step};
 use robo_wire::event::AgentEvent;
 use serde::{Deserialize, Serialize};
 
 pub use self::codec::{Damage, VERSION, decode, encode};
 pub use self::store::{Found, LedgerError, LedgerStore, Origin};
-use crate::order::{Ancestor, RunId};
+use crate::order::{Addresses, Ancestor, RunId};
 
 /// Everything an agent knows.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -117,6 +117,13 @@ pub struct State {
     /// The boot of the machine in which this was written; nothing when nobody said.
     #[serde(default)]
     pub boot: Option<String>,
+    /// The addresses that exports have their values from: those of the last connection to the manager.
+    #[serde(default, skip_serializing_if = "Addresses::is_unknown")]
+    pub addresses: Addresses,
+    /// The assignment that the records were last held against; nothing when an older agent wrote this. A crash between
+    /// the ledger's parts leaves another one on disk.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub generation: Option<Generation>,
     /// Instances that are gone but whose folders may still be there: a crash may have come between. Bounded.
     #[serde(default)]
     pub forgetting: Vec<InstanceKey>,
@@ -134,6 +141,8 @@ impl Default for State {
             next_run: RunId(1),
             next_event: 1,
             boot: None,
+            addresses: Addresses::default(),
+            generation: Some(Generation(0)),
             forgetting: Vec::new(),
             records: BTreeMap::new(),
             spool: VecDeque::new(),
@@ -195,6 +204,9 @@ pub struct Record {
     /// it withdraws may be what moves them.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub restarting: bool,
+    /// True when an undeploy step failed: its files may be gone, so it is deployed before it is started.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub stripped: bool,
     /// How often its files were put back, each time soon after the last.
     #[serde(default)]
     pub mends: u32,
@@ -229,6 +241,7 @@ impl Record {
             drift: Vec::new(),
             ailing: false,
             restarting: false,
+            stripped: false,
             mends: 0,
             mended_at: UnixMillis(0),
             untold: Imports::new(),

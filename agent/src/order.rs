@@ -16,11 +16,13 @@ use serde::{Deserialize, Serialize};
 pub struct RunId(pub u64);
 
 /// The addresses by which others reach a device.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Addresses {
     /// What `ip` exports, and where checks go.
+    #[serde(default)]
     pub main: String,
     /// All of them, the main one first.
+    #[serde(default)]
     pub all: Vec<String>,
 }
 
@@ -29,6 +31,12 @@ impl Addresses {
     #[must_use]
     pub fn only(main: &str) -> Self {
         Self { main: main.to_owned(), all: vec![main.to_owned()] }
+    }
+
+    /// True where none is known.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.main.is_empty()
     }
 }
 

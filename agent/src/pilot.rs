@@ -165,7 +165,8 @@ struct Link {
 }
 
 impl Pilot {
-    /// Goes on from `loaded`, on a machine with these addresses, in the boot that `boot` names.
+    /// Goes on from `loaded`, in the boot that `boot` names. These addresses count where the ledger has none, until
+    /// there is a connection.
     #[must_use]
     pub fn new(loaded: Loaded, addresses: Addresses, boot: String, now: Now) -> (Self, Vec<Out>) {
         let Loaded { ledger, rewrite } = loaded;

@@ -64,8 +64,8 @@ pub enum Input {
     Assigned(Assignment),
     /// From the link: what other devices offer.
     Imports(ImportsChange),
-    /// The device's addresses, which `ip` and its like export, when they change; at first they are given to
-    /// [`Core::new`].
+    /// The device's addresses, which `ip` and its like export: with each connection to the manager. Until the first
+    /// one those of the ledger count, and where it has none those that [`Core::new`] was given.
     Addresses(Addresses),
     /// What names this boot of the machine; once, right after [`Core::new`]. When it is another than last time,
     /// nothing runs any more that no supervisor reports on: what scripts started is started again.
@@ -137,7 +137,6 @@ pub enum Effect {
 #[derive(Debug, Clone)]
 pub struct Core {
     ledger: Ledger,
-    addresses: Addresses,
     now: UnixMillis,
     /// One per record.
     nodes: BTreeMap<InstanceKey, Node>,
@@ -184,7 +183,6 @@ impl Core {
             assignment_digest: digest::of_assignment(&ledger.assignment),
             imports_digest: digest::of_providers(ledger.imports.values()),
             ledger,
-            addresses,
             now,
             nodes: BTreeMap::new(),
             supply: Supply::default(),
@@ -199,6 +197,7 @@ impl Core {
             dirty: What::default(),
             effects: Vec::new(),
         };
+        core.take_addresses(addresses);
         core.forget_again();
         core.mend_records();
         core.enlist();
@@ -208,6 +207,7 @@ impl Core {
         if let Some(boot) = boot {
             core.booted(boot);
         }
+        core.take_up_assignment();
         core.resume();
         let effects = core.settle();
         (core, effects)
@@ -261,6 +261,12 @@ impl Core {
     #[must_use]
     pub const fn imports_digest(&self) -> Digest {
         self.imports_digest
+    }
+
+    /// What exports have their addresses from.
+    #[must_use]
+    pub const fn addresses(&self) -> &Addresses {
+        &self.ledger.state.addresses
     }
 
     /// What [`Effect::Persist`] writes.

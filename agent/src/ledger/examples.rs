@@ -7,7 +7,7 @@ use robo_model::spec::{Generation, InstanceSpec};
 use robo_model::state::Step;
 
 use super::{Ledger, Record, Run, Told};
-use crate::order::RunId;
+use crate::order::{Addresses, RunId};
 
 /// An instance of every kind of value: an update runs, and imports are there.
 pub(crate) fn ledger() -> Ledger {
@@ -26,6 +26,8 @@ pub(crate) fn ledger() -> Ledger {
     record.run = Some(Run { before: imports, ..Run::new(RunId(3), Step::Update, None) });
     let mut ledger = Ledger::default();
     ledger.assignment.generation = Generation(4);
+    ledger.state.generation = Some(Generation(4));
+    ledger.state.addresses = Addresses::only("10.0.0.1");
     ledger.assignment.instances.push(spec.clone());
     ledger.imports.insert(provider.key.clone(), provider);
     ledger.state.records.insert(spec.key, record);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use robo_model::effect::Effect as Change;
 use robo_model::spec::{Assignment, InstanceKey};
 use robo_model::state::{InstanceState, Step};
 use robo_wire::digest::{self, Digest};
@@ -24,12 +25,39 @@ impl Core {
         self.assignment_digest = digest::of_assignment(&assignment);
         let before = std::mem::replace(&mut self.ledger.assignment, assignment);
         self.dirty.assignment = true;
+        self.ledger.state.generation = Some(generation);
         self.event(None, EventBody::Assigned { generation });
         let wished = self.enlist_anew(&before);
         for key in wished {
             self.renew(&key);
         }
         self.effects.push(Effect::Accepted(generation));
+    }
+
+    /// After a restart: the assignment may be on disk while the state that goes with it never got there. What is not as
+    /// it is asked for may have been asked for anew, and nobody says so again.
+    pub(super) fn take_up_assignment(&mut self) {
+        let generation = self.ledger.assignment.generation;
+        let Some(before) = self.ledger.state.generation else {
+            self.ledger.state.generation = Some(generation);
+            return;
+        };
+        // One that is older was made of the records.
+        if generation <= before {
+            return;
+        }
+        self.ledger.state.generation = Some(generation);
+        self.event(None, EventBody::Assigned { generation });
+        let is_other = |key: &InstanceKey, record: &Record| {
+            let node = self.nodes.get(key);
+            node.is_some_and(|node| node.effect != Change::None || node.wish.state() != record.state)
+        };
+        let records = self.ledger.state.records.iter();
+        let others: Vec<InstanceKey> =
+            records.filter(|(key, record)| is_other(key, record)).map(|(key, _)| key.clone()).collect();
+        for key in others {
+            self.renew(&key);
+        }
     }
 
     fn acceptable(&self, assignment: &Assignment) -> Result<(), String> {
@@ -108,11 +136,28 @@ impl Core {
         }
     }
 
-    pub(super) fn addresses_changed(&mut self, addresses: Addresses) {
-        if self.addresses == addresses {
+    /// At the start: a machine that finds no way to its manager has not moved, so the addresses of the last connection
+    /// count, and those that were `found` only where nobody knows of an earlier one.
+    pub(super) fn take_addresses(&mut self, mut found: Addresses) {
+        if !self.ledger.state.addresses.is_unknown() {
             return;
         }
-        self.addresses = addresses;
+        // An older agent kept none but in what the instances were told.
+        let told = self.ledger.state.records.values().map(|record| &record.told.address);
+        if let Some(main) = told.filter(|main| !main.is_empty()).max() {
+            found.all.retain(|address| address != main);
+            found.all.insert(0, main.clone());
+            found.main.clone_from(main);
+        }
+        self.ledger.state.addresses = found;
+    }
+
+    pub(super) fn addresses_changed(&mut self, addresses: Addresses) {
+        if self.ledger.state.addresses == addresses {
+            return;
+        }
+        self.ledger.state.addresses = addresses;
+        self.dirty.state = true;
         for key in self.nodes.keys().cloned().collect::<Vec<_>>() {
             self.value_may_be_there(&key);
             self.pending.insert(key);

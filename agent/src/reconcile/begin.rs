@@ -1,6 +1,9 @@
 //! Steps begin: the run is named, what it is told is put down, and the order is made from what was put down, so that
 //! after a crash the same run gives the same order.
 
+use std::collections::BTreeMap;
+
+use robo_model::name::Variable;
 use robo_model::quantity::Millis;
 use robo_model::resolve::Imports;
 use robo_model::spec::InstanceKey;
@@ -66,8 +69,15 @@ impl Core {
     /// Has the runtime look after what was started, where there is something to look after.
     pub(super) fn watch(&mut self, key: &InstanceKey) {
         let Some(record) = self.record(key) else { return };
-        let watched = record.process.is_some() || record.spec.settings.check.is_some();
-        if record.state == InstanceState::DeployedStarted && watched && !tree::is_host(record) {
+        if record.process.is_some() || record.spec.settings.check.is_some() {
+            self.look_after(key);
+        }
+    }
+
+    /// The same, where there may have been something that there is not any more.
+    pub(super) fn look_after(&mut self, key: &InstanceKey) {
+        let Some(record) = self.record(key) else { return };
+        if record.state == InstanceState::DeployedStarted && !tree::is_host(record) {
             let run = record.process.as_ref().map_or(record.started_by, |process| process.run);
             let process = record.process.as_ref().map(|process| process.run);
             let run = Run::new(run, Step::Start, process);
@@ -88,7 +98,7 @@ impl Core {
         let Some(record) = self.record(key) else { return };
         let settings = |told| expand::known_texts(&record.spec, told).1;
         if settings(before) != settings(&record.told) {
-            self.watch(key);
+            self.look_after(key);
         }
     }
 
@@ -104,23 +114,34 @@ impl Core {
 
     /// What an instance would be told now; `strict` when every export must have its value.
     pub(super) fn fresh(&self, key: &InstanceKey, strict: bool) -> Result<Told, expand::NoValue> {
-        let Some((record, node)) = self.record(key).zip(self.nodes.get(key)) else { return Ok(Told::default()) };
-        let exports = match expand::exports(&record.spec, &self.addresses) {
+        let Some(record) = self.record(key) else { return Ok(Told::default()) };
+        let exports = match self.exports_now(record) {
             Err(error) if strict => return Err(error),
             exports => exports.unwrap_or_default(),
         };
+        Ok(Told { exports, ..self.told_now(key) })
+    }
+
+    /// Its exports, as they would be now.
+    pub(super) fn exports_now(&self, record: &Record) -> Result<BTreeMap<Variable, String>, expand::NoValue> {
+        expand::exports(&record.spec, &self.ledger.state.addresses)
+    }
+
+    /// What it would be told now, without its exports.
+    pub(super) fn told_now(&self, key: &InstanceKey) -> Told {
+        let Some(node) = self.nodes.get(key) else { return Told::default() };
         let above = std::iter::successors(node.parent.as_ref(), |key| self.nodes.get(*key)?.parent.as_ref());
         let ancestors = above.filter_map(|key| self.record(key)).map(|record| Ancestor {
             path: record.spec.key.path.clone(),
             component: record.spec.component.clone(),
             exports: super::tell::exports(record),
         });
-        Ok(Told {
-            address: self.addresses.main.clone(),
-            exports,
+        Told {
+            address: self.ledger.state.addresses.main.clone(),
+            exports: BTreeMap::new(),
             ancestors: ancestors.collect(),
             imports: node.received.clone().unwrap_or_default(),
-        })
+        }
     }
 }
 

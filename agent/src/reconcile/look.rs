@@ -3,7 +3,7 @@
 use robo_model::effect::Effect as Change;
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::InstanceKey;
-use robo_model::state::{InstanceState, Step, Wanted};
+use robo_model::state::{Failure, InstanceState, Step, Wanted};
 
 use super::observe::End;
 use super::{Core, Effect, backoff, begin, drift, expand, tree};
@@ -25,6 +25,8 @@ struct View {
     parent_deployed: bool,
     missing: Vec<String>,
     turn: Turn,
+    /// What of what it would be told now cannot be made. It goes on with what it has.
+    no_value: Option<expand::NoValue>,
     /// When changed files are put back, where that is not yet.
     mend_at: Option<UnixMillis>,
     below: tree::Below,
@@ -97,11 +99,15 @@ impl Core {
             parent_deployed: parent.is_none_or(|(record, _)| record.state.is_at_rest_deployed()),
             missing: node.missing.clone(),
             turn: Turn::Same,
+            no_value: None,
             mend_at: None,
             below: node.below,
         };
         if record.state == InstanceState::DeployedStarted && record.run.is_none() {
-            view.turn = self.turn(key, record);
+            (view.turn, view.no_value) = self.turn(key, record);
+        }
+        if record.stripped {
+            view.change = view.change.max(Change::Redeploy);
         }
         match drift::mend_at(record) {
             Some(at) if backoff::is_due(at, self.now) => view.change = view.change.max(Change::Redeploy),
@@ -147,14 +153,13 @@ impl Core {
             }
             return;
         }
+        if view.state != InstanceState::DeployedStarted {
+            return self.start_host(key);
+        }
+        self.note_value(key, view.no_value.as_ref());
         match view.turn {
-            Turn::Republish(told) | Turn::Update(told) => {
-                self.value_is_there(key);
-                self.republish(key, told);
-            }
-            Turn::Same if view.state == InstanceState::DeployedStarted => self.value_is_there(key),
-            // One that is started goes on with what it offers, when the new value cannot be made.
-            Turn::Same | Turn::Restart => self.start_host(key),
+            Turn::Republish(told) | Turn::Update(told) => self.republish(key, told),
+            Turn::Same | Turn::Restart => {}
         }
     }
 
@@ -170,9 +175,15 @@ impl Core {
         }
     }
 
-    /// All values of a machine could be made.
-    fn value_is_there(&mut self, key: &InstanceKey) {
-        if self.record(key).is_some_and(|record| record.failure.is_some())
+    /// Of what is started: a value cannot be made any more, which is told and stops nothing; or all of them can.
+    fn note_value(&mut self, key: &InstanceKey, error: Option<&expand::NoValue>) {
+        if let Some(error) = error {
+            return self.fail_value(key, error);
+        }
+        // Nothing else leaves what is started with a start that failed and is not tried again.
+        let noted = |failure: &Failure| failure.step == Step::Start && failure.retry_at.is_none();
+        let held = |record: &Record| matches!(record.hold, Hold::Free | Hold::Value) && !record.ailing;
+        if self.record(key).is_some_and(|record| held(record) && record.failure.as_ref().is_some_and(noted))
             && let Some(record) = self.changing(key)
         {
             record.failure = None;
@@ -231,7 +242,7 @@ impl Core {
             let check = self.record(key).and_then(|record| record.spec.settings.check.clone());
             self.take_over(key);
             if self.record(key).is_some_and(|record| record.spec.settings.check != check) {
-                self.watch(key);
+                self.look_after(key);
             }
             self.pending.insert(key.clone());
             return;
@@ -246,6 +257,7 @@ impl Core {
             return self.wind_down(key);
         }
         self.end_drain(key);
+        self.note_value(key, view.no_value.as_ref());
         match view.turn {
             Turn::Same | Turn::Restart => {}
             Turn::Republish(told) => self.republish(key, told),
@@ -254,23 +266,33 @@ impl Core {
         }
     }
 
-    /// Compares what a started instance was told with what it would be told now.
-    fn turn(&self, key: &InstanceKey, record: &Record) -> Turn {
-        let held = matches!(record.hold, Hold::Cancelled { .. });
-        // Somebody wants it to be left as it is.
-        let restart = || if held { Turn::Same } else { Turn::Restart };
-        let Ok(told) = self.fresh(key, true) else { return restart() };
-        if told == record.told {
-            return Turn::Same;
+    /// Compares what a started instance was told with what it would be told now. Nothing that runs stops because a
+    /// value cannot be made: it keeps the exports that it has, and where its command line lacks one, all that it has.
+    fn turn(&self, key: &InstanceKey, record: &Record) -> (Turn, Option<expand::NoValue>) {
+        let (mut told, mut no_value) = (self.told_now(key), None);
+        match self.exports_now(record) {
+            Ok(exports) => told.exports = exports,
+            Err(error) => {
+                told.exports.clone_from(&record.told.exports);
+                no_value = Some(error);
+            }
         }
-        let Ok((installer, _)) = expand::texts(&record.spec, &told) else { return restart() };
-        if installer != expand::known_texts(&record.spec, &record.told).0 {
-            restart()
+        if told == record.told {
+            return (Turn::Same, no_value);
+        }
+        let installer = match expand::texts(&record.spec, &told) {
+            Ok((installer, _)) => installer,
+            Err(error) => return (Turn::Same, Some(error)),
+        };
+        let turn = if installer != expand::known_texts(&record.spec, &record.told).0 {
+            // Of one that was cancelled, somebody wants it to be left as it is.
+            if matches!(record.hold, Hold::Cancelled { .. }) { Turn::Same } else { Turn::Restart }
         } else if told.imports != record.told.imports {
             Turn::Update(told)
         } else {
             Turn::Republish(told)
-        }
+        };
+        (turn, no_value)
     }
 
     fn republish(&mut self, key: &InstanceKey, told: Told) {
@@ -301,6 +323,9 @@ impl Core {
         self.receive(key);
         let told = self.fresh(key, false).ok();
         self.note_mend(key);
+        if let Some(record) = self.ledger.state.records.get_mut(key) {
+            record.stripped = false;
+        }
         self.begin(key, Step::Deploy, told);
     }
 
@@ -322,7 +347,11 @@ impl Core {
 
     fn fail_value(&mut self, key: &InstanceKey, error: &expand::NoValue) {
         if self.record(key).is_some_and(|record| record.hold == Hold::Free) {
-            self.fail(key, Step::Start, End::without_run(error.to_string()), None);
+            let reason = error.to_string();
+            let known = |failure: &Failure| failure.step == Step::Start && failure.reason == reason;
+            if !self.record(key).and_then(|record| record.failure.as_ref()).is_some_and(known) {
+                self.fail(key, Step::Start, End::without_run(reason), None);
+            }
             if let Some(record) = self.changing(key) {
                 record.hold = Hold::Value;
             }

@@ -118,6 +118,7 @@ impl Core {
                 if !matches!(record.hold, Hold::Cancelled { .. }) {
                     record.hold = Hold::Free;
                 }
+                record.stripped = false;
                 record.told = Told::default();
                 self.transition(key, InstanceState::NotDeployed, Vec::new());
             }
@@ -165,7 +166,12 @@ impl Core {
         match step {
             Step::Deploy => self.transition(key, InstanceState::NotDeployed, Vec::new()),
             Step::Start | Step::Stop => self.stopped(key),
-            Step::Undeploy => self.transition(key, InstanceState::DeployedStopped, Vec::new()),
+            Step::Undeploy => {
+                if let Some(record) = self.changing(key) {
+                    record.stripped = true;
+                }
+                self.transition(key, InstanceState::DeployedStopped, Vec::new());
+            }
             Step::Update => {}
         }
     }

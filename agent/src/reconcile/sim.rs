@@ -71,6 +71,8 @@ pub(super) struct World {
     pub(super) answers: Vec<Effect>,
     generation: u64,
     pub(super) specs: Vec<InstanceSpec>,
+    /// The addresses that the machine has when the agent starts.
+    pub(super) found: Addresses,
     /// Since when those that wait for others did so before the last input.
     waiting: BTreeMap<InstanceKey, UnixMillis>,
     /// True where instances need one another in circles.
@@ -103,6 +105,7 @@ impl World {
             answers: Vec::new(),
             generation: 0,
             specs: Vec::new(),
+            found: Addresses::only("10.0.0.1"),
             waiting: BTreeMap::new(),
             circles: false,
         }
@@ -134,10 +137,18 @@ impl World {
         }
     }
 
+    /// The assignment got to the disk, what goes with it did not.
+    pub(super) fn lose_state(&mut self, specs: Vec<InstanceSpec>) {
+        self.generation += 1;
+        self.specs.clone_from(&specs);
+        self.disk.0.assignment = Assignment { generation: Generation(self.generation), instances: specs };
+        self.crash();
+    }
+
     pub(super) fn crash(&mut self) {
         self.inbox.clear();
         self.manager.connected = false;
-        let (core, effects) = Core::new(self.disk.read(), Addresses::only("10.0.0.1"), self.now);
+        let (core, effects) = Core::new(self.disk.read(), self.found.clone(), self.now);
         self.core = core;
         for effect in effects {
             self.execute(effect);

@@ -4,6 +4,7 @@ mod act;
 mod drift;
 mod life_cycle;
 mod release;
+mod restart;
 mod steps;
 
 use robo_model::graph::{ExportValue, Installer, Probe, RestartPolicy};

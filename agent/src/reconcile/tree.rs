@@ -97,10 +97,18 @@ pub(super) fn is_up(record: &Record) -> bool {
 }
 
 impl Core {
-    /// Makes a record for every assigned instance that has none.
+    /// Makes a record for every assigned instance that has none; all others learn what is wished of them, for should
+    /// the assignment get lost they are all that is left of it.
     pub(super) fn enlist(&mut self) {
-        let assigned: BTreeSet<&InstanceKey> = self.ledger.assignment.instances.iter().map(|spec| &spec.key).collect();
-        self.ledger.state.forgetting.retain(|key| !assigned.contains(key));
+        let instances = &self.ledger.assignment.instances;
+        let assigned: BTreeMap<&InstanceKey, Wanted> = instances.iter().map(|spec| (&spec.key, spec.wanted)).collect();
+        self.ledger.state.forgetting.retain(|key| !assigned.contains_key(key));
+        for (key, record) in &mut self.ledger.state.records {
+            let wanted = assigned.get(key).copied().unwrap_or(Wanted::NotDeployed);
+            if std::mem::replace(&mut record.spec.wanted, wanted) != wanted {
+                self.dirty.state = true;
+            }
+        }
         for spec in &self.ledger.assignment.instances {
             if !self.ledger.state.records.contains_key(&spec.key) {
                 self.ledger.state.records.insert(spec.key.clone(), Record::new(spec.clone(), self.now));
