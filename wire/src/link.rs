@@ -122,6 +122,9 @@ pub struct Update {
     /// What happened, in order, at most [`MAX_EVENTS_PER_UPDATE`].
     #[serde(default)]
     pub events: Vec<AgentEvent>,
+    /// True when this is a part, and the rest comes in the next frame: the whole is larger than a frame may be.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub more: bool,
 }
 
 /// The update is on the manager's disk.
@@ -217,7 +220,7 @@ pub struct Goodbye {
 }
 
 const HELLO: u8 = 1;
-const UPDATE: u8 = 2;
+pub(crate) const UPDATE: u8 = 2;
 const ACCEPTED: u8 = 3;
 const REFUSED: u8 = 4;
 const HEARTBEAT: u8 = 5;

@@ -3,6 +3,7 @@
 
 mod agent;
 mod manager;
+mod parts;
 
 pub use agent::{AgentEffect, AgentSession};
 pub use manager::{ManagerEffect, ManagerSession};

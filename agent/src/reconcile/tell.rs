@@ -74,7 +74,7 @@ impl Teller {
         let removed = if full { Vec::new() } else { removed.into_iter().collect() };
         self.updates += 1;
         let generation = ledger.assignment.generation;
-        Some(Update { seq: self.updates, full, generation, reports, removed, events })
+        Some(Update { seq: self.updates, full, generation, reports, removed, events, more: false })
     }
 }
 

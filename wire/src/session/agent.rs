@@ -3,7 +3,7 @@
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{Assignment, Generation};
 
-use super::{HANDSHAKE, SessionError};
+use super::{HANDSHAKE, SessionError, parts};
 use crate::frame::{Frame, FrameError};
 use crate::link::{
     AcceptedGeneration, Ack, Act, Acted, FromAgent, FromManager, Hello, ImportsChange, MAX_ACTED, PROTOCOL,
@@ -106,16 +106,16 @@ impl AgentSession {
         matches!(self.state, State::Up { under_way: None, .. })
     }
 
-    /// Sends an update; only when [`AgentSession::is_ready`]. Its `seq` is set here.
+    /// Sends an update, in parts where it is large; only when [`AgentSession::is_ready`]. Its `seq` is set here.
     ///
     /// # Errors
-    /// When it is too large, or none may be sent now.
+    /// When a report in it is too large, or none may be sent now.
     pub fn update(&mut self, now: UnixMillis, mut update: Update) -> Result<AgentEffect, SessionError> {
         let State::Up { updates, under_way: under_way @ None, .. } = &mut self.state else {
             return Err(SessionError::OutOfTurn { what: "(we) an update", when: "while none may be sent" });
         };
         update.seq = *updates + 1;
-        let bytes = FromAgent::Update(update).encode()?;
+        let bytes = parts::frames(update)?;
         *updates += 1;
         *under_way = Some(*updates);
         self.last_said = now;

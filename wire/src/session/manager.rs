@@ -4,11 +4,12 @@ use robo_model::name::{DeviceName, ProjectName};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{Assignment, Generation};
 
+use super::parts::Joiner;
 use super::{HANDSHAKE, SessionError};
 use crate::frame::{Frame, MAX_CONTROL_FRAME, MAX_FRAME_BEFORE_WELCOME};
 use crate::link::{
-    Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, MAX_EVENTS_PER_UPDATE, PROTOCOL,
-    RefusedGeneration, Released, Update, Welcome,
+    Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, PROTOCOL, RefusedGeneration, Released,
+    Update, Welcome,
 };
 
 /// The manager's side: welcomes, takes updates, tells assignments and imports.
@@ -17,6 +18,7 @@ pub struct ManagerSession {
     state: State,
     heartbeat: Millis,
     last_heard: UnixMillis,
+    updates: Joiner,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -52,7 +54,7 @@ impl ManagerSession {
     /// Begins to wait for the hello.
     #[must_use]
     pub const fn new(now: UnixMillis, heartbeat: Millis) -> Self {
-        Self { state: State::AwaitHello, heartbeat, last_heard: now }
+        Self { state: State::AwaitHello, heartbeat, last_heard: now, updates: Joiner::new() }
     }
 
     /// The bound for the next frame: small until the agent was welcomed.
@@ -83,10 +85,9 @@ impl ManagerSession {
             (State::AwaitHello | State::Greeted(_), _) => {
                 Err(SessionError::OutOfTurn { what: "a message", when: "before its welcome" })
             }
-            (State::Up, FromAgent::Update(update)) if update.events.len() > MAX_EVENTS_PER_UPDATE => {
-                Err(SessionError::OutOfTurn { what: "more events", when: "than one update may have" })
+            (State::Up, FromAgent::Update(update)) => {
+                Ok(self.updates.take(update, frame.body.len())?.map(ManagerEffect::Update))
             }
-            (State::Up, FromAgent::Update(update)) => Ok(Some(ManagerEffect::Update(update))),
             (State::Up, FromAgent::Accepted(m)) => Ok(Some(ManagerEffect::Accepted(m.generation))),
             (State::Up, FromAgent::Refused(m)) => Ok(Some(ManagerEffect::Refused(m))),
             (State::Up, FromAgent::Resync) => Ok(Some(ManagerEffect::Resync)),
