@@ -257,9 +257,12 @@ impl InstancePath {
 
 impl Ord for InstancePath {
     fn cmp(&self, other: &Self) -> std::cmp::Ordering {
-        // Segment by segment, without splitting: `/` comes before whatever may stand in a name.
+        // Segment by segment, without splitting: `/` comes before whatever may stand in a name. Where both are the same
+        // is passed over first, for paths have much in common.
+        let (ours, theirs) = (self.0.as_bytes(), other.0.as_bytes());
+        let same = ours.iter().zip(theirs).take_while(|(a, b)| a == b).count();
         let order = |byte: &u8| if *byte == b'/' { 0 } else { *byte };
-        self.0.as_bytes().iter().map(order).cmp(other.0.as_bytes().iter().map(order))
+        ours.get(same).map(order).cmp(&theirs.get(same).map(order))
     }
 }
 
