@@ -58,6 +58,14 @@ impl Options {
         Ok(options)
     }
 
+    /// The words that make worlds of the same size again.
+    fn size(&self) -> String {
+        if self.mixed {
+            return "--mixed".to_owned();
+        }
+        format!("--agents {} --instances {}", self.agents, self.instances)
+    }
+
     fn story(&self, seed: u64) -> Story {
         let scale = if self.mixed { Scale::of_seed(seed) } else { Scale::full(self.agents, self.instances) };
         Story::draw(seed, scale)
@@ -123,7 +131,7 @@ struct Sum {
 }
 
 impl Sum {
-    fn add(&mut self, seed: u64, outcome: &Outcome) {
+    fn add(&mut self, options: &Options, seed: u64, outcome: &Outcome) {
         self.seeds += 1;
         self.events += outcome.events;
         self.steps += outcome.steps;
@@ -132,7 +140,8 @@ impl Sum {
         if let Some(failure) = &outcome.failure {
             self.failed.entry(failure.kind).or_default().push(seed);
             println!("seed {seed} FAILED: {:?} after {} ms: {}", failure.kind, failure.at, failure.what);
-            println!("  see it again: cargo run --release -p robo-tests --bin sim -- --replay {seed} --shrink");
+            let size = options.size();
+            println!("  see it again: cargo run --release -p robo-tests --bin sim -- {size} --replay {seed} --shrink");
         }
     }
 
@@ -182,7 +191,7 @@ fn many(options: &Options) -> ExitCode {
         }
         drop(told);
         for (seed, outcome) in outcomes {
-            sum.add(seed, &outcome);
+            sum.add(options, seed, &outcome);
             if sum.seeds.is_multiple_of(SAY_EVERY) {
                 let failed: usize = sum.failed.values().map(Vec::len).sum();
                 println!("{} seeds, {failed} failed, {} events, {:?}", sum.seeds, sum.events, begin.elapsed());

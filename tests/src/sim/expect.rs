@@ -9,6 +9,7 @@ use robo_model::spec::{InstanceKey, InstanceSpec};
 use robo_model::state::{InstanceReport, InstanceState, Wanted};
 
 use super::store::Store;
+use super::watch;
 use super::world::World;
 
 /// An instance where it is.
@@ -107,10 +108,25 @@ impl World {
             expected.entry(device).or_default().insert(key.clone(), *state);
         }
         let none = BTreeMap::new();
-        self.store.devices.keys().find_map(|id| self.device_difference(id, expected.get(id).unwrap_or(&none)))
+        let offers = self.offered();
+        let difference = |id| self.device_difference(id, expected.get(id).unwrap_or(&none), &offers);
+        self.store.devices.keys().find_map(difference)
     }
 
-    fn device_difference(&self, id: &DeviceId, expected: &BTreeMap<InstanceKey, InstanceState>) -> Option<String> {
+    /// What everybody offers who is started, with the values that they have.
+    fn offered(&self) -> Vec<Provider> {
+        let agents = self.agents.iter().filter(|agent| self.store.devices.contains_key(&agent.id));
+        let pilots = agents.filter_map(|agent| agent.pilot.as_ref());
+        let records = pilots.flat_map(|pilot| pilot.core().ledger().state.records.values());
+        records.filter(|record| record.state == InstanceState::DeployedStarted).map(watch::provider).collect()
+    }
+
+    fn device_difference(
+        &self,
+        id: &DeviceId,
+        expected: &BTreeMap<InstanceKey, InstanceState>,
+        offers: &[Provider],
+    ) -> Option<String> {
         let device = self.by_id[id];
         let Some(pilot) = &self.agents[device].pilot else { return Some(format!("d{device}: its agent does not run")) };
         let known = &self.store.devices[id];
@@ -135,6 +151,12 @@ impl World {
         }
         if let Some(key) = records.keys().find(|key| !expected.contains_key(key)) {
             return Some(format!("d{device}: {key} is still there"));
+        }
+        for record in records.values().filter(|record| record.state == InstanceState::DeployedStarted) {
+            let (told, there) = (&record.told.imports, resolve::resolve(&record.spec, offers));
+            if record.spec.installer != Installer::Target && *told != there {
+                return Some(format!("d{device}: {} was told {told:?}, and there is {there:?}", record.spec.key));
+            }
         }
         self.told_difference(device, id)
     }

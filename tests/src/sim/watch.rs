@@ -2,6 +2,8 @@
 
 mod order;
 
+pub(super) use self::order::provider;
+
 use std::collections::BTreeMap;
 
 use robo_agent::ledger::{Ledger, Record};

@@ -92,8 +92,7 @@ instance of Machine {
 }
 "#;
 
-const NOTE: &str =
-    "#!/bin/sh\necho \"$ROBOCONF_INSTANCE_NAME $ROBO_STEP ${Db_0_port}${Store_0_port}\" >> 'FILE'\n";
+const NOTE: &str = "#!/bin/sh\necho \"$ROBOCONF_INSTANCE_NAME $ROBO_STEP ${Db_0_port}${Store_0_port}\" >> 'FILE'\n";
 
 fn packed(graph: &str, components: &[&str], file: &Path) -> Packed {
     let note = NOTE.replace("FILE", &file.display().to_string());
@@ -102,14 +101,26 @@ fn packed(graph: &str, components: &[&str], file: &Path) -> Packed {
     Packed::new(graph, &recipes.collect::<Vec<_>>())
 }
 
-/// What each instance does according to a plan, with what it is told.
-fn foretold(plan: &Plan) -> BTreeMap<&str, BTreeSet<(Consequence, RippleKind, Option<&str>)>> {
+/// What an instance does according to a plan, and what it is told.
+type Foretold<'a> = (Consequence, RippleKind, Option<&'a str>);
+
+fn foretold(plan: &Plan) -> BTreeMap<&str, BTreeSet<Foretold<'_>>> {
     let mut all = BTreeMap::<_, BTreeSet<_>>::new();
     for ripple in &plan.ripple {
         let told = (ripple.consequence, ripple.kind, ripple.after.as_deref());
         all.entry(ripple.path.as_str()).or_default().insert(told);
     }
     all
+}
+
+/// The steps that each instance did.
+fn steps(file: &Path) -> BTreeMap<String, BTreeSet<String>> {
+    let mut steps = BTreeMap::<String, BTreeSet<String>>::new();
+    for line in std::fs::read_to_string(file).unwrap().lines() {
+        let mut words = line.split(' ').map(str::to_owned);
+        steps.entry(words.next().unwrap()).or_default().extend(words.next());
+    }
+    steps
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -172,11 +183,7 @@ async fn a_shared_databases_port_moves_those_whom_the_plan_names_and_nobody_else
         done.iter().all(knows).then_some(())
     })
     .await;
-    let mut steps = BTreeMap::<String, BTreeSet<String>>::new();
-    for line in std::fs::read_to_string(&file).unwrap().lines() {
-        let mut words = line.split(' ').map(str::to_owned);
-        steps.entry(words.next().unwrap()).or_default().extend(words.next());
-    }
+    let steps = steps(&file);
     let of = |steps: &[&str]| steps.iter().map(|step| (*step).to_owned()).collect::<BTreeSet<_>>();
     let expected = [
         ("beside", of(&["update"])),

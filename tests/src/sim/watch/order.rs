@@ -186,7 +186,8 @@ impl World {
     }
 }
 
-fn provider(record: &Record) -> Provider {
+/// What an instance offers while it is started.
+pub(in crate::sim) fn provider(record: &Record) -> Provider {
     let exports = record.told.exports.clone();
     let value = |(outside, inner): (&_, &_)| Some((Clone::clone(outside), exports.get(inner)?.clone()));
     let outside = record.spec.outside.iter().filter_map(value).collect();
