@@ -14,11 +14,15 @@ use crate::state::Wanted;
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Generation(pub u64);
 
+/// The highest generation there is: every reader of JSON has it exactly, and no database's numbers end near it. A device
+/// that is told something new each millisecond comes here in 285,000 years; a higher number is no count of ours.
+pub const MAX_GENERATION: Generation = Generation(1 << 53);
+
 impl Generation {
-    /// The one after this.
+    /// The one after this; after [`MAX_GENERATION`] comes none.
     #[must_use]
     pub const fn next(self) -> Self {
-        Self(self.0 + 1)
+        if self.0 < MAX_GENERATION.0 { Self(self.0 + 1) } else { MAX_GENERATION }
     }
 }
 
@@ -215,6 +219,13 @@ mod tests {
         }
         for bad in ["", "/etc/passwd", "..", "a/../b", "a//b", "a/", "./a", "a\0b", "a\\..\\b"] {
             assert!(RelativePath::new(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn generations_end_where_they_would_overflow() {
+        for (of, expect) in [(0, 1), ((1 << 53) - 1, 1 << 53), (1 << 53, 1 << 53), (u64::MAX, 1 << 53)] {
+            assert_eq!(Generation(of).next(), Generation(expect), "{of}");
         }
     }
 

@@ -9,6 +9,7 @@ pub use agent::{AgentEffect, AgentSession};
 pub use manager::{ManagerEffect, ManagerSession};
 
 use robo_model::quantity::Millis;
+use robo_model::spec::{Generation, MAX_GENERATION};
 
 /// How long either side waits for hello or welcome.
 pub const HANDSHAKE: Millis = Millis::from_secs(20);
@@ -38,6 +39,14 @@ pub enum SessionError {
         theirs: u16,
         /// Ours.
         ours: u16,
+    },
+    /// The other side names an assignment with a number that is none.
+    #[error("the other side sent {what} with assignment number {generation}: the highest there is is {MAX_GENERATION}")]
+    Generation {
+        /// Which message.
+        what: &'static str,
+        /// The number.
+        generation: Generation,
     },
     /// Nothing was heard for too long.
     #[error("nothing was heard for {0}")]

@@ -4,12 +4,13 @@
 
 use proptest::prelude::*;
 use robo_model::quantity::{Millis, UnixMillis};
-use robo_model::spec::{Assignment, Generation};
+use robo_model::spec::{Assignment, Generation, MAX_GENERATION};
 use robo_wire::api::Facts;
 use robo_wire::event::{AgentEvent, EventBody};
 use robo_wire::frame::{self, Frame, FrameError, MAX_CONTROL_FRAME, MAX_FRAME_BEFORE_WELCOME};
 use robo_wire::link::{
-    AcceptedGeneration, Ack, FromAgent, FromManager, Goodbye, Hello, ImportsChange, PROTOCOL, Update, Welcome,
+    AcceptedGeneration, Ack, FromAgent, FromManager, Goodbye, Hello, ImportsChange, PROTOCOL, RefusedGeneration,
+    Update, Welcome,
 };
 use robo_wire::session::{
     AgentEffect, AgentSession, HANDSHAKE, HEARTBEAT, ManagerEffect, ManagerSession, SessionError,
@@ -110,6 +111,30 @@ fn an_agent_out_of_turn_ends_the_session() {
     }
     check(greeted(), &hello());
     check(up().1, &hello());
+}
+
+#[test]
+fn a_number_that_is_none_ends_the_session() {
+    let hello = |generation| {
+        let facts = Facts::default();
+        FromAgent::Hello(Hello { protocol: PROTOCOL, facts, generation, assignment: None, imports: None })
+    };
+    let above = Generation(MAX_GENERATION.0 + 1);
+    for generation in [above, Generation(u64::MAX)] {
+        let reason = String::new();
+        for (mut manager, message) in [
+            (ManagerSession::new(START, HEARTBEAT), hello(generation)),
+            (up().1, FromAgent::Update(Update { generation, ..Update::default() })),
+            (up().1, FromAgent::Accepted(AcceptedGeneration { generation })),
+            (up().1, FromAgent::Refused(RefusedGeneration { generation, reason })),
+        ] {
+            let answer = manager.frame(START, &frame_of(&message.encode().unwrap()));
+            let Err(error @ SessionError::Generation { .. }) = answer else { panic!("{message:?}: {answer:?}") };
+            assert!(error.to_string().ends_with("the highest there is is 9007199254740992"), "{error}");
+        }
+    }
+    let mut manager = ManagerSession::new(START, HEARTBEAT);
+    assert!(manager.frame(START, &frame_of(&hello(MAX_GENERATION).encode().unwrap())).is_ok());
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use robo_model::graph::Settings;
 use robo_model::name::{ApplicationName, DeviceId, InstancePath, ProjectName};
 use robo_model::quantity::UnixMillis;
-use robo_model::spec::{Assignment, FileHash, InstanceKey, InstanceSpec};
+use robo_model::spec::{Assignment, FileHash, InstanceKey, InstanceSpec, MAX_GENERATION};
 use robo_model::state::Wanted;
 use robo_wire::api::Bundle;
 use robo_wire::event::EventBody;
@@ -466,12 +466,15 @@ async fn assign_device(
     if instances == old.instances {
         return Ok(false);
     }
-    let generation: Option<i64> =
-        sqlx::query_scalar("UPDATE devices SET generation = generation + 1 WHERE id = $1 RETURNING generation")
-            .bind(device.as_str())
-            .fetch_optional(&mut **tx)
-            .await
-            .map_err(at("counting assignments"))?;
+    let generation: Option<i64> = sqlx::query_scalar(
+        "UPDATE devices SET generation = CASE WHEN generation < $2 THEN generation + 1 ELSE generation END \
+         WHERE id = $1 RETURNING generation",
+    )
+    .bind(device.as_str())
+    .bind(big(MAX_GENERATION.0))
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(at("counting assignments"))?;
     // A device that was removed has nothing to be told: its hosts are homeless until the next apply.
     let Some(generation) = generation else { return Ok(false) };
     write_assignment(tx, device, generation, &instances).await?;

@@ -350,7 +350,12 @@ impl World {
         self.note(|| format!("d{device}: hangs up: {why}"));
         match why {
             HangUp::Session(SessionError::Goodbye { final_: true, .. }) => self.agents[device].dismissed = true,
-            HangUp::Session(SessionError::Frame(_) | SessionError::OutOfTurn { .. } | SessionError::Version { .. }) => {
+            HangUp::Session(
+                SessionError::Frame(_)
+                | SessionError::OutOfTurn { .. }
+                | SessionError::Version { .. }
+                | SessionError::Generation { .. },
+            ) => {
                 return self.fail(Failing::Protocol, format!("d{device} hangs up: {why}"));
             }
             HangUp::Session(SessionError::Silent(_) | SessionError::Goodbye { .. }) | HangUp::Behind => {}

@@ -2,7 +2,7 @@
 
 use robo_model::name::{DeviceName, ProjectName};
 use robo_model::quantity::{Millis, UnixMillis};
-use robo_model::spec::{Assignment, Generation};
+use robo_model::spec::{Assignment, Generation, MAX_GENERATION};
 
 use super::parts::Joiner;
 use super::{HANDSHAKE, SessionError};
@@ -70,6 +70,7 @@ impl ManagerSession {
     pub fn frame(&mut self, now: UnixMillis, frame: &Frame) -> Result<Option<ManagerEffect>, SessionError> {
         self.last_heard = now;
         let message = FromAgent::decode(frame)?;
+        check_generation(&message)?;
         match (&self.state, message) {
             (State::AwaitHello, FromAgent::Hello(hello)) => {
                 if hello.protocol == 0 {
@@ -179,4 +180,16 @@ impl ManagerSession {
             State::Up => self.last_heard.plus(Millis(self.heartbeat.0.saturating_mul(2))),
         }
     }
+}
+
+/// Refuses a number that cannot be counted on from: what is made of it would be no number any more.
+fn check_generation(message: &FromAgent) -> Result<(), SessionError> {
+    let (what, generation) = match message {
+        FromAgent::Hello(m) => ("a hello", m.generation),
+        FromAgent::Update(m) => ("an update", m.generation),
+        FromAgent::Accepted(m) => ("an acceptance", m.generation),
+        FromAgent::Refused(m) => ("a refusal", m.generation),
+        FromAgent::Heartbeat | FromAgent::Resync | FromAgent::Acted(_) | FromAgent::Unknown(_) => return Ok(()),
+    };
+    if generation > MAX_GENERATION { Err(SessionError::Generation { what, generation }) } else { Ok(()) }
 }
