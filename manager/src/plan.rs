@@ -1,7 +1,7 @@
 //! The planner: from what is wished and what is there to a plan, bindings, ports and specifications.
 //!
 //! Pure: no I/O, no clock, no randomness, no async; the same input gives the same plan to the last byte, and
-//! [`Plan::id`] is a hash over it. It reads as a pipeline, one module for each stage:
+//! [`Plan::id`] is a hash over it and over all that an apply of it writes. It reads as a pipeline, one module for each stage:
 //!
 //! - `tree`: the instances in the order of their paths, each with its parent and its host.
 //! - `bind`: which device each host instance is.
@@ -46,7 +46,9 @@ use robo_model::label::Labels;
 use robo_model::name::{ApplicationName, ComponentName, DeviceId, DeviceName, InstancePath, Variable};
 use robo_model::spec::{InstanceKey, InstanceSpec, RecipeFiles};
 use robo_model::state::Wanted;
+use robo_wire::api::Bundle;
 use robo_wire::plan::{Bound, Change, Ground, Plan, PlannedOverride, PlannedStep, Ripple};
+use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 pub use self::compare::compare;
@@ -175,6 +177,7 @@ pub fn plan(desired: &Desired, world: &World<'_>, keep_overrides: bool) -> Resul
         ports: [world.ports, &new_ports],
         overrides: Some(&kept),
         bound_to,
+        enrolled: None,
         is_standing: false,
     };
     let after = stage.place(&tree, &mut problems);
@@ -197,18 +200,31 @@ pub fn plan(desired: &Desired, world: &World<'_>, keep_overrides: bool) -> Resul
             devices: bindings.clone(),
             overrides: world.current.map_or(0, |current| current.overrides.count),
             bindings: bound_to.clone(),
-            others: world.others.iter().map(|other| (other.name().clone(), other.revision)).collect(),
+            others: of_others(world, |other| Some(other.revision)),
+            other_overrides: of_others(world, |other| Some(other.overrides.count).filter(|count| *count > 0)),
+            other_bindings: of_others(world, |other| Some(other.bound_to.clone()).filter(|to| !to.is_empty())),
         },
         changes: changes.into_iter().flatten().collect(),
         ripple,
         waves,
         steps,
         overrides: planned_overrides(world, &kept),
-        warnings: warnings.into_lines(),
+        warnings: Vec::new(),
     };
-    plan.id = id_of(&plan);
     let specs = place::by_device(pairs.into_iter().take(own).filter_map(|pair| pair.new));
+    plan.id = id_of(&plan, &specs, &new_ports);
+    // They follow from the rest, but for the names of those who could be bound: these may come and go.
+    plan.warnings = warnings.into_lines();
     Ok(Planned { plan, bindings, new_ports, overrides: kept.wanted, specs })
+}
+
+/// Has the id cover what the plan was compiled from, too: of what is kept as a revision and of what devices get, nothing
+/// may be other than what was agreed to.
+pub fn cover(plan: &mut Plan, bundle: &Bundle) {
+    plan.id = sha256(|hasher| {
+        hasher.take(&plan.id);
+        hasher.take(bundle);
+    });
 }
 
 /// The waves, the ripple and the steps of a plan.
@@ -253,19 +269,34 @@ fn check_importers(desired: &Desired, world: &World<'_>, problems: &mut Problems
     }
 }
 
-/// The instances of the other applications.
+/// The instances of the other applications, on devices that are there.
 fn others(world: &World<'_>) -> impl Iterator<Item = Placed> {
-    world.others.iter().flat_map(|other| standing(other, world.ports, &mut Problems::default())).flatten()
+    let enrolled: BTreeSet<DeviceId> = match world.others {
+        [] => BTreeSet::new(),
+        _ => world.devices.iter().map(|device| device.id.clone()).collect(),
+    };
+    let of = move |other| standing(other, world.ports, Some(&enrolled), &mut Problems::default());
+    world.others.iter().flat_map(of).flatten()
+}
+
+/// What is said of each other application; of some nothing.
+fn of_others<T>(world: &World<'_>, what: impl Fn(&Current<'_>) -> Option<T>) -> BTreeMap<ApplicationName, T> {
+    world.others.iter().filter_map(|other| Some((other.name().clone(), what(other)?))).collect()
 }
 
 /// The specifications of an application as it stands, with what people asked for beside it: what the devices' assignments
-/// are made of after `robo stop`.
+/// are made of after `robo stop`. Instances on devices that are not among `enrolled` are left out: their device was
+/// removed, and their ports with it.
 ///
 /// # Errors
 /// When a host instance has no binding, or a `random[port]` no number: the parts do not belong together.
-pub fn specs(current: &Current<'_>, ports: &Ports) -> Result<BTreeMap<DeviceId, Vec<InstanceSpec>>, PlanError> {
+pub fn specs(
+    current: &Current<'_>,
+    ports: &Ports,
+    enrolled: &BTreeSet<DeviceId>,
+) -> Result<BTreeMap<DeviceId, Vec<InstanceSpec>>, PlanError> {
     let mut problems = Problems::default();
-    let placed = standing(current, ports, &mut problems);
+    let placed = standing(current, ports, Some(enrolled), &mut problems);
     place::check_sizes(&placed, &mut problems);
     problems.into_result()?;
     Ok(place::by_device(placed.into_iter().flatten()))
@@ -295,11 +326,16 @@ fn planned_overrides(world: &World<'_>, kept: &Overrides) -> Vec<PlannedOverride
 /// it counts as not there.
 fn before(world: &World<'_>) -> Vec<Placed> {
     let Some(current) = &world.current else { return Vec::new() };
-    standing(current, world.ports, &mut Problems::default()).into_iter().flatten().collect()
+    standing(current, world.ports, None, &mut Problems::default()).into_iter().flatten().collect()
 }
 
 /// The instances of an application as it stands.
-fn standing(current: &Current<'_>, ports: &Ports, problems: &mut Problems) -> Vec<Option<Placed>> {
+fn standing(
+    current: &Current<'_>,
+    ports: &Ports,
+    enrolled: Option<&BTreeSet<DeviceId>>,
+    problems: &mut Problems,
+) -> Vec<Option<Placed>> {
     let tree = Tree::new(&current.desired.application, problems);
     let stage = place::Stage {
         desired: current.desired,
@@ -307,25 +343,48 @@ fn standing(current: &Current<'_>, ports: &Ports, problems: &mut Problems) -> Ve
         ports: [ports, &Ports::new()],
         overrides: Some(current.overrides),
         bound_to: current.bound_to,
+        enrolled,
         is_standing: true,
     };
     stage.place(&tree, problems)
 }
 
-/// SHA-256 over the plan as JSON, its id left out. All maps in it are ordered, so that the text is canonical.
-fn id_of(plan: &Plan) -> String {
-    struct Hasher(Sha256);
-    impl std::io::Write for Hasher {
-        fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-            self.0.update(bytes);
-            Ok(bytes.len())
-        }
-        fn flush(&mut self) -> std::io::Result<()> {
-            Ok(())
-        }
+/// SHA-256 over the plan without its id and its warnings, and over all that is written when it is applied: a plan's lines
+/// show of a file only that it differs, and of a long value only how it begins.
+fn id_of(plan: &Plan, specs: &BTreeMap<DeviceId, Vec<InstanceSpec>>, new_ports: &Ports) -> String {
+    sha256(|hasher| {
+        hasher.take(plan);
+        hasher.take(specs);
+        hasher.take(&new_ports.iter().collect::<Vec<_>>());
+    })
+}
+
+/// Hashes values as JSON, one after the other. All maps in them are ordered, so that the text is canonical.
+struct Hasher(Sha256);
+
+impl Hasher {
+    fn take(&mut self, value: &impl Serialize) {
+        #[expect(clippy::expect_used, reason = "the writer cannot fail, and every key in what is hashed is a text")]
+        serde_json::to_writer(&mut *self, value).expect("what is hashed is JSON");
+        // No value runs into the next.
+        self.0.update([0]);
     }
+}
+
+impl std::io::Write for Hasher {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.update(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// SHA-256 over what is taken, in hexadecimal.
+fn sha256(take: impl FnOnce(&mut Hasher)) -> String {
     let mut hasher = Hasher(Sha256::new());
-    #[expect(clippy::expect_used, reason = "the writer cannot fail, and every key in a plan is a text")]
-    serde_json::to_writer(&mut hasher, plan).expect("a plan is JSON");
+    take(&mut hasher);
     hex::encode(hasher.0.finalize())
 }

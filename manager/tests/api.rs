@@ -489,6 +489,15 @@ async fn an_apply_does_what_the_plan_said_and_nothing_else() {
     // Other files than those of the plan.
     let other = manager.bundle(&GRAPH.replace("3306", "3307")).await;
     refused(manager.apply(&other, &again).await, ErrorCode::PlanMoved, "files or settings differ");
+    let plan = manager.plan(&other).await.unwrap();
+    let mut edited = other.clone();
+    let script = "echo something else";
+    edited["recipes"]["Db"]["scripts/start.sh"] = json!({"hash": manager.upload(script).await, "size": script.len()});
+    let lines = manager.plan(&edited).await.unwrap();
+    assert_eq!(lines["changes"][0]["path"], plan["changes"][0]["path"]);
+    refused(manager.apply(&edited, &plan).await, ErrorCode::PlanMoved, "files or settings differ");
+    let comment = manager.bundle(&format!("{}# said nowhere\n", GRAPH.replace("3306", "3307"))).await;
+    refused(manager.apply(&comment, &plan).await, ErrorCode::PlanMoved, "files or settings differ");
     assert_eq!(manager.deploy(&GRAPH.replace("3306", "3307")).await["revision"], 2);
     assert_eq!(manager.get("applications").await.unwrap()[0]["revision"], 2);
     assert_eq!(manager.get("devices/one").await.unwrap()["applications"], json!(["shop"]));
@@ -577,7 +586,7 @@ async fn ten_identical_applies_at_once_make_one_revision() {
 async fn a_device_has_labels_until_it_is_removed_and_its_host_says_so() {
     let manager = Manager::start().await;
     manager.enrol("one").await;
-    manager.deploy(GRAPH).await;
+    manager.deploy(&GRAPH.replace("port = 3306", "random[port] port")).await;
     let change = |change: Value| manager.call(Method::PATCH, "devices/one", change);
     let labelled = change(json!({"set": {"site": "tokyo", "rack": "7"}})).await.unwrap();
     assert_eq!(labelled["labels"], json!({"site": "tokyo", "rack": "7"}));
@@ -597,7 +606,7 @@ async fn a_device_has_labels_until_it_is_removed_and_its_host_says_so() {
     assert_eq!(status["instances"].as_array().unwrap().len(), 1);
     assert_eq!((&host["path"], &host["state"]), (&json!("/vm"), &json!("PROBLEM")));
     assert!(host["report"]["hold"].as_str().unwrap().contains("device `one` was removed"));
-    // What is left of the application can still be asked for, and the plan says what is missing.
+    // What is left of the application can still be asked for, whatever went with the device, and the plan says what is missing.
     manager.post("applications/shop/wanted", json!({"wanted": "stopped"})).await.unwrap();
     refused(manager.plan(&manager.bundle(GRAPH).await).await, ErrorCode::UnknownDevice, "one");
     manager.enrol("one").await;

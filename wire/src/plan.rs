@@ -13,7 +13,8 @@ use crate::api::Bundle;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct Plan {
-    /// SHA-256 over everything below; an apply names it, and is refused when it no longer comes out.
+    /// SHA-256 over everything below but the warnings, and over all that an apply would write: the files, the values, the
+    /// ports. An apply names it, and is refused when it no longer comes out.
     pub id: String,
     /// The application.
     pub application: ApplicationName,
@@ -104,6 +105,12 @@ pub struct Ground {
     /// The revisions of other applications that were read: those bound to it, and those it is bound to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub others: BTreeMap<ApplicationName, u64>,
+    /// How many overrides were ever recorded for those of them that have some.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_overrides: BTreeMap<ApplicationName, u64>,
+    /// Which applications the external imports of each of them come from, by prefix, where one is bound.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub other_bindings: BTreeMap<ApplicationName, BTreeMap<ComponentName, BTreeSet<ApplicationName>>>,
 }
 
 /// A host instance's device.

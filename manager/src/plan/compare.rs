@@ -26,7 +26,14 @@ fn placed((desired, bindings): (&Desired, &BTreeMap<InstancePath, Bound>)) -> Ve
     let mut ignored = Problems::default();
     let tree = Tree::new(&desired.application, &mut ignored);
     let (none, nobody) = (Ports::new(), Prefixes::new());
-    let stage =
-        Stage { desired, bindings, ports: [&none, &none], overrides: None, bound_to: &nobody, is_standing: true };
+    let stage = Stage {
+        desired,
+        bindings,
+        ports: [&none, &none],
+        overrides: None,
+        bound_to: &nobody,
+        enrolled: None,
+        is_standing: true,
+    };
     stage.place(&tree, &mut ignored).into_iter().flatten().collect()
 }

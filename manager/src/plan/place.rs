@@ -1,6 +1,6 @@
 //! The specification of each instance, and whether those of a device fit into one assignment.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::graph::{Application, ExportValue, Installer};
 use robo_model::limits::MAX_VALUE_BYTES;
@@ -42,6 +42,8 @@ pub(super) struct Stage<'a> {
     pub(super) overrides: Option<&'a Overrides>,
     /// Where external imports come from.
     pub(super) bound_to: &'a Prefixes,
+    /// The devices there are: what was bound to another one is left out. Nothing when all bindings are to one of them.
+    pub(super) enrolled: Option<&'a BTreeSet<DeviceId>>,
     /// True when bindings and ports come from elsewhere: nobody has told yet of those that are missing.
     pub(super) is_standing: bool,
 }
@@ -65,6 +67,9 @@ impl Stage<'_> {
                     }
                     return None;
                 };
+                if self.enrolled.is_some_and(|enrolled| !enrolled.contains(&bound.id)) {
+                    return None;
+                }
                 let spec = self.spec(tree, node, bound, wanted, problems);
                 Some(Placed { spec, bound: bound.clone() })
             })

@@ -430,11 +430,61 @@ fn specs_that_do_not_belong_together_are_refused() {
     let (nothing, overrides, bound_to) = (BTreeMap::new(), Overrides::default(), Prefixes::new());
     let current =
         Current { revision: 1, desired: &desired, bindings: &nothing, overrides: &overrides, bound_to: &bound_to };
-    let error = specs(&current, &Ports::new()).unwrap_err();
+    let store = Store::new(&["a"]);
+    let error = specs(&current, &Ports::new(), &store.enrolled()).unwrap_err();
     assert!(matches!(error.problems[..], [Problem::HostWithoutDevice { .. }]));
-    let planned = Store::new(&["a"]).plan(&desired).unwrap();
+    let planned = store.plan(&desired).unwrap();
     let current = Current { bindings: &planned.bindings, ..current };
-    let error = specs(&current, &Ports::new()).unwrap_err();
+    let error = specs(&current, &Ports::new(), &store.enrolled()).unwrap_err();
     assert!(matches!(error.problems[..], [Problem::PortUnknown { .. }]));
-    assert_eq!(specs(&current, &planned.new_ports), Ok(planned.specs));
+    assert_eq!(specs(&current, &planned.new_ports, &store.enrolled()), Ok(planned.specs));
+}
+
+#[test]
+fn hosts_on_removed_devices_are_left_out_with_all_on_them() {
+    let mut store = Store::new(&["a", "b"]);
+    let lines =
+        ["/a Vm target | Vm.port=random", "/a/w Web script | Web.port=random", "/b Vm2 target", "/b/w Web2 script"];
+    let desired = app(&lines);
+    let planned = store.apply(&desired);
+    // With the device went its ports.
+    store.devices.remove(0);
+    store.ports.clear();
+    let left: Vec<String> =
+        kit::standing(&store, &desired, &planned.bindings).into_keys().map(|id| id.to_string()).collect();
+    assert_eq!(left, ["id-b"]);
+}
+
+#[test]
+fn the_id_covers_all_that_is_written_and_nothing_that_is_not() {
+    let store = Store::new(&["a"]);
+    let lines = |value: &str| app(&["/a Vm target", &format!("/a/w Web script | Web.v={value}, Web.port=random")]);
+    let with_file = |digit: &str| {
+        let file = serde_json::json!({"start.sh": {"hash": digit.repeat(64), "size": 1}});
+        Desired { recipes: [("Web".parse().unwrap(), serde_json::from_value(file).unwrap())].into(), ..lines("1") }
+    };
+    let plan = |desired: &Desired| store.plan(desired).unwrap().plan;
+    // A file's content, a value, or a port of what is created: none is in a line.
+    let mut taken = Store::new(&["a"]);
+    taken.devices[0].ports_in_use = vec![FIRST_RANDOM_PORT];
+    let first = plan(&with_file("a"));
+    for other in [plan(&with_file("b")), plan(&lines("2")), taken.plan(&with_file("a")).unwrap().plan] {
+        assert_eq!(told(&other), told(&first));
+        assert_ne!(other.id, first.id);
+    }
+    assert_eq!(plan(&with_file("a")).id, first.id);
+
+    let bundle = |text: &str| -> Bundle {
+        let hash = text.repeat(64);
+        let sources = serde_json::json!({"a.graph": {"hash": hash, "size": 1}});
+        serde_json::from_value(serde_json::json!({"entry": {"kind": "file", "path": "a.graph"}, "sources": sources}))
+            .unwrap()
+    };
+    let covered = |text: &str| {
+        let mut plan = first.clone();
+        cover(&mut plan, &bundle(text));
+        plan.id
+    };
+    assert_eq!(covered("a"), covered("a"));
+    assert_eq!(BTreeSet::from([covered("a"), covered("b"), first.id.clone()]).len(), 3);
 }

@@ -25,9 +25,9 @@ impl Service {
     /// # Errors
     /// When files are missing, the graph has errors, or it cannot be planned.
     pub async fn plan(&self, project: &ProjectName, request: PlanRequest) -> Result<Plan, ServiceError> {
-        let (_, desired) = self.compile(request.bundle).await?;
+        let (bundle, desired) = self.compile(request.bundle).await?;
         let _changing = self.0.change.lock().await;
-        let plan = self.draft(project, desired, request.keep_overrides).await?.planned.plan;
+        let plan = self.draft(project, &bundle, desired, request.keep_overrides).await?.planned.plan;
         self.remember(&plan);
         Ok(plan)
     }
@@ -41,7 +41,7 @@ impl Service {
         to_the_end(async move {
             let (bundle, desired) = service.compile(request.bundle).await?;
             let _changing = service.0.change.lock().await;
-            let draft = service.draft(&project, desired, request.keep_overrides).await?;
+            let draft = service.draft(&project, &bundle, desired, request.keep_overrides).await?;
             let plan = &draft.planned.plan;
             if plan.id != request.plan_id {
                 let planned = service.remembered(&request.plan_id);
@@ -70,6 +70,7 @@ impl Service {
     async fn draft(
         &self,
         project: &ProjectName,
+        bundle: &Bundle,
         desired: Desired,
         keep_overrides: bool,
     ) -> Result<Draft, ServiceError> {
@@ -103,7 +104,11 @@ impl Service {
             let planned = plan::plan(&desired, &world, keep_overrides)?;
             Ok(Draft { desired, current, planned })
         });
-        planning.await.unwrap_or_else(|error| Err(ServiceError::Broken(error.to_string())))
+        let planned = planning.await.unwrap_or_else(|error| Err(ServiceError::Broken(error.to_string())));
+        planned.map(|mut draft: Draft| {
+            plan::cover(&mut draft.planned.plan, bundle);
+            draft
+        })
     }
 
     async fn commit(

@@ -62,7 +62,8 @@ impl Service {
             let mut bound_to = record.bound_to.clone();
             bound_to.insert(prefix.clone(), to.clone());
             let ports = service.store().ports(&project).await?;
-            let specs = plan::specs(&Current { bound_to: &bound_to, ..record.current() }, &ports)?;
+            let enrolled = service.store().device_ids(&project).await?;
+            let specs = plan::specs(&Current { bound_to: &bound_to, ..record.current() }, &ports, &enrolled)?;
             let bind = Bind { application: &name, prefix: &prefix, to: &to, specs: &specs };
             let committed = service.store().bind(&project, &bind, now()).await?;
             tracing::info!(%project, application = %name, %prefix, applications = to.len(), "bound");
@@ -129,6 +130,7 @@ impl Service {
             return Err(ServiceError::InUse { name: name.clone(), by: importers });
         }
         let ports = self.store().ports(project).await?;
+        let enrolled = self.store().device_ids(project).await?;
         let mut without = Vec::with_capacity(importers.len());
         for importer in importers {
             let record = self.application(project, &importer).await?;
@@ -139,7 +141,7 @@ impl Service {
                     changed.insert(prefix.clone(), to.clone());
                 }
             }
-            let specs = plan::specs(&Current { bound_to: &bound_to, ..record.current() }, &ports)?;
+            let specs = plan::specs(&Current { bound_to: &bound_to, ..record.current() }, &ports, &enrolled)?;
             without.push(LetGo { application: importer, prefixes: changed, specs });
         }
         Ok(without)

@@ -1,6 +1,6 @@
 //! What moved under a plan, in words.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::name::{ApplicationName, ComponentName};
 use robo_wire::plan::Ground;
@@ -40,28 +40,33 @@ pub fn reason(planned: Option<&Ground>, now: &Ground) -> String {
     }
     reasons.extend(bindings(planned, now));
     reasons.extend(others(planned, now));
-    if reasons.is_empty() && now.others.is_empty() {
-        return "the files or settings differ from those that were planned".to_owned();
-    }
     if reasons.is_empty() {
-        let others: Vec<String> = now.others.keys().map(|name| format!("`{name}`")).collect();
-        return format!(
-            "the files or settings differ from those that were planned, or somebody started, stopped or bound instances \
-             of {}",
-            others.join(", ")
-        );
+        return "the files or settings differ from those that were planned, or ports that were free then are taken now"
+            .to_owned();
     }
     reasons.join("; ")
 }
 
-/// What became of the bindings to other applications.
+/// What became of the application's own bindings, and of those of the others.
 fn bindings(planned: &Ground, now: &Ground) -> Vec<String> {
+    let mut reasons = rebound(&planned.bindings, &now.bindings);
+    let none = BTreeMap::new();
+    for name in planned.others.keys().filter(|name| now.others.contains_key(*name)) {
+        let of = |ground: &'_ Ground| ground.other_bindings.get(name).unwrap_or(&none).clone();
+        reasons.extend(rebound(&of(planned), &of(now)).into_iter().map(|reason| format!("in `{name}`, {reason}")));
+    }
+    reasons
+}
+
+type Bindings = BTreeMap<ComponentName, BTreeSet<ApplicationName>>;
+
+fn rebound(planned: &Bindings, now: &Bindings) -> Vec<String> {
     let names = |to: Option<&BTreeSet<ApplicationName>>| match to.filter(|to| !to.is_empty()) {
         None => "nobody".to_owned(),
         Some(to) => to.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", "),
     };
-    let prefixes: BTreeSet<&ComponentName> = planned.bindings.keys().chain(now.bindings.keys()).collect();
-    let sides = prefixes.into_iter().map(|prefix| (prefix, planned.bindings.get(prefix), now.bindings.get(prefix)));
+    let prefixes: BTreeSet<&ComponentName> = planned.keys().chain(now.keys()).collect();
+    let sides = prefixes.into_iter().map(|prefix| (prefix, planned.get(prefix), now.get(prefix)));
     sides
         .filter(|(_, then, now)| then != now)
         .map(|(prefix, then, now)| {
@@ -76,7 +81,10 @@ fn others(planned: &Ground, now: &Ground) -> Vec<String> {
     names
         .into_iter()
         .filter_map(|name| match (planned.others.get(name), now.others.get(name)) {
-            (Some(then), Some(now)) if then == now => None,
+            (Some(then), Some(at)) if then == at => {
+                let asked = planned.other_overrides.get(name) != now.other_overrides.get(name);
+                asked.then(|| format!("somebody started, stopped or undeployed instances of `{name}` since"))
+            }
             (Some(then), Some(now)) => Some(format!("`{name}` was at revision {then} when planned, is at {now} now")),
             (Some(_), None) => Some(format!("`{name}` had to do with it when planned, and has no longer")),
             (None, _) => Some(format!("`{name}` has to do with it now, and had not when planned")),
@@ -129,7 +137,17 @@ mod tests {
              `c` had to do with it when planned, and has no longer",
         );
         check(ground(Some(4), 1, "b"), tied(&["a"], &[]), "`Wh` was bound to nobody when planned, is bound to `a` now");
-        let same = tied(&["a"], &[("a", 1)]);
-        assert!(reason(Some(&same), &same).ends_with("started, stopped or bound instances of `a`"));
+        let same = || tied(&["a"], &[("a", 1)]);
+        check(
+            same(),
+            same(),
+            "the files or settings differ from those that were planned, or ports that were free then are taken now",
+        );
+        let stopped = Ground { other_overrides: [("a".parse().unwrap(), 1)].into(), ..same() };
+        check(same(), stopped, "somebody started, stopped or undeployed instances of `a` since");
+        let to = |name: &str| BTreeMap::from([("Db".parse().unwrap(), BTreeSet::from([name.parse().unwrap()]))]);
+        let bound = |name: &str| Ground { other_bindings: [("a".parse().unwrap(), to(name))].into(), ..same() };
+        check(bound("b"), bound("c"), "in `a`, `Db` was bound to `b` when planned, is bound to `c` now");
+        check(bound("b"), same(), "in `a`, `Db` was bound to `b` when planned, is bound to nobody now");
     }
 }

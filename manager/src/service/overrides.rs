@@ -40,7 +40,8 @@ impl Service {
             }
             let overrides = Overrides { count: record.overrides.count + 1, wanted: after };
             let ports = service.store().ports(&project).await?;
-            let specs = plan::specs(&Current { overrides: &overrides, ..record.current() }, &ports)?;
+            let enrolled = service.store().device_ids(&project).await?;
+            let specs = plan::specs(&Current { overrides: &overrides, ..record.current() }, &ports, &enrolled)?;
             let event = NewEvent {
                 at: now(),
                 device: None,

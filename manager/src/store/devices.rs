@@ -1,5 +1,7 @@
 //! Devices: who they are, whether they are there, and what they were assigned.
 
+use std::collections::BTreeSet;
+
 use robo_model::label::Labels;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::UnixMillis;
@@ -105,6 +107,19 @@ impl Store {
             .await
             .map_err(at("reading the devices"))?;
         rows.iter().map(record).collect()
+    }
+
+    /// The identities of the project's devices.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn device_ids(&self, project: &ProjectName) -> Result<BTreeSet<DeviceId>, StoreError> {
+        let ids: Vec<String> = sqlx::query_scalar("SELECT id FROM devices WHERE project = $1")
+            .bind(project.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(at("reading which devices there are"))?;
+        ids.iter().map(|id| super::parse(DEVICE, id)).collect()
     }
 
     /// Which applications have instances on which device of the project.

@@ -265,7 +265,8 @@ impl World {
     }
 
     fn specs(&self, current: &Current<'_>) -> Result<Specs, String> {
-        plan::specs(current, &self.store.ports).map_err(|problems| problems.to_string())
+        let enrolled = self.store.devices.keys().cloned().collect();
+        plan::specs(current, &self.store.ports, &enrolled).map_err(|problems| problems.to_string())
     }
 
     fn bind(&self, index: usize, to_none: bool) -> Result<Change, String> {

@@ -151,6 +151,40 @@ fn who_is_bound_to_nobody_is_told_how() {
 }
 
 #[test]
+fn who_could_be_bound_is_told_and_moves_no_plan() {
+    let mut store = three();
+    store.turn_to("shop");
+    store.bound_to.clear();
+    let before = store.plan(&shop()).unwrap().plan;
+    let mut other = store.others[1].clone();
+    assert_eq!(other.desired.application.name.as_str(), "stock");
+    other.desired.application.name = "stock-2".parse().unwrap();
+    // It counts as an application that offers the prefix, and not as one that was read.
+    let mut world = store.clone();
+    world.only_offering.push(other.desired.application.clone());
+    let after = world.plan(&shop()).unwrap().plan;
+    assert_ne!(after.warnings, before.warnings);
+    assert_eq!(after.id, before.id);
+}
+
+#[test]
+fn the_ground_holds_what_was_asked_of_others() {
+    let mut store = three();
+    let before = store.plan(&stock("5432")).unwrap().plan;
+    let names =
+        |plan: &robo_wire::plan::Plan| plan.ground.other_bindings.keys().map(ToString::to_string).collect::<Vec<_>>();
+    assert_eq!(
+        (names(&before), before.ground.other_overrides.len()),
+        (vec!["report".to_owned(), "shop".to_owned()], 0)
+    );
+    let shop = store.others.iter_mut().find(|other| other.desired.application.name.as_str() == "shop").unwrap();
+    shop.overrides.count = 1;
+    let after = store.plan(&stock("5432")).unwrap().plan;
+    assert_eq!(after.ground.other_overrides.values().collect::<Vec<_>>(), [&1]);
+    assert_ne!(after.id, before.id);
+}
+
+#[test]
 fn what_stands_still_elsewhere_counts() {
     // `shop` is stopped: nothing there notices, nor does `report`, which waits already.
     let mut store = three();

@@ -127,7 +127,7 @@ pub(in crate::plan) fn bound(texts: &[&str]) -> Prefixes {
 }
 
 /// A world that remembers what was applied.
-#[derive(Debug, Default)]
+#[derive(Debug, Clone, Default)]
 pub(in crate::plan) struct Store {
     pub(in crate::plan) devices: Vec<Device>,
     pub(in crate::plan) ports: Ports,
@@ -135,6 +135,8 @@ pub(in crate::plan) struct Store {
     pub(in crate::plan) bound_to: Prefixes,
     pub(in crate::plan) current: Option<(Desired, BTreeMap<InstancePath, Bound>)>,
     pub(in crate::plan) others: Vec<Applied>,
+    /// Applications that have nothing to do with the planned one, but that they offer something.
+    pub(in crate::plan) only_offering: Vec<Application>,
     pub(in crate::plan) forbidden: PortRanges,
     pub(in crate::plan) keep_overrides: bool,
 }
@@ -142,6 +144,10 @@ pub(in crate::plan) struct Store {
 impl Store {
     pub(in crate::plan) fn new(names: &[&str]) -> Self {
         Self { devices: devices(names), ..Self::default() }
+    }
+
+    pub(in crate::plan) fn enrolled(&self) -> BTreeSet<DeviceId> {
+        self.devices.iter().map(|device| device.id.clone()).collect()
     }
 
     pub(in crate::plan) fn plan(&self, desired: &Desired) -> Result<Planned, PlanError> {
@@ -154,8 +160,9 @@ impl Store {
         });
         let others: Vec<Current<'_>> = self.others.iter().map(Applied::current).collect();
         let mut offers = Prefixes::new();
-        for other in &self.others {
-            let Application { name, exports_prefix, .. } = &other.desired.application;
+        let others_there = self.others.iter().map(|other| &other.desired.application);
+        for other in others_there.chain(&self.only_offering) {
+            let Application { name, exports_prefix, .. } = other;
             if let Some(prefix) = exports_prefix {
                 offers.entry(prefix.clone()).or_default().insert(name.clone());
             }
@@ -200,7 +207,7 @@ pub(super) fn standing(
     bindings: &BTreeMap<InstancePath, Bound>,
 ) -> BTreeMap<DeviceId, Vec<InstanceSpec>> {
     let current = Current { revision: 1, desired, bindings, overrides: &store.overrides, bound_to: &store.bound_to };
-    specs(&current, &store.ports).unwrap()
+    specs(&current, &store.ports, &store.enrolled()).unwrap()
 }
 
 /// What a plan says, a line each: changes, ripple, warnings.

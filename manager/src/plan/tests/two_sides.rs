@@ -139,8 +139,8 @@ struct Outcome {
     wait: Keys,
 }
 
-/// What instances do that no change is about, machines aside: they have no steps.
-fn outcome(before: &All, after: &All) -> Outcome {
+/// What instances do that no change is about, machines aside: they have no steps. Those of `forced` restart.
+fn outcome(before: &All, after: &All, forced: &Keys) -> Outcome {
     let change = |key: &InstanceKey| match (before.get(key), after.get(key)) {
         (Some(old), Some(new)) if old.0 != new.0 => Effect::Replace,
         (Some(old), Some(new)) => effect::of_change(&old.1, &new.1),
@@ -152,7 +152,8 @@ fn outcome(before: &All, after: &All) -> Outcome {
     let can: Keys = wanted(after).into_iter().filter(|key| was.contains(key) || is_up.contains(key)).collect();
     let is = lasting(after, can);
     let both: Keys = was.intersection(&is).cloned().collect();
-    let mut again: Keys = both.iter().filter(|key| change(key) >= Effect::Restart).cloned().collect();
+    let restarts = |key: &&InstanceKey| change(key) >= Effect::Restart || forced.contains(*key);
+    let mut again: Keys = both.iter().filter(restarts).cloned().collect();
     let update = loop {
         let steady: Keys = both.difference(&again).cloned().collect();
         let mut next = again.clone();
@@ -292,8 +293,10 @@ fn world() -> impl Strategy<Value = (Store, Desired)> {
 fn sides(store: &Store, planned: &Planned) -> (All, All) {
     let (desired, bindings) = store.current.clone().unwrap();
     let (overrides, bound_to) = (store.overrides.clone(), store.bound_to.clone());
-    let now = specs(&Applied { desired, bindings, overrides, bound_to }.current(), &store.ports).unwrap();
-    let others: All = store.others.iter().flat_map(|o| all(&specs(&o.current(), &store.ports).unwrap())).collect();
+    let enrolled = store.enrolled();
+    let now = specs(&Applied { desired, bindings, overrides, bound_to }.current(), &store.ports, &enrolled).unwrap();
+    let of_other = |other: &Applied| all(&specs(&other.current(), &store.ports, &enrolled).unwrap());
+    let others: All = store.others.iter().flat_map(of_other).collect();
     let (mut before, mut after) = (all(&now), all(&planned.specs));
     before.extend(others.clone());
     after.extend(others);
@@ -308,14 +311,18 @@ proptest! {
         let planned = store.plan(&second).unwrap();
         let (before, after) = sides(&store, &planned);
         let plan = &planned.plan;
-        let mut comes = if plan.changes.is_empty() { Outcome::default() } else { outcome(&before, &after) };
         let promises = promised(plan, &before, &after);
         // The only provider goes while another one comes: whoever hears of the going first has to stop. So a plan may
-        // promise a restart where an update is enough, and never the other way round.
-        for key in comes.update.intersection(&promises.restart).cloned().collect::<Keys>() {
-            comes.update.remove(&key);
-            comes.restart.insert(key);
-        }
+        // promise a restart where an update is enough, with all that follows from it, and never the other way round.
+        let mut forced = Keys::new();
+        let comes = loop {
+            let comes = if plan.changes.is_empty() { Outcome::default() } else { outcome(&before, &after, &forced) };
+            let stronger: Keys = comes.update.intersection(&promises.restart).cloned().collect();
+            if stronger.is_empty() {
+                break comes;
+            }
+            forced.extend(stronger);
+        };
         prop_assert_eq!(&promises, &comes, "{:#?}", plan);
         let told = rippled(plan);
         for key in &comes.update {
