@@ -35,6 +35,8 @@ pub enum Of {
     Machine,
     /// A machine as the manager sees it, who hears from its agent or does not.
     Contact,
+    /// A machine whose device was removed: only the manager knows of it.
+    Homeless,
 }
 
 impl Of {
@@ -45,6 +47,16 @@ impl Of {
             Self::Software => "software",
             Self::Machine => "machine",
             Self::Contact => "machine, seen by the manager",
+            Self::Homeless => "machine without a device",
+        }
+    }
+
+    /// True when an agent sees to it, and tells of it.
+    #[must_use]
+    pub const fn is_of_an_agent(self) -> bool {
+        match self {
+            Self::Software | Self::Machine => true,
+            Self::Contact | Self::Homeless => false,
         }
     }
 }
@@ -52,7 +64,7 @@ impl Of {
 /// True when an agent may bring an instance from one state into the other.
 #[must_use]
 pub fn allowed(from: InstanceState, to: InstanceState) -> bool {
-    TABLE.iter().any(|row| row.of != Of::Contact && row.from == from && row.to == to)
+    TABLE.iter().any(|row| row.of.is_of_an_agent() && row.from == from && row.to == to)
 }
 
 const fn software(
@@ -78,7 +90,7 @@ const fn machine(
 use InstanceState as S;
 
 /// Every transition there is.
-pub const TABLE: [Transition; 31] = [
+pub const TABLE: [Transition; 32] = [
     software(S::NotDeployed, S::Deploying, Some(Step::Deploy), "it is wanted, and its parent's files are there", ""),
     software(S::Deploying, S::DeployedStopped, Some(Step::Deploy), "deploy ended well", ""),
     software(
@@ -206,12 +218,31 @@ pub const TABLE: [Transition; 31] = [
         Of::Contact,
         S::DeployedStarted,
         S::Problem,
-        "nothing was heard of its device for longer than three heartbeats",
-        "What runs there goes on running, as far as anybody knows.",
+        "nothing was heard of its device for 90 seconds",
+        "What runs there goes on running, as far as anybody knows. A machine of which nothing was there stays as it is.",
     ),
-    machine(Of::Contact, S::NotDeployed, S::Problem, "the same, before its device took the assignment", ""),
-    machine(Of::Contact, S::Problem, S::DeployedStarted, "its device is back and tells that it runs", ""),
-    machine(Of::Contact, S::Problem, S::NotDeployed, "its device is back and tells that nothing is there", ""),
+    machine(
+        Of::Contact,
+        S::Problem,
+        S::DeployedStarted,
+        "its device is back: the machine is what was told of it last",
+        "If that is no longer so, its agent says so next.",
+    ),
+    machine(
+        Of::Homeless,
+        S::DeployedStarted,
+        S::Problem,
+        "its device was removed",
+        "The removal is what is told. What runs there goes on running, and nobody looks after it.",
+    ),
+    machine(Of::Homeless, S::NotDeployed, S::Problem, "the same, before anything was there", ""),
+    machine(
+        Of::Homeless,
+        S::Problem,
+        S::NotDeployed,
+        "the application was applied anew, with a device for it",
+        "From there on it goes the way of every machine.",
+    ),
 ];
 
 #[cfg(test)]

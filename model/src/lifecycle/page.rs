@@ -1,5 +1,6 @@
 //! The page about the life cycle, from the table and plain words.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
 use super::{Of, TABLE, Transition};
@@ -18,7 +19,7 @@ const DIAGRAM: &str = "\n## Software on a machine\n\n";
 
 const MACHINE: &str = "\n## A machine\n
 A host instance has no steps and does not stop: it is there, or it is not. `PROBLEM` is what the manager sees of one
-that is silent; its agent knows nothing of it, and goes on.\n\n";
+that is silent, or whose device was removed; its agent knows nothing of it, and goes on.\n\n";
 
 const TRANSITIONS: &str = "\n## Every transition\n\n";
 
@@ -74,6 +75,13 @@ is answered ever later, up to a minute. With `drift: heal;` an instance whose ch
 stopped and started again, with the growing waits of a process that ends. With `drift: report;`, which is what holds
 where nothing is said, both are only told and shown.
 
+## Silence
+
+A device is heard of with everything that it says, be it only a heartbeat, and its silence counts from the last thing
+that was heard. After 60 seconds, or what `lease:` says, its exports are withdrawn, and importers elsewhere react. After
+90 seconds, or what `robo manager --silent-after` says, its machine is `PROBLEM`. When it is back, both end; what it did
+meanwhile is told then. An importer whose own device has no contact goes on with the last imports it knows.
+
 ## Restarts of the agent and of the machine
 
 An agent that starts anew goes on where it was: a step that ran is waited for, or begun again where it had not begun,
@@ -118,14 +126,15 @@ const fn meaning(state: InstanceState) -> &'static str {
         InstanceState::DeployedStarted => "it runs, and its exports are published",
         InstanceState::Stopping => "the stop step runs",
         InstanceState::Undeploying => "the undeploy step runs",
-        InstanceState::Problem => "its machine is silent; machines only",
+        InstanceState::Problem => "its device is silent or was removed; machines only",
     }
 }
 
 /// A state diagram for Mermaid.
 fn draw<'a>(rows: impl Iterator<Item = &'a Transition>, steps: bool) -> String {
     let mut out = "```mermaid\nstateDiagram-v2\n    [*] --> NOT_DEPLOYED\n".to_owned();
-    for row in rows {
+    let mut drawn = BTreeSet::new();
+    for row in rows.filter(|row| drawn.insert((row.from, row.to))) {
         let text = match row.step {
             Some(step) if steps && row.to.is_transient() => format!(" : {step}"),
             Some(_) | None => String::new(),

@@ -1,6 +1,7 @@
 //! The table of the life cycle, row by row: each really happens, and nothing else does.
 
-use robo_model::lifecycle::{Of, TABLE};
+use robo_model::lifecycle::TABLE;
+use robo_model::quantity::Millis;
 use robo_model::state::InstanceState as S;
 use robo_model::state::Wanted;
 use robo_wire::event::EventBody;
@@ -148,7 +149,7 @@ const STORIES: [Story; 27] = [
 
 #[test]
 fn each_row_happens() {
-    let rows: Vec<(S, S)> = TABLE.iter().filter(|row| row.of != Of::Contact).map(|row| (row.from, row.to)).collect();
+    let rows: Vec<(S, S)> = TABLE.iter().filter(|row| row.of.is_of_an_agent()).map(|row| (row.from, row.to)).collect();
     assert_eq!(rows, STORIES.map(|(from, to, _)| (from, to)), "a story for each row, in its order");
     for (from, to, story) in STORIES {
         let mut world = shop();
@@ -165,6 +166,28 @@ fn each_row_happens() {
 fn a_way_outside_the_table_is_found() {
     let mut world = shop();
     world.core.transition(&key(WEB), S::Stopping, Vec::new());
+}
+
+#[test]
+fn nobody_hears_of_the_exports_of_a_start_that_fails() {
+    let mut world = world(vec![
+        spec(VM, "Vm", "target", &[]),
+        spec("/vm/db", "Db", "script", &[]),
+        spec("/vm/app", "App", "script", &["Db"]),
+    ]);
+    end(&mut world, "/vm/app", Outcome::Done);
+    end(&mut world, "/vm/db", Outcome::Done);
+    let stands = |world: &World| {
+        let heard = !world.report("/vm/db").exports.is_empty();
+        (world.state("/vm/db"), heard, world.state("/vm/app"))
+    };
+    assert_eq!(stands(&world), (S::Starting, false, S::Unresolved));
+    end(&mut world, "/vm/db", failed("exit code 1"));
+    assert_eq!(stands(&world), (S::DeployedStopped, false, S::Unresolved));
+    world.pass(Millis::from_secs(1));
+    assert_eq!(stands(&world), (S::Starting, false, S::Unresolved));
+    end(&mut world, "/vm/db", Outcome::Done);
+    assert_eq!(stands(&world), (S::DeployedStarted, true, S::Starting));
 }
 
 #[test]

@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use robo_model::lifecycle::{Of, TABLE};
 use robo_model::quantity::Millis;
 
 use super::*;
@@ -75,6 +76,40 @@ async fn leases_end_one_by_one_and_all_begin_anew() {
     assert_eq!(offered(&store).await, ["/vm/db", "/vm/web"]);
     assert_eq!(told(&store, 2).await, [" online", "/vm PROBLEM → DEPLOYED_STARTED"]);
     assert!(!store.device(&device).await.unwrap().unwrap().silent);
+}
+
+/// All that becomes of a host with this state, from its device's silence to its return.
+async fn ways(state: InstanceState) -> Vec<(InstanceState, InstanceState)> {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_shop(&store).await;
+    let reports = vec![InstanceReport { state, ..report("/vm", None) }];
+    store.record_update(&device, &Update { reports, ..Update::default() }, NOW).await.unwrap();
+    store.device_offline(&device, "cable", NOW).await.unwrap();
+    silence(&store, &device, 91).await;
+    store.device_online(&device, &Facts::default(), NOW).await.unwrap();
+    let page = store.last_events(&project(), &EventFilter { application: None, limit: 100 }).await.unwrap();
+    let bodies = page.events.into_iter().map(|event| event.body);
+    bodies
+        .filter_map(|body| if let EventBody::State { from, to, .. } = body { Some((from, to)) } else { None })
+        .collect()
+}
+
+#[tokio::test]
+async fn a_silent_machine_goes_the_ways_of_the_table_and_no_other() {
+    let states: BTreeSet<_> = TABLE.iter().filter(|row| row.of == Of::Machine).map(|row| row.from).collect();
+    assert_eq!(states.len(), 2);
+    let mut seen = BTreeSet::new();
+    for state in states {
+        let told = ways(state).await;
+        let shown = rules::shown(state, true, true);
+        // As it is shown, so it is told; and back as what was reported last.
+        let expect = if shown == state { vec![] } else { vec![(state, shown), (shown, state)] };
+        assert_eq!(told, expect, "{state}");
+        seen.extend(told);
+    }
+    let rows = TABLE.iter().filter(|row| row.of == Of::Contact).map(|row| (row.from, row.to));
+    assert_eq!(rows.collect::<BTreeSet<_>>(), seen);
 }
 
 #[tokio::test]
