@@ -52,8 +52,9 @@ pub fn of_change(old: &InstanceSpec, new: &InstanceSpec) -> Effect {
     Effect::None
 }
 
-/// What a change of the received `prefix.variable` does to a *started* instance: a restart when its
-/// command line, environment or check names the variable, an update step else.
+/// What a change of the received `prefix.variable` does to a *started* instance: a restart when its command line or
+/// environment names the variable, an update step else. A check that names it is carried out with the new value from
+/// then on, and disturbs nothing.
 #[must_use]
 pub fn of_import_change(spec: &InstanceSpec, prefix: &ComponentName, variable: &VariableName) -> Effect {
     let named = |text: &str| {

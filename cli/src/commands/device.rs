@@ -58,7 +58,8 @@ struct EnrollArgs {
 
 /// Sets and removes labels of a device.
 ///
-/// Hosts that are bound by a selector (`devices: site=tokyo;`) follow at the next plan.
+/// `robo exec -l SELECTOR` chooses devices by them. Hosts that are bound by a selector (`devices: site=tokyo;`) are
+/// refused by this version: bind them by name.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
