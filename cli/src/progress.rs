@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use futures_util::stream::{BoxStream, StreamExt as _};
 use robo_model::name::{ApplicationName, InstancePath};
-use robo_wire::api::{ApplicationView, InstanceView, Status};
+use robo_wire::api::Status;
 use robo_wire::event::Event;
 use robo_wire::plan::{Action, Consequence, Plan};
 use robo_wire::problem::ErrorCode;
@@ -121,6 +121,8 @@ pub(crate) enum FollowEnd {
     Reached(Status),
     /// An instance failed for good, or so often that waiting is of no use.
     Failed(Status),
+    /// Somebody deleted the application meanwhile: what was waited for will never be.
+    Deleted(Status),
     /// The time was over.
     TimedOut(Status),
     /// Ctrl-C.
@@ -131,7 +133,11 @@ impl FollowEnd {
     /// The last status that was seen.
     pub(crate) const fn status(&self) -> &Status {
         match self {
-            Self::Reached(status) | Self::Failed(status) | Self::TimedOut(status) | Self::Interrupted(status) => status,
+            Self::Reached(status)
+            | Self::Failed(status)
+            | Self::Deleted(status)
+            | Self::TimedOut(status)
+            | Self::Interrupted(status) => status,
         }
     }
 
@@ -140,6 +146,7 @@ impl FollowEnd {
         match self {
             Self::Reached(_) => Exit::Done,
             Self::Failed(_) => Exit::SomeFailed,
+            Self::Deleted(_) => Exit::Error,
             Self::TimedOut(_) => Exit::TimedOut,
             Self::Interrupted(_) => Exit::Interrupted,
         }
@@ -291,12 +298,13 @@ impl Follower<'_> {
         let standing = self.watch.standing();
         let reached = match standing {
             Standing::Reached => self.assignments_are_accepted().await?,
-            Standing::Failed | Standing::Under => false,
+            Standing::Failed | Standing::Deleted | Standing::Under => false,
         };
         let status = || self.watch.status().clone();
         Ok(match standing {
             _ if reached => Some(FollowEnd::Reached(status())),
             Standing::Failed => Some(FollowEnd::Failed(status())),
+            Standing::Deleted => Some(FollowEnd::Deleted(status())),
             Standing::Reached | Standing::Under if self.is_late() => Some(FollowEnd::TimedOut(status())),
             Standing::Reached | Standing::Under => None,
         })
@@ -316,5 +324,5 @@ impl Follower<'_> {
 
 /// What the status of an application that is gone would be.
 const fn nothing(cursor: u64) -> Status {
-    Status { cursor, applications: Vec::<ApplicationView>::new(), instances: Vec::<InstanceView>::new() }
+    Status { cursor, applications: Vec::new(), instances: Vec::new(), circles: Vec::new() }
 }

@@ -23,6 +23,7 @@ mod ability;
 mod bind;
 mod change;
 mod compare;
+mod layers;
 mod net;
 mod place;
 mod ports;
@@ -52,6 +53,7 @@ use serde::Serialize;
 use sha2::{Digest as _, Sha256};
 
 pub use self::compare::compare;
+pub(crate) use self::layers::circles;
 pub use self::place::MAX_ASSIGNMENT_BYTES;
 pub use self::problem::{MAX_PROBLEMS, PlanError, Problem};
 pub use self::ranges::{MAX_PORT_RANGES, PortRanges, PortRangesError};

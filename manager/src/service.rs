@@ -6,6 +6,7 @@
 mod acts;
 mod apply;
 mod bindings;
+mod circles;
 mod compile;
 mod devices;
 mod enroll;

@@ -245,6 +245,11 @@ pub struct InstanceReport {
     pub hold: Option<String>,
 }
 
+impl InstanceReport {
+    /// The `hold` of one that waits for another specification or value: no retry makes one.
+    pub const HELD_BY_A_VALUE: &'static str = "a value that it needs cannot be made";
+}
+
 const fn yes() -> bool {
     true
 }

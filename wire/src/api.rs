@@ -291,6 +291,30 @@ pub struct Status {
     pub applications: Vec<ApplicationView>,
     /// Their instances, by application and path; those that are being removed stand among them.
     pub instances: Vec<InstanceView>,
+    /// Which of them wait for one another.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub circles: Vec<Circle>,
+}
+
+/// Instances that wait for one another, so that none of them ever starts by itself.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Circle {
+    /// Once round: each waits for the next, the last for the first.
+    pub members: Vec<CircleMember>,
+}
+
+/// One of those that wait for one another.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CircleMember {
+    /// Its application.
+    pub application: ApplicationName,
+    /// Its path in it.
+    pub path: InstancePath,
+    /// The prefix of its imports that the next one would give; nothing when it stands on the next one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub prefix: Option<ComponentName>,
 }
 
 /// One application.
@@ -349,6 +373,26 @@ impl InstanceView {
     pub fn is_as_wished(&self) -> bool {
         let Some(wanted) = self.wanted else { return false };
         self.state == wanted.state() && self.settled && self.online && self.report.as_ref().is_none_or(|r| r.healthy)
+    }
+
+    /// True when files of its recipe were changed behind our back. Whoever waits for what was wished does not wait for
+    /// that: with `drift: report;` nothing but people puts it right.
+    #[must_use]
+    pub fn has_drifted(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| !report.drift.is_empty())
+    }
+
+    /// True for a host whose device was removed: no agent tells of PROBLEM, only the manager does.
+    #[must_use]
+    pub fn is_homeless(&self) -> bool {
+        self.report.as_ref().is_some_and(|report| report.state == InstanceState::Problem)
+    }
+
+    /// True when it is held, and `robo retry` ends that.
+    #[must_use]
+    pub fn is_freed_by_retry(&self) -> bool {
+        let hold = self.report.as_ref().and_then(|report| report.hold.as_deref());
+        hold.is_some_and(|hold| hold != InstanceReport::HELD_BY_A_VALUE) && !self.is_homeless()
     }
 }
 

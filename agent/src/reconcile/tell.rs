@@ -101,7 +101,7 @@ pub(super) fn report(record: &Record, node: Option<&Node>) -> InstanceReport {
         hold: match &record.hold {
             Hold::Cancelled { by } => Some(format!("cancelled by {by}")),
             Hold::Ended => Some("its process ended, and its restart policy leaves it so".to_owned()),
-            Hold::Value => Some("a value that it needs cannot be made".to_owned()),
+            Hold::Value => Some(InstanceReport::HELD_BY_A_VALUE.to_owned()),
             Hold::Free => None,
         },
     }

@@ -185,7 +185,7 @@ pub(super) async fn status_before(client: &Client, application: &ApplicationName
     match client.status(Some(application)).await {
         Ok(status) => Ok(status),
         Err(error) if error.code() == Some(ErrorCode::NotFound) => {
-            Ok(Status { cursor: 0, applications: Vec::new(), instances: Vec::new() })
+            Ok(Status { cursor: 0, applications: Vec::new(), instances: Vec::new(), circles: Vec::new() })
         }
         Err(error) => Err(error.into()),
     }

@@ -1,213 +1,89 @@
-//! Instances that wait for each other, so that none of them ever starts.
+//! Instances that wait for one another, so that none of them ever starts.
 
-use std::collections::BTreeMap;
-
-use robo_model::name::{ApplicationName, InstancePath};
-use robo_model::state::InstanceState;
-use robo_wire::api::{InstanceView, Status};
+use robo_wire::api::{Circle, CircleMember};
 
 use super::paint::Palette;
 
 /// Most instances of a circle that are named.
 const NAMED: usize = 8;
 
-/// Says who waits for whom, when some instances wait for each other in a circle; empty when none do.
-pub(crate) fn told(status: &Status, palette: Palette) -> String {
-    let Some(circle) = circle(status) else { return String::new() };
-    let name = |view: &InstanceView| view.path.to_string();
-    let after = circle.iter().cycle().skip(1);
-    let mut waits: Vec<String> = circle
-        .iter()
-        .zip(after)
-        .take(NAMED)
-        .map(|(one, next)| format!("{} waits for {}", name(one), name(next)))
-        .collect();
-    if circle.len() > NAMED {
-        waits.push("…".to_owned());
+/// Most circles that are told: the first will do to begin with.
+const TOLD: usize = 5;
+
+/// Says of each circle who waits for whom; empty when there are none.
+pub(crate) fn told<'a>(circles: impl IntoIterator<Item = &'a Circle>, palette: Palette) -> String {
+    let lines: Vec<String> = circles.into_iter().map(|circle| round(circle, palette)).collect();
+    let more = lines.len().saturating_sub(TOLD);
+    let mut text: String = lines.iter().take(TOLD).map(|line| format!("{line}\n")).collect();
+    if more > 0 {
+        text.push_str(&format!("{} and {more} more such circles: `robo status -o json`\n", palette.busy("warning:")));
     }
-    format!(
-        "{} these wait for each other: {}\n  {} make one of these imports `(optional)`, so that one of them can start\n",
-        palette.busy("warning:"),
-        waits.join(", "),
-        palette.hint("→"),
-    )
+    if !lines.is_empty() {
+        let help = "make one import of each circle `(optional)`, so that one of them can start";
+        text.push_str(&format!("  {} {help}\n", palette.hint("→")));
+    }
+    text
 }
 
-/// What is waited for, as a node of the graph: instances, and between them the prefixes that several may offer.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Node {
-    /// By its place among those that wait.
-    Instance(usize),
-    /// By its place among the prefixes.
-    Prefix(usize),
-}
-
-/// The first circle among those that wait, in order.
-fn circle(status: &Status) -> Option<Vec<&InstanceView>> {
-    let waits = |view: &&InstanceView| {
-        matches!(view.state, InstanceState::Unresolved | InstanceState::WaitingForAncestor) && view.report.is_some()
+/// Once round.
+fn round(circle: &Circle, palette: Palette) -> String {
+    let alone =
+        circle.members.iter().all(|one| circle.members.first().is_some_and(|f| f.application == one.application));
+    let name = |one: &CircleMember| {
+        if alone { one.path.to_string() } else { format!("{}{}", one.application, one.path) }
     };
-    let waiting: Vec<&InstanceView> = status.instances.iter().filter(waits).collect();
-    let graph = Graph::new(&waiting);
-    let mut seen = Seen { instances: vec![Mark::New; waiting.len()], prefixes: vec![Mark::New; graph.offered.len()] };
-    for start in 0..waiting.len() {
-        if let Some(nodes) = walk(&graph, &mut seen, Node::Instance(start)) {
-            let instances = nodes.into_iter().filter_map(|node| match node {
-                Node::Instance(at) => waiting.get(at).copied(),
-                Node::Prefix(_) => None,
-            });
-            return Some(instances.collect());
-        }
+    let next = circle.members.iter().cycle().skip(1);
+    let mut waits: Vec<String> = circle
+        .members
+        .iter()
+        .zip(next)
+        .take(NAMED)
+        .enumerate()
+        .map(|(at, (one, next))| {
+            let verb = if at == 0 { "waits for" } else { "for" };
+            let why = one.prefix.as_ref().map_or("which it stands on", |prefix| prefix.as_str());
+            format!("{} {verb} {} ({why})", name(one), name(next))
+        })
+        .collect();
+    if let Some(more) = circle.members.len().checked_sub(NAMED).filter(|more| *more > 0) {
+        waits.push(format!("and {more} more on the way back"));
     }
-    None
-}
-
-/// Who waits for what, linear in what is waited for.
-struct Graph {
-    /// What each instance waits for.
-    needs: Vec<Vec<Node>>,
-    /// Who could give each prefix, of those that wait themselves.
-    offered: Vec<Vec<usize>>,
-}
-
-impl Graph {
-    fn new(waiting: &[&InstanceView]) -> Self {
-        let mut paths: BTreeMap<(&ApplicationName, &InstancePath), usize> = BTreeMap::new();
-        let mut prefixes: BTreeMap<(&ApplicationName, &str), usize> = BTreeMap::new();
-        let mut offered: Vec<Vec<usize>> = Vec::new();
-        for (at, view) in waiting.iter().enumerate() {
-            paths.insert((&view.application, &view.path), at);
-            let prefix = *prefixes.entry((&view.application, view.component.as_str())).or_insert_with(|| {
-                offered.push(Vec::new());
-                offered.len() - 1
-            });
-            if let Some(list) = offered.get_mut(prefix) {
-                list.push(at);
-            }
-        }
-        let node = |view: &InstanceView, wait: &str| {
-            if wait.starts_with('/') {
-                let path: InstancePath = wait.parse().ok()?;
-                return paths.get(&(&view.application, &path)).copied().map(Node::Instance);
-            }
-            let prefix = wait.split_once('.').map_or(wait, |(prefix, _)| prefix);
-            prefixes.get(&(&view.application, prefix)).copied().map(Node::Prefix)
-        };
-        let needs = waiting.iter().map(|view| {
-            let waits = view.report.iter().flat_map(|report| &report.waits_for);
-            let mut nodes: Vec<Node> = waits.filter_map(|wait| node(view, wait)).collect();
-            nodes.dedup();
-            nodes
-        });
-        Self { needs: needs.collect(), offered }
-    }
-
-    fn next(&self, node: Node, turn: usize) -> Option<Node> {
-        match node {
-            Node::Instance(at) => self.needs.get(at)?.get(turn).copied(),
-            Node::Prefix(at) => self.offered.get(at)?.get(turn).copied().map(Node::Instance),
-        }
-    }
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Mark {
-    New,
-    /// On the way that is walked.
-    Here,
-    /// No circle begins here.
-    Done,
-}
-
-struct Seen {
-    instances: Vec<Mark>,
-    prefixes: Vec<Mark>,
-}
-
-impl Seen {
-    fn mark(&mut self, node: Node) -> Option<&mut Mark> {
-        match node {
-            Node::Instance(at) => self.instances.get_mut(at),
-            Node::Prefix(at) => self.prefixes.get_mut(at),
-        }
-    }
-
-    fn of(&mut self, node: Node) -> Mark {
-        self.mark(node).map_or(Mark::Done, |mark| *mark)
-    }
-
-    fn set(&mut self, node: Node, to: Mark) {
-        if let Some(mark) = self.mark(node) {
-            *mark = to;
-        }
-    }
-}
-
-/// Walks from `start`, deep first and without recursion; gives the nodes of the first circle.
-fn walk(graph: &Graph, seen: &mut Seen, start: Node) -> Option<Vec<Node>> {
-    if seen.of(start) != Mark::New {
-        return None;
-    }
-    seen.set(start, Mark::Here);
-    let mut way = vec![(start, 0)];
-    while let Some((node, turn)) = way.last_mut() {
-        let Some(next) = graph.next(*node, *turn) else {
-            seen.set(*node, Mark::Done);
-            way.pop();
-            continue;
-        };
-        *turn += 1;
-        match seen.of(next) {
-            Mark::New => {
-                seen.set(next, Mark::Here);
-                way.push((next, 0));
-            }
-            Mark::Here => return Some(way.iter().map(|(node, _)| *node).skip_while(|node| *node != next).collect()),
-            Mark::Done => {}
-        }
-    }
-    None
+    format!("{} these wait for one another: {}", palette.busy("warning:"), waits.join(", "))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::output::table::tests::view;
 
-    fn check(instances: &[(&str, &str, &[&str])], expect: &str) {
-        let instances = instances.iter().map(|(path, component, waits)| {
-            let mut view = view(path, component, "one", InstanceState::Unresolved);
-            view.report.as_mut().unwrap().waits_for = waits.iter().map(|w| (*w).to_owned()).collect();
-            view
-        });
-        let status = Status { cursor: 0, applications: vec![], instances: instances.collect() };
-        let text = told(&status, Palette::new(false));
-        assert_eq!(text.lines().next().unwrap_or_default(), expect);
+    /// Each member as `app/path Prefix`, without a prefix for one that waits for its parent.
+    fn circle(members: &[&str]) -> Circle {
+        let member = |text: &&str| {
+            let (name, prefix) = text.split_once(' ').unwrap_or((text, ""));
+            let (application, path) = name.split_once('/').unwrap();
+            CircleMember {
+                application: application.parse().unwrap(),
+                path: format!("/{path}").parse().unwrap(),
+                prefix: prefix.parse().ok(),
+            }
+        };
+        Circle { members: members.iter().map(member).collect() }
     }
 
     #[test]
-    fn who_waits_for_whom_is_said() {
-        check(
-            &[("/vm/a", "A", &["B.ip", "B.port"]), ("/vm/b", "B", &["A.*"])],
-            "warning: these wait for each other: /vm/a waits for /vm/b, /vm/b waits for /vm/a",
-        );
-        check(&[("/vm/a", "A", &["B.ip"]), ("/vm/b", "B", &["C.ip"])], "");
-        check(
-            &[("/vm/x", "X", &["A.ip"]), ("/vm/a", "A", &["B.ip"]), ("/vm/b", "B", &["/vm/a"])],
-            "warning: these wait for each other: /vm/a waits for /vm/b, /vm/b waits for /vm/a",
-        );
-        check(&[("/vm/a", "A", &["A.ip"])], "warning: these wait for each other: /vm/a waits for /vm/a");
-        check(&[], "");
-    }
-
-    #[test]
-    fn many_that_wait_for_many_are_quickly_seen() {
-        let many: Vec<_> = (0..5_000).map(|i| (format!("/vm/a{i}"), format!("/vm/b{i}"))).collect();
-        let mut instances: Vec<(&str, &str, &[&str])> = Vec::new();
-        for (a, b) in &many {
-            instances.push((a, "A", &["B.ip"]));
-            instances.push((b, "B", &["C.ip"]));
-        }
-        check(&instances, "");
+    fn who_waits_for_whom_is_said_of_all_circles() {
+        let palette = Palette::new(false);
+        assert_eq!(told(&[], palette), "");
+        let circles = [circle(&["s/vm/a B", "s/vm/b A"]), circle(&["s/x Wh", "t/y Sh"]), circle(&["s/p Q", "s/p/q"])];
+        insta::assert_snapshot!(told(&circles, palette), @r"
+        warning: these wait for one another: /vm/a waits for /vm/b (B), /vm/b for /vm/a (A)
+        warning: these wait for one another: s/x waits for t/y (Wh), t/y for s/x (Sh)
+        warning: these wait for one another: /p waits for /p/q (Q), /p/q for /p (which it stands on)
+          → make one import of each circle `(optional)`, so that one of them can start
+        ");
+        let long: Vec<String> = (0..20).map(|at| format!("s/a{at} A")).collect();
+        let long = circle(&long.iter().map(String::as_str).collect::<Vec<_>>());
+        let text = told(&vec![long; 7], palette);
+        assert!(text.contains("/a7 for /a8 (A), and 12 more on the way back\n"), "{text}");
+        assert!(text.contains("and 2 more such circles"), "{text}");
     }
 }

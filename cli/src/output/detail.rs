@@ -28,14 +28,15 @@ pub(crate) fn instance(view: &InstanceView, look: &Look) -> String {
     };
     lines.add("wanted", &wanted);
     let Some(report) = &view.report else { return lines.text };
-    if view.state == InstanceState::Problem {
+    if view.state == InstanceState::Problem && !view.is_homeless() {
         lines.add("silent", "its device was not heard of since; what it runs goes on there");
     }
     if view.lapsed {
         lines.add("exports", &look.palette.busy("withdrawn: its device is silent for longer than their lease"));
     }
     lines.add("waits for", &report.waits_for.join(", "));
-    lines.add("held", &report.hold.as_ref().map(|hold| format!("{hold}, until `robo retry`")).unwrap_or_default());
+    let until = if view.is_freed_by_retry() { ", until `robo retry`" } else { "" };
+    lines.add("held", &report.hold.as_ref().map(|hold| format!("{hold}{until}")).unwrap_or_default());
     let needed: Vec<String> = report.held_for.iter().map(|topic| topic_name(topic, view)).collect();
     if !needed.is_empty() {
         lines.add("stops after", &format!("those who need {}", needed.join(", ")));
@@ -47,7 +48,7 @@ pub(crate) fn instance(view: &InstanceView, look: &Look) -> String {
     for change in &report.drift {
         lines.add("drift", &look.palette.busy(change));
     }
-    if !report.healthy {
+    if !report.healthy && !view.is_homeless() {
         lines.add("check", &look.palette.bad("fails"));
     }
     lines.add(
@@ -137,5 +138,40 @@ impl<'a> Lines<'a> {
             let name = self.look.palette.dim(&format!("{name:<NAME_WIDTH$}"));
             self.text.push_str(&format!("{name}  {value}\n"));
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::output::paint::Palette;
+    use crate::output::table::tests::{NOW, homeless, view};
+
+    /// All but the times, which depend on where the test runs.
+    fn lines(view: &InstanceView) -> String {
+        let look = Look { palette: Palette::new(false), width: None, wide: false, now: NOW };
+        instance(view, &look)
+            .lines()
+            .filter(|line| !line.starts_with("state"))
+            .map(|line| format!("{line}\n"))
+            .collect()
+    }
+
+    #[test]
+    fn advice_is_given_where_it_helps() {
+        let held = |hold: &str| {
+            let mut view = view("/web-1/web", "Web", "web-1", InstanceState::DeployedStopped);
+            view.report.as_mut().unwrap().hold = Some(hold.to_owned());
+            lines(&view).lines().find(|line| line.starts_with("held")).unwrap().to_owned()
+        };
+        assert_eq!(held("cancelled by ann"), "held          cancelled by ann, until `robo retry`");
+        assert_eq!(held("a value that it needs cannot be made"), "held          a value that it needs cannot be made");
+        insta::assert_snapshot!(lines(&homeless()), @r"
+        instance      shop/worker
+        component     Machine, installer target
+        device        worker, offline
+        wanted        DEPLOYED_STARTED
+        held          device `worker` was removed: apply `shop` anew
+        ");
     }
 }

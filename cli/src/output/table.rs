@@ -76,13 +76,19 @@ fn heading(application: &ApplicationView, instances: &[&InstanceView], look: Loo
     } else {
         look.palette.busy(&format!("{good} as wished"))
     };
-    format!(
-        "{}, revision {}{version}, applied {} ago: {total} {}, {all}",
+    let drifted = match instances.iter().filter(|i| i.has_drifted()).count() {
+        0 => String::new(),
+        1 => look.palette.busy(", 1 has drifted"),
+        more => look.palette.busy(&format!(", {more} have drifted")),
+    };
+    let text = format!(
+        "{}, revision {}{version}, applied {} ago: {total} {}, {all}{drifted}",
         look.palette.bold(application.name.as_str()),
         application.revision,
         when::ago(application.applied_at, look.now),
         if total == 1 { "instance" } else { "instances" },
-    )
+    );
+    look.width.map_or_else(|| text.clone(), |width| wrap(&text, width).join("\n"))
 }
 
 /// The table of some instances of one application.
@@ -141,7 +147,9 @@ fn state_cell(view: &InstanceView, look: Look) -> Cell {
 /// What a person should know of an instance beside its state.
 pub(crate) fn note(view: &InstanceView, now: UnixMillis) -> String {
     let mut parts = Vec::new();
-    if view.state == InstanceState::Problem {
+    if view.is_homeless() {
+        // Why stands in what holds it.
+    } else if view.state == InstanceState::Problem {
         parts.push("its device is silent".to_owned());
     } else if !view.online {
         parts.push("device offline".to_owned());
@@ -157,7 +165,7 @@ pub(crate) fn note(view: &InstanceView, now: UnixMillis) -> String {
         if let Some(failure) = report.failure.as_ref().filter(|failure| report.hold.as_ref() != Some(&failure.reason)) {
             parts.push(failure_note(failure, now));
         }
-        if !report.healthy {
+        if !report.healthy && !view.is_homeless() {
             parts.push("its check fails".into());
         }
         parts.extend(held(report, view));
@@ -185,7 +193,8 @@ fn held(report: &InstanceReport, view: &InstanceView) -> Option<String> {
         let target = super::shell_word(&format!("{}{}", view.application, view.path));
         let cancelled = report.failure.as_ref().filter(|failure| failure.reason == *hold);
         let step = cancelled.map(|failure| format!("{} ", failure.step)).unwrap_or_default();
-        return Some(format!("{step}{hold}, `robo retry {target}`"));
+        let advice = if view.is_freed_by_retry() { format!(", `robo retry {target}`") } else { String::new() };
+        return Some(format!("{step}{hold}{advice}"));
     }
     let prefixes: BTreeSet<&str> = report.held_for.iter().map(|topic| topic.prefix.as_str()).collect();
     let names = prefixes.into_iter().collect::<Vec<_>>().join(", ");
@@ -204,7 +213,7 @@ fn drift(report: &InstanceReport) -> Option<String> {
 pub(crate) fn since_silent(status: &mut Status, devices: &[DeviceView]) {
     let seen: BTreeMap<&DeviceName, UnixMillis> =
         devices.iter().filter_map(|device| Some((&device.name, device.last_seen?))).collect();
-    for view in status.instances.iter_mut().filter(|view| view.state == InstanceState::Problem) {
+    for view in status.instances.iter_mut().filter(|view| view.state == InstanceState::Problem && !view.is_homeless()) {
         if let (Some(report), Some(at)) = (view.report.as_mut(), seen.get(&view.device)) {
             report.since = *at;
         }
@@ -438,7 +447,17 @@ pub(crate) mod tests {
                 web,
                 worker,
             ],
+            circles: Vec::new(),
         }
+    }
+
+    /// A host whose device was removed, as the manager tells it.
+    pub(crate) fn homeless() -> InstanceView {
+        let mut host = view("/worker", "Machine", "worker", InstanceState::Problem);
+        (host.online, host.installer) = (false, "target".into());
+        let report = host.report.as_mut().unwrap();
+        (report.healthy, report.hold) = (false, Some("device `worker` was removed: apply `shop` anew".into()));
+        host
     }
 
     pub(crate) fn failure(attempts: u32) -> Failure {
@@ -505,6 +524,7 @@ pub(crate) mod tests {
         cache.report.as_mut().unwrap().drift = vec!["conf/cache.conf changed".into(), "run.sh removed".into()];
         let mut worker = view("/worker", "Machine", "worker", InstanceState::Problem);
         worker.online = false;
+        worker.report.as_mut().unwrap().state = InstanceState::DeployedStarted;
         let mut job = view("/worker/job", "Worker", "worker", InstanceState::DeployedStarted);
         (job.online, job.lapsed) = (false, true);
         let mut status = Status { instances: vec![db, web, cache, worker, job], ..shop() };
@@ -517,7 +537,8 @@ pub(crate) mod tests {
         let text = super::status(&status, look(Some(80)));
         assert!(text.lines().all(|line| measure_text_width(line) <= 80), "{text}");
         insta::assert_snapshot!(text, @r"
-        shop, revision 3, version 1.0.0, applied 2h ago: 5 instances, 1 as wished
+        shop, revision 3, version 1.0.0, applied 2h ago: 5 instances, 1 as wished, 1 has
+        drifted
         INSTANCE  COMPONENT  STATE             SINCE  DEVICE
           /db     Database   DEPLOYED_STARTED     2m  database
             ↳ waits for those who need Database, storage to stop; stopped on request
@@ -534,6 +555,22 @@ pub(crate) mod tests {
         DEVICE  STATE   SEEN  ADDRESS  LABELS  APPLICATIONS
         worker  silent   10m
         ");
+    }
+
+    #[test]
+    fn a_removed_device_is_not_called_silent_and_drift_is_counted() {
+        assert_eq!(note(&homeless(), NOW), "device `worker` was removed: apply `shop` anew");
+        let heading = |drifted: usize| {
+            let mut instances = vec![view("/a", "A", "one", InstanceState::DeployedStarted); 3];
+            for view in instances.iter_mut().take(drifted) {
+                view.report.as_mut().unwrap().drift = vec!["run.sh changed".into()];
+            }
+            let text = status(&Status { instances, ..shop() }, look(None));
+            text.lines().next().unwrap().split_once("3 instances, ").unwrap().1.to_owned()
+        };
+        assert_eq!(heading(0), "all as wished");
+        assert_eq!(heading(1), "all as wished, 1 has drifted");
+        assert_eq!(heading(2), "all as wished, 2 have drifted");
     }
 
     #[test]

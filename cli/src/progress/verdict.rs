@@ -35,9 +35,14 @@ fn explain(ui: &Ui, application: &ApplicationName, end: &FollowEnd) {
     match end {
         FollowEnd::Reached(_) => {}
         FollowEnd::Failed(_) => ui.note(failures),
+        FollowEnd::Deleted(_) => ui.error(
+            &CliError::new(format!("{application} was deleted meanwhile"))
+                .note("nobody waits any longer for what was asked for")
+                .help(format!("see what happened: `robo events {application}`")),
+        ),
         FollowEnd::TimedOut(status) => {
             ui.error(&too_late(application, status));
-            let circle = circle::told(status, ui.err);
+            let circle = circle::told(&status.circles, ui.err);
             if !circle.is_empty() {
                 ui.note(circle.trim_end());
             }
@@ -64,7 +69,8 @@ fn too_late(application: &ApplicationName, status: &Status) -> CliError {
     if count > NAMED {
         error = error.note(format!("and {} more", count - NAMED));
     }
-    let silent: BTreeSet<&str> = open.iter().filter(|view| !view.online).map(|view| view.device.as_str()).collect();
+    let silent = open.iter().filter(|view| !view.online && !view.is_homeless());
+    let silent: BTreeSet<&str> = silent.map(|view| view.device.as_str()).collect();
     for device in silent.iter().take(NAMED) {
         error =
             error.help(format!("{device} is offline, and takes it up when it is back: `robo device inspect {device}`"));

@@ -21,6 +21,8 @@ pub(super) enum Standing {
     Reached,
     /// It will not be reached without somebody's help.
     Failed,
+    /// The application was deleted, and nobody wished for that here.
+    Deleted,
     /// On the way.
     Under,
 }
@@ -121,6 +123,10 @@ impl Watch {
 
     /// How it stands.
     pub(super) fn standing(&self) -> Standing {
+        // What is left of a deleted application may still be there for a while.
+        if self.goal == Goal::AsWished && self.status.applications.is_empty() {
+            return Standing::Deleted;
+        }
         let settled = self.moved_at.elapsed() >= SETTLED;
         let done = match self.goal {
             Goal::Gone => self.instances().next().is_none(),
@@ -151,14 +157,14 @@ mod tests {
     use robo_model::state::Wanted;
 
     use super::*;
-    use crate::output::table::tests::{failure, view};
+    use crate::output::table::tests::{failure, shop, view};
 
     fn db(state: InstanceState) -> InstanceView {
         view("/database/db", "Database", "database", state)
     }
 
     fn status(instances: Vec<InstanceView>) -> Status {
-        Status { instances, ..nothing(0) }
+        Status { instances, ..shop() }
     }
 
     fn standing(options: FollowOptions, instances: Vec<InstanceView>) -> Standing {
@@ -182,6 +188,24 @@ mod tests {
         assert_eq!(standing(waits, vec![db(InstanceState::Unresolved)]), Standing::Reached);
         assert_eq!(standing(FollowOptions::new(Goal::Gone, 0), vec![]), Standing::Reached);
         assert_eq!(standing(FollowOptions::new(Goal::Gone, 0), vec![db(InstanceState::NotDeployed)]), Standing::Under);
+    }
+
+    #[test]
+    fn an_application_that_was_deleted_meanwhile_is_never_as_wished() {
+        let standing = |goal, status| {
+            let mut watch = Watch::new(FollowOptions::new(goal, 0));
+            watch.saw(status);
+            watch.standing()
+        };
+        let leaving = InstanceView { wanted: None, ..db(InstanceState::Stopping) };
+        let rest = Status { instances: vec![leaving], ..nothing(1) };
+        assert_eq!(standing(Goal::AsWished, nothing(1)), Standing::Deleted);
+        assert_eq!(standing(Goal::AsWished, rest.clone()), Standing::Deleted);
+        assert_eq!(standing(Goal::AsWished, status(vec![])), Standing::Reached);
+        assert_eq!(
+            (standing(Goal::Gone, rest), standing(Goal::Gone, nothing(1))),
+            (Standing::Under, Standing::Reached)
+        );
     }
 
     #[test]

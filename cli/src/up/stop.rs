@@ -182,7 +182,7 @@ mod tests {
             let mut instance = view("/web-1/web", "Web", "web-1", state);
             instance.online = online;
             instance.installer = installer.into();
-            let status = Status { cursor: 0, applications: vec![], instances: vec![instance] };
+            let status = Status { cursor: 0, applications: vec![], instances: vec![instance], circles: vec![] };
             assert_eq!(!still_running(&status).is_empty(), expect, "{state} {online} {installer}");
         };
         check(InstanceState::DeployedStarted, true, "process", true);

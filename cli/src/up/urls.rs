@@ -82,7 +82,7 @@ mod tests {
         let mut web = view("/web-1/web", "Web", "web-1", state);
         let export = |(name, value): &(&str, &str)| (Variable::parse(name).unwrap(), (*value).to_owned());
         web.report.as_mut().unwrap().exports = exports.iter().map(export).collect();
-        let status = Status { cursor: 0, applications: vec![], instances: vec![web] };
+        let status = Status { cursor: 0, applications: vec![], instances: vec![web], circles: vec![] };
         let application = application(Probe::Http { port: port.into(), path: path.into() });
         let found = urls(&status, &application, |_| Some("127.0.0.9".into()));
         assert_eq!(found.iter().map(|(_, url)| url.as_str()).collect::<Vec<_>>(), expect);

@@ -1,11 +1,12 @@
 //! The order in which everything can start, and what stands in the way of it.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::BTreeMap;
 
 use robo_model::graph::Import;
 use robo_model::name::{ApplicationName, InstancePath};
 
 use super::Prefixes;
+use super::layers::Layers;
 use super::net::{Column, Family, Net, View};
 use super::warning::{Warnings, list};
 
@@ -20,7 +21,7 @@ pub(super) struct Waves {
 /// Layers: what an instance needs stands in earlier ones, and what needs each other in the same. Tells of what
 /// will not start by itself. `offers` are the applications that offer something to others.
 pub(super) fn waves(view: &View<'_>, offers: &Prefixes, warnings: &mut Warnings) -> Waves {
-    let layers = Layers::new(&view.after, &view.family);
+    let layers = layers(&view.after, &view.family);
     warn_of_cycles(view, &layers, warnings);
     warn_of_missing(view, warnings);
     warn_of_external(view, offers, warnings);
@@ -37,107 +38,11 @@ pub(super) fn waves(view: &View<'_>, offers: &Prefixes, warnings: &mut Warnings)
 
 /// The wave of each instance on one side, from 1.
 pub(super) fn levels(net: &Net<'_>, family: &Family) -> Column<usize> {
-    Layers::new(net, family).level
+    layers(net, family).level
 }
 
-/// Strongly connected components (Tarjan, 1972) without recursion, and how deep each stands. Nodes are the instances
-/// and, after them, the slots, so that edges are as many as imports and exports and not as pairs of them.
-struct Layers {
-    instances: usize,
-    edges: Column<Vec<usize>>,
-    /// When a node was first met, from 1; 0 before.
-    met: Column<usize>,
-    low: Column<usize>,
-    /// The component's number, from 1; 0 while it is open.
-    component: Column<usize>,
-    components: usize,
-    open: Vec<usize>,
-    /// The wave of an instance, from 1; the highest wave of a slot's providers.
-    level: Column<usize>,
-    cycles: Vec<Vec<usize>>,
-}
-
-impl Layers {
-    fn new(net: &Net<'_>, family: &Family) -> Self {
-        let edges = edges(net, family);
-        let count = edges.iter().len();
-        let mut layers = Self {
-            instances: net.members.iter().len(),
-            edges,
-            met: Column::filled(0, count),
-            low: Column::filled(0, count),
-            component: Column::filled(0, count),
-            components: 0,
-            open: Vec::new(),
-            level: Column::filled(0, count),
-            cycles: Vec::new(),
-        };
-        let mut clock = 0;
-        for node in 0..layers.instances {
-            if layers.met[node] == 0 {
-                layers.walk(node, &mut clock);
-            }
-        }
-        layers.cycles.sort();
-        layers
-    }
-
-    /// Visits everything that `root` needs, deepest first.
-    fn walk(&mut self, root: usize, clock: &mut usize) {
-        let mut path = vec![(root, 0)];
-        while let Some((node, next)) = path.last_mut() {
-            let node = *node;
-            if *next == 0 {
-                *clock += 1;
-                self.met[node] = *clock;
-                self.low[node] = *clock;
-                self.open.push(node);
-            }
-            let target = self.edges[node].get(*next).copied();
-            *next += 1;
-            match target {
-                Some(target) if self.met[target] == 0 => path.push((target, 0)),
-                Some(target) if self.component[target] == 0 => {
-                    self.low[node] = self.low[node].min(self.met[target]);
-                }
-                Some(_) => {}
-                None => {
-                    path.pop();
-                    if self.low[node] == self.met[node] {
-                        self.close(node);
-                    }
-                    if let Some((above, _)) = path.last() {
-                        self.low[*above] = self.low[*above].min(self.low[node]);
-                    }
-                }
-            }
-        }
-    }
-
-    /// Takes the component of `root` off the open nodes; everything it needs is closed already.
-    fn close(&mut self, root: usize) {
-        self.components += 1;
-        let mut members = Vec::new();
-        while let Some(node) = self.open.pop() {
-            self.component[node] = self.components;
-            members.push(node);
-            if node == root {
-                break;
-            }
-        }
-        let targets = members.iter().flat_map(|node| &self.edges[*node]);
-        let below = targets.filter(|target| self.component[**target] != self.components).map(|t| self.level[*t]).max();
-        let mut instances: Vec<usize> = members.iter().copied().filter(|node| *node < self.instances).collect();
-        let level = below.unwrap_or(0) + usize::from(!instances.is_empty());
-        for node in members {
-            self.level[node] = level;
-        }
-        // One instance alone with a slot only offers what it also imports: nobody imports from himself.
-        if instances.len() > 1 {
-            instances.sort_unstable();
-            self.cycles.push(instances);
-        }
-    }
+fn layers(net: &Net<'_>, family: &Family) -> Layers {
+    Layers::new(net.members.iter().len(), edges(net, family))
 }
 
 /// From each instance to its parent and the slots it cannot do without, and from each slot to all who offer in it.
@@ -176,7 +81,7 @@ const MAX_CIRCLE: usize = 8;
 
 /// Who waits for whom, once round: `` `/a` waits for `/b` (Db), `/b` for `/a` (Web)``.
 fn circle(view: &View<'_>, layers: &Layers, members: &[usize]) -> String {
-    let round = shortest(layers, members);
+    let round = layers.round(members);
     let name = |position: usize| match view.pairs.get(position) {
         Some(pair) if position < view.own => format!("`{}`", pair.key.path),
         Some(pair) => format!("`{}`", pair.key),
@@ -201,41 +106,6 @@ fn because(view: &View<'_>, waiting: usize, on: usize) -> String {
     let serves = |slot: &usize| view.after.providers(*slot).binary_search(&on).is_ok();
     let need = view.after.needs_of(waiting).find(|need| need.mandatory && need.slots.iter().any(serves));
     need.map_or_else(String::new, |need| need.prefix.to_string())
-}
-
-/// A shortest way from the first of the members through others back to itself.
-fn shortest(layers: &Layers, members: &[usize]) -> Vec<usize> {
-    let Some(first) = members.first().copied() else { return Vec::new() };
-    let mut from: BTreeMap<usize, usize> = BTreeMap::new();
-    let mut open = VecDeque::from([first]);
-    let mut looked_at: BTreeSet<usize> = BTreeSet::new();
-    while let Some(node) = open.pop_front().filter(|_| !from.contains_key(&first)) {
-        let is_in = |target: &&usize| layers.component[**target] == layers.component[first];
-        for target in layers.edges[node].iter().filter(is_in) {
-            let is_slot = *target >= layers.instances;
-            let next = if is_slot { layers.edges[*target].as_slice() } else { std::slice::from_ref(target) };
-            // Nobody imports from himself: the first is reached from others only.
-            if node != first && next.contains(&first) {
-                from.entry(first).or_insert(node);
-            } else if !is_slot || looked_at.insert(*target) {
-                for next in next.iter().filter(is_in).filter(|next| **next != node && **next != first) {
-                    if !from.contains_key(next) {
-                        from.insert(*next, node);
-                        open.push_back(*next);
-                    }
-                }
-            }
-        }
-    }
-    let mut round = Vec::new();
-    let mut node = from.get(&first).copied();
-    while let Some(at) = node.filter(|at| *at != first) {
-        round.push(at);
-        node = from.get(&at).copied();
-    }
-    round.push(first);
-    round.reverse();
-    round
 }
 
 fn warn_of_missing(view: &View<'_>, warnings: &mut Warnings) {

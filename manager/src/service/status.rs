@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::name::{ApplicationName, DeviceId, InstancePath, ProjectName};
+use robo_model::spec::{InstanceKey, InstanceSpec};
 use robo_model::state::{InstanceReport, InstanceState, Wanted};
-use robo_wire::api::{ApplicationView, InstanceView, Status};
+use robo_wire::api::{ApplicationView, Circle, InstanceView, Status};
 
 use super::Service;
+use super::circles::{Known, circles, waits};
 use super::error::{ServiceError, near};
 use crate::store::{ApplicationSummary, DeviceRecord, Homeless, ReportedInstance, rules};
 
@@ -37,6 +39,7 @@ impl Service {
                 return Err(self.no_application(project, name).await?);
             }
         }
+        let circles = self.circles(project, application, &instances).await?;
         let overrides = self.store().all_overrides(project).await?;
         let homeless = self.store().homeless(project, application).await?;
         let mut instances: Vec<InstanceView> = instances
@@ -45,7 +48,41 @@ impl Service {
             .chain(homeless.into_iter().map(homeless_view))
             .collect();
         instances.sort_by(|a, b| (&a.application, &a.path).cmp(&(&b.application, &b.path)));
-        Ok(Status { cursor, applications: applications.into_iter().map(application_view).collect(), instances })
+        let applications = applications.into_iter().map(application_view).collect();
+        Ok(Status { cursor, applications, instances, circles })
+    }
+
+    /// Which of these instances, those of `application` or all, wait for one another; they may wait for such of other
+    /// applications. Reads no specification while hardly anybody waits.
+    async fn circles(
+        &self,
+        project: &ProjectName,
+        application: Option<&ApplicationName>,
+        instances: &[ReportedInstance],
+    ) -> Result<Vec<Circle>, ServiceError> {
+        let waiting = instances.iter().filter(|one| one.report.as_ref().is_some_and(|r| waits(r.state))).count();
+        // A circle leads into other applications by their bindings only.
+        let bound = match application {
+            Some(name) if waiting > 0 => self.store().bindings(project).await?.contains_key(name),
+            Some(_) | None => false,
+        };
+        if waiting < 2 && !bound {
+            return Ok(Vec::new());
+        }
+        let all = if bound { self.store().instances(project, None).await? } else { Vec::new() };
+        let instances = if bound { all.as_slice() } else { instances };
+        let within = application.filter(|_| !bound);
+        let specs = self.store().specs(project, within).await?;
+        let states: BTreeMap<(&DeviceId, &InstanceKey), InstanceState> =
+            instances.iter().filter_map(|one| Some(((&one.device, &one.key), one.report.as_ref()?.state))).collect();
+        let state = |device, spec: &InstanceSpec| {
+            states.get(&(device, &spec.key)).copied().unwrap_or(InstanceState::NotDeployed)
+        };
+        let known: Vec<Known<'_>> =
+            specs.iter().map(|(device, spec)| Known { spec, state: state(device, spec) }).collect();
+        let mut circles = circles(&known);
+        circles.retain(|circle| application.is_none_or(|name| circle.members.iter().any(|m| m.application == *name)));
+        Ok(circles)
     }
 
     /// The project's applications.
@@ -154,5 +191,31 @@ fn homeless_view(host: Homeless) -> InstanceView {
         report: Some(report),
         lapsed: false,
         settled: true,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use robo_model::lifecycle::{Of, TABLE};
+    use robo_model::quantity::UnixMillis;
+
+    use super::*;
+
+    #[test]
+    fn a_removed_device_leaves_its_hosts_as_the_table_says() {
+        let homeless = || Homeless {
+            key: InstanceKey { application: "shop".parse().unwrap(), path: "/vm".parse().unwrap() },
+            component: "Vm".parse().unwrap(),
+            device: "one".parse().unwrap(),
+            since: UnixMillis(1),
+        };
+        let view = homeless_view(homeless());
+        assert!(view.is_homeless() && !view.is_as_wished() && !view.is_freed_by_retry());
+        // Whatever a machine was before; and it has no report when it has a device again.
+        let states: BTreeSet<_> = TABLE.iter().filter(|row| row.of == Of::Machine).map(|row| row.from).collect();
+        let ways = states.into_iter().map(|from| (from, view.state));
+        let ways: BTreeSet<_> = ways.chain([(view.state, InstanceState::NotDeployed)]).collect();
+        let rows = TABLE.iter().filter(|row| row.of == Of::Homeless).map(|row| (row.from, row.to));
+        assert_eq!(rows.collect::<BTreeSet<_>>(), ways);
     }
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use robo_model::label::Labels;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::UnixMillis;
-use robo_model::spec::{Assignment, FileHash, Generation};
+use robo_model::spec::{Assignment, FileHash, Generation, InstanceSpec};
 use robo_wire::api::Facts;
 use robo_wire::event::EventBody;
 use sqlx::sqlite::SqliteRow;
@@ -242,6 +242,36 @@ impl Store {
             .await
             .map_err(at("reading an assignment"))?;
         row.as_ref().map(assignment).transpose()
+    }
+
+    /// Everything the project's devices should run; with an application, what those of them should run that have some
+    /// of it.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn specs(
+        &self,
+        project: &ProjectName,
+        application: Option<&ApplicationName>,
+    ) -> Result<Vec<(DeviceId, InstanceSpec)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT a.device, a.instances FROM assignments a JOIN devices d ON d.id = a.device \
+             WHERE d.project = $1 AND ($2 IS NULL OR EXISTS \
+             (SELECT 1 FROM assigned s WHERE s.device = a.device AND s.application = $2))",
+        )
+        .bind(project.as_str())
+        .bind(application.map(ApplicationName::as_str))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(at("reading assignments"))?;
+        let mut specs = Vec::new();
+        for row in &rows {
+            let columns = Columns::of("an assignment", row);
+            let device: DeviceId = columns.name("device")?;
+            let instances: Vec<InstanceSpec> = columns.json("instances")?;
+            specs.extend(instances.into_iter().map(|spec| (device.clone(), spec)));
+        }
+        Ok(specs)
     }
 
     /// Makes this the number of the device's newest assignment, whatever it was: its content stays.

@@ -176,6 +176,37 @@ async fn an_enrolment_token_is_good_for_one_device() {
 }
 
 #[tokio::test]
+async fn a_project_is_a_world_of_its_own() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_device(&store).await;
+    apply(&store, 1, "shop", &["/vm", "/vm/db"]).await;
+    store.device_online(&device, &Facts::default(), NOW).await.unwrap();
+    let reports = vec![report("/vm", None), report("/vm/db", Some("1"))];
+    store.record_update(&device, &Update { full: true, reports, ..Update::default() }, NOW).await.unwrap();
+    sqlx::query("INSERT INTO projects (name) VALUES ('lab')").execute(&store.writer).await.unwrap();
+    let shop: ApplicationName = "shop".parse().unwrap();
+    let seen = async |project: &ProjectName| {
+        let names = std::slice::from_ref(&shop);
+        let filter = EventFilter { application: None, limit: 100 };
+        [
+            store.devices(project).await.unwrap().len(),
+            store.applications(project).await.unwrap().len(),
+            store.instances(project, None).await.unwrap().len(),
+            store.specs(project, None).await.unwrap().len(),
+            store.providers(project, names).await.unwrap().len(),
+            store.last_events(project, &filter).await.unwrap().events.len().min(1),
+        ]
+    };
+    let lab: ProjectName = "lab".parse().unwrap();
+    assert!(store.has_project(&lab).await.unwrap());
+    // The same names there mean nothing here.
+    assert_eq!((seen(&project()).await, seen(&lab).await), ([1, 1, 2, 2, 1, 1], [0; 6]));
+    assert_eq!(store.specs(&project(), Some(&shop)).await.unwrap().len(), 2);
+    assert_eq!(store.specs(&project(), Some(&"other".parse().unwrap())).await.unwrap().len(), 0);
+}
+
+#[tokio::test]
 async fn an_update_told_twice_counts_once() {
     let data = tempfile::tempdir().unwrap();
     let store = Store::open(data.path()).await.unwrap();
