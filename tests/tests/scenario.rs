@@ -2,6 +2,7 @@
 
 mod across;
 mod attack;
+mod away;
 mod crash;
 mod drift;
 mod order;

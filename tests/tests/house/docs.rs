@@ -1,5 +1,6 @@
 //! What the documents name is there: links, examples, commands; and no path of anybody's machine stands in a file.
 
+use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
 
@@ -50,13 +51,57 @@ fn tests_that_hold_a_row_exist() {
     let parity = fs::read_to_string(super::root().join("docs/parity.md")).expect("the rows");
     let rows = tests_of_rows(&parity);
     assert!(rows.len() >= 37, "only {} rows", rows.len());
-    let sources: String = sources::rust().iter().map(|source| source.text.as_str()).collect();
-    let is_there = |test: &str| sources.contains(&format!("fn {test}("));
-    let lacking = rows.iter().flat_map(|(row, tests)| {
-        let named = (tests.is_empty()).then(|| format!("{row} names no test"));
-        named.into_iter().chain(tests.iter().filter(|test| !is_there(test)).map(move |test| format!("{row}: {test}")))
+    let sources = sources::rust();
+    let tests: BTreeSet<&str> = sources.iter().flat_map(|source| tests_in(&source.text)).collect();
+    let lacking = rows.iter().flat_map(|(row, named)| {
+        let none = (named.is_empty()).then(|| format!("{row} names no test"));
+        let unknown = named.iter().filter(|test| !tests.contains(**test));
+        none.into_iter().chain(unknown.map(move |test| format!("{row}: {test}")))
     });
     super::none("a row names a test that is none", &lacking.collect::<Vec<_>>());
+}
+
+/// The names of the tests that run with all others: functions with `#[test]` or `#[tokio::test]`, and without
+/// `#[ignore]`. Those of `proptest!` stand there with `#[test]`, too.
+fn tests_in(text: &str) -> Vec<&str> {
+    let mut found = Vec::new();
+    // Of the attributes above the line: whether one makes it a test, and whether one leaves it out.
+    let (mut is_test, mut is_ignored) = (false, false);
+    // In the middle of an attribute of several lines.
+    let mut inside = false;
+    for line in text.lines().map(str::trim) {
+        if inside {
+            inside = !line.ends_with(']');
+            continue;
+        }
+        if let Some(attribute) = line.strip_prefix("#[") {
+            let is =
+                |name: &str| attribute.strip_prefix(name).is_some_and(|rest| rest.starts_with([']', '(', ' ', '=']));
+            is_test |= is("test") || is("tokio::test");
+            is_ignored |= is("ignore");
+            inside = !attribute.contains(']');
+            continue;
+        }
+        let words = line.strip_prefix("pub ").unwrap_or(line);
+        let words = words.strip_prefix("async ").unwrap_or(words);
+        let name = words.strip_prefix("fn ").and_then(|rest| rest.split(['(', '<']).next());
+        found.extend(name.filter(|_| is_test && !is_ignored));
+        if !line.starts_with("//") {
+            (is_test, is_ignored) = (false, false);
+        }
+    }
+    found
+}
+
+#[test]
+fn tests_are_told_from_what_only_looks_like_them() {
+    let check = |text: &str, expect: &[&str]| assert_eq!(tests_in(text), expect, "{text}");
+    check("#[test]\nfn a() {}\nfn b() {}\n    #[test]\n    fn c() {}", &["a", "c"]);
+    check("#[tokio::test(flavor = \"multi_thread\")]\nasync fn a() {}", &["a"]);
+    check("#[test]\n#[should_panic(expected = \"x\")]\n// why\nfn a() {}", &["a"]);
+    check("#[test]\n#[ignore = \"slow\"]\nfn a() {}\n#[ignore]\n#[test]\nfn b() {}", &[]);
+    check("#[test]\n#[expect(\n    x,\n    reason = \"y\"\n)]\nfn a() {}", &["a"]);
+    check("#[cfg(test)]\nfn a() {}\n#[tests]\nfn b() {}\n/// #[test]\nfn c() {}", &[]);
 }
 
 /// Each row's id, and the tests in its last column.

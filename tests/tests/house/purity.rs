@@ -3,12 +3,19 @@
 use super::{code, sources};
 
 /// The pure parts: folders end with `/`.
-const PURE: [&str; 7] = [
+const PURE: [&str; 14] = [
     "model/src/",
     "wire/src/",
     "dsl/src/",
     "manager/src/plan.rs",
     "manager/src/plan/",
+    "manager/src/gateway/core.rs",
+    "manager/src/gateway/core/",
+    "manager/src/gateway/offers.rs",
+    "manager/src/acts.rs",
+    "manager/src/service/circles.rs",
+    "manager/src/store/rules.rs",
+    "agent/src/pilot.rs",
     "agent/src/reconcile.rs",
     "agent/src/reconcile/",
 ];

@@ -7,7 +7,7 @@ use robo_model::state::{InstanceState, Wanted};
 use robo_tests::api::Packed;
 use robo_tests::eventually;
 use robo_tests::inside::{Agent, Manager, folder};
-use robo_wire::api::{Accepted, ActAnswer, ActRequest, BindRequest, Scope, Verb, WantedRequest};
+use robo_wire::api::{Accepted, ActAnswer, ActRequest, BindRequest, InstanceView, Scope, Verb, WantedRequest};
 use robo_wire::event::EventBody;
 use robo_wire::problem::ErrorCode;
 use robo_wire::stream::Verdict;
@@ -207,6 +207,44 @@ async fn an_application_imports_from_those_that_it_is_bound_to() {
     manager.api.call::<_, Accepted>(Method::PUT, path, Some(&BindRequest::default())).await.unwrap();
     until(&manager, &[("/b/page", InstanceState::Unresolved)]).await;
     manager.api.delete("stock").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_exchange_of_bindings_is_one_change_set_to_those_who_import() {
+    let folder = folder();
+    let manager = Manager::start(&folder.path().join("manager")).await;
+    let _agents = agents(&manager, folder.path(), &["a", "b"]).await;
+    for name in ["stock-a", "stock-b", "stock-c"] {
+        let stock = STOCK.replace("application stock", &format!("application {name}"));
+        manager.api.apply(&Packed::new(&stock, &[])).await.unwrap();
+    }
+    let update = [("Page", "scripts/update.sh", "#!/bin/sh\ntrue\n")];
+    manager.api.apply(&Packed::new(FRONT, &update)).await.unwrap();
+    until(&manager, &[("/b/page", InstanceState::Unresolved)]).await;
+    eventually("all of them run", || async {
+        let started = |view: &&InstanceView| view.path.as_str() == "/a/db" && view.is_as_wished();
+        (manager.api.status().await.instances.iter().filter(started).count() == 3).then_some(())
+    })
+    .await;
+    let bind = async |to: [&str; 2]| {
+        let path = "/projects/default/applications/front/bindings/Wh";
+        let request = BindRequest { applications: to.map(|name| name.parse().unwrap()).into() };
+        manager.api.call::<_, Accepted>(Method::PUT, path, Some(&request)).await.unwrap();
+    };
+    let updates = async || -> Vec<Vec<String>> {
+        let events = manager.api.events().await.into_iter();
+        let of_page = events.filter(|event| event.path.as_ref().is_some_and(|path| path.as_str() == "/b/page"));
+        of_page.filter_map(|e| if let EventBody::Updated { changes } = e.body { Some(changes) } else { None }).collect()
+    };
+
+    bind(["stock-a", "stock-b"]).await;
+    until_as_wished(&manager).await;
+    let before = updates().await.len();
+    bind(["stock-b", "stock-c"]).await;
+    eventually("it is told", || async { (updates().await.len() > before).then_some(()) }).await;
+    until_as_wished(&manager).await;
+    let told = updates().await.split_off(before);
+    assert_eq!(told, [["Wh gone from stock-a/a/db", "Wh from stock-c/a/db"]]);
 }
 
 const SLOW: &str = r#"
