@@ -116,11 +116,10 @@ impl<'a, 'b> Spread<'a, 'b> {
         let rewired: Column<bool> =
             before.members.iter().zip(after.members.iter()).map(|(b, a)| is_rewired(*b, *a)).collect();
         let [was, is] = &running;
+        // The others see nothing, however many they are.
+        let looks = |importer: usize| !settled[importer] && (was[importer] || wanted[importer]);
         let mut spread = Self {
-            importers: [
-                after.importers(|importer| !settled[importer]),
-                before.importers(|importer| rewired[importer] && !settled[importer]),
-            ],
+            importers: [after.importers(looks), before.importers(|importer| rewired[importer] && looks(importer))],
             present: after.count_providers(|provider| is[provider]),
             steady: after.count_providers(|provider| was[provider] && is[provider]),
             bouncing: Column::filled(false, changes.len()),
@@ -402,4 +401,55 @@ fn is_rewired(before: Option<&Placed>, after: Option<&Placed>) -> bool {
         before.spec.imports != after.spec.imports || before.spec.bindings != after.spec.bindings
     };
     before.zip(after).is_some_and(is_other)
+}
+
+#[cfg(test)]
+mod tests {
+    use robo_model::state::Wanted;
+
+    use super::super::tests::{Store, app};
+    use super::super::{Current, Overrides, Prefixes, World, before, change, net};
+    use super::*;
+
+    #[test]
+    fn importers_that_stand_still_cost_nothing() {
+        let lines = |port: &str| {
+            app(&[
+                "/a Vm target",
+                &format!("/a/db Db script | Db.port={port}"),
+                "/b Vm2 target",
+                "/b/w Web script || Db.*",
+            ])
+        };
+        let looked_at = |stopped: bool| {
+            let mut store = Store::new(&["a", "b"]);
+            let first = store.apply(&lines("1"));
+            let wanted = stopped.then(|| ("/b".parse().unwrap(), Wanted::Stopped));
+            store.overrides = Overrides { count: 1, wanted: wanted.into_iter().collect() };
+            store.keep_overrides = true;
+            let second = store.apply(&lines("2"));
+            let of = |port: &str, bindings| {
+                let desired = lines(port);
+                let none = Prefixes::new();
+                let current =
+                    Current { revision: 1, desired: &desired, bindings, overrides: &store.overrides, bound_to: &none };
+                let world = World {
+                    devices: &store.devices,
+                    current: Some(current),
+                    others: &[],
+                    offers: &none,
+                    ports: &store.ports,
+                    forbidden: &store.forbidden,
+                };
+                before(&world)
+            };
+            let pairs = change::pair(of("1", &first.bindings), of("2", &second.bindings));
+            let changes = change::changes(&pairs, &second.bindings, &store.devices);
+            let applications = net::Applications::new(&pairs);
+            let view = View::new(&pairs, pairs.len(), &applications);
+            let before = view.before();
+            Spread::new(&view, &before, &changes).importers[0].iter().map(Vec::len).sum::<usize>()
+        };
+        assert_eq!((looked_at(false), looked_at(true)), (1, 0));
+    }
 }
