@@ -30,7 +30,7 @@ fn manager(bytes: &[u8]) {
             Ok(Some(ManagerEffect::Hello(_))) => {
                 let name = "device".parse().expect("a name");
                 let project = "default".parse().expect("a name");
-                welcomed = session.welcome(name, project, String::new(), 0).is_ok();
+                welcomed = session.welcome(START, name, project, String::new(), 0).is_ok();
             }
             Ok(Some(ManagerEffect::Send(_)) | None) => {}
             Err(_) => return,

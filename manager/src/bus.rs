@@ -26,6 +26,8 @@ pub enum Ring {
     Events(ProjectName),
     /// A device came, went or changed its name.
     Devices(ProjectName),
+    /// A device was enrolled again, with another key: a link that was made with the old one ends.
+    Enrolled(DeviceId),
     /// A device was removed: its link ends for good.
     Removed(DeviceId),
 }

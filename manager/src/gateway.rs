@@ -11,6 +11,7 @@ mod link;
 mod mux;
 pub mod offers;
 mod registry;
+mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -30,7 +31,7 @@ use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use tokio_util::sync::CancellationToken;
 
 use self::desk::Desk;
-use self::registry::{AppKey, Link, Registry};
+use self::registry::{AppKey, Link};
 use crate::acts::{Acts, JobId, Judged};
 use crate::bus::{Bus, Heard, Ring};
 use crate::ca::Peer;
@@ -60,7 +61,7 @@ impl Gateway {
     /// A gateway without links. Agents are told to say something at least every `heartbeat`.
     #[must_use]
     pub fn new(store: Store, bus: Bus, heartbeat: Millis) -> Arc<Self> {
-        let desk = Arc::new(Desk { store, bus, registry: Registry::default() });
+        let desk = Arc::new(Desk::new(store, bus));
         Arc::new(Self { desk, heartbeat, acts: Mutex::default(), judged: Notify::new() })
     }
 
@@ -95,6 +96,7 @@ impl Gateway {
         match ring {
             Ring::Assignment(device) => registry.assignment_moved(&device),
             Ring::Removed(device) => registry.removed(&device),
+            Ring::Enrolled(device) => registry.enrolled(&device),
             Ring::Exports(project, application) => {
                 let key = (project, application);
                 if registry.is_interesting(&key) {
@@ -236,6 +238,10 @@ impl Links for Gateway {
 
     fn act(&self, targets: Vec<ActTarget>) -> BoxFuture<'_, Vec<Judged>> {
         Box::pin(self.act_on(targets))
+    }
+
+    fn is_linked(&self, device: &DeviceId) -> bool {
+        self.desk.registry.get(device).is_some()
     }
 
     fn count(&self) -> u64 {

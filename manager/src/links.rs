@@ -24,6 +24,9 @@ pub trait Links: Send + Sync {
     /// within [`crate::acts::DEADLINE`].
     fn act(&self, targets: Vec<ActTarget>) -> BoxFuture<'_, Vec<Judged>>;
 
+    /// True when the device has a link.
+    fn is_linked(&self, device: &DeviceId) -> bool;
+
     /// How many there are.
     fn count(&self) -> u64;
 }

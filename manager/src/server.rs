@@ -21,6 +21,7 @@ use crate::api::{ApiState, PeerDevice};
 use crate::bus::Bus;
 use crate::ca::{Ca, CaError, Peer, peer_of};
 use crate::gateway::Gateway;
+use crate::links::Links;
 use crate::plan::PortRanges;
 use crate::service::Service;
 use crate::store::{Store, StoreError};
@@ -125,6 +126,7 @@ impl Server {
             store: service.store().clone(),
             bus: service.bus().clone(),
             files: service.files().clone(),
+            links: Arc::clone(&gateway) as Arc<dyn Links>,
             silent_after: config.silent_after,
         };
         let (ca_fingerprint, ca_pem) = (ca.fingerprint().to_owned(), ca.pem().to_owned());

@@ -7,13 +7,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::convert::Infallible;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use robo_model::name::DeviceId;
 use robo_model::quantity::Millis;
+use tokio::time::MissedTickBehavior;
 
 use crate::bus::{Bus, Ring};
 use crate::files::Files;
+use crate::links::Links;
 use crate::service::now;
 use crate::store::{Contact, ContactMoved, Silence, Store, StoreError};
 
@@ -22,6 +25,10 @@ pub const SILENT_AFTER: Millis = Millis::from_secs(90);
 
 /// Wait after the store failed, so that a lasting cause does not spin.
 const RETRY: Duration = Duration::from_secs(5);
+
+/// Time from one comparison of who counts as connected with who has a link to the next. It makes up for a failure of the
+/// store that hardly ever happens, and costs one read.
+const COMPARE_EVERY: Duration = Duration::from_secs(60);
 
 /// Time from one clearing to the next; what lies about longer costs only disk.
 const CLEAR_EVERY: Duration = Duration::from_secs(3600);
@@ -98,7 +105,7 @@ pub fn deadline(contact: &Contact, silent_after: Millis) -> Option<Instant> {
 }
 
 /// What the watchman works with.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Watchman {
     /// Knows who is out of contact, and draws the consequences.
     pub store: Store,
@@ -106,6 +113,8 @@ pub struct Watchman {
     pub bus: Bus,
     /// Cleared of what nobody needs.
     pub files: Files,
+    /// Who really is connected.
+    pub links: Arc<dyn Links>,
     /// How long a device may be out of contact before its hosts are PROBLEM.
     pub silent_after: Millis,
 }
@@ -133,8 +142,11 @@ impl Watchman {
         for contact in self.store.lost_contacts().await? {
             watch.seen(&contact);
         }
+        let mut compare = tokio::time::interval(COMPARE_EVERY);
+        compare.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
+                _ = compare.tick() => self.compare().await?,
                 moved = self.store.contacts_moved() => self.look(&mut watch, moved).await?,
                 () = until(watch.next()) => {
                     while let Some(device) = watch.take_due(Instant::now()) {
@@ -143,6 +155,26 @@ impl Watchman {
                 }
             }
         }
+    }
+
+    /// Finds the devices that count as connected and have no link, because the store failed when that was to be noted:
+    /// they would be connected for ever, and their leases never end.
+    async fn compare(&self) -> Result<(), StoreError> {
+        for (device, last_seen) in self.store.online_devices().await? {
+            if self.links.is_linked(&device) {
+                continue;
+            }
+            match self.store.found_offline(&device, last_seen, now()).await {
+                Ok(None) | Err(StoreError::NoDevice { .. }) => {}
+                Ok(Some(project)) => {
+                    tracing::warn!(%device, "counted as connected and had no link; it is offline now");
+                    self.bus.ring(Ring::Devices(project.clone()));
+                    self.bus.ring(Ring::Events(project));
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
     }
 
     async fn look(&self, watch: &mut Watch, moved: BTreeMap<DeviceId, ContactMoved>) -> Result<(), StoreError> {

@@ -213,6 +213,10 @@ impl Links for Pretenders {
         Box::pin(std::future::ready(targets.into_iter().map(judged).collect()))
     }
 
+    fn is_linked(&self, _: &DeviceId) -> bool {
+        true
+    }
+
     fn count(&self) -> u64 {
         7
     }
@@ -663,8 +667,12 @@ async fn enrolment_tokens_are_refused_each_for_its_reason() {
 
     let second = new(json!({"name": "one"})).await;
     refused(enrol(&second, Some("ignored"), "k2").await, ErrorCode::NameTaken, "`one`");
+    refused(manager.post("tokens", json!({"replace": true})).await, ErrorCode::BadRequest, "that device's name");
     let replacing = new(json!({"name": "one", "replace": true})).await;
+    let mut bell = manager.service.bus().listen();
     let replaced = enrol(&replacing, None, "k2").await.unwrap();
+    let rung = bell.next().await;
+    assert_eq!(rung, Heard::Ring(Ring::Enrolled(enrolled["device"].as_str().unwrap().parse().unwrap())));
     assert_eq!(replaced["device"], enrolled["device"]);
     let shown = manager.get("devices/one").await.unwrap();
     assert_eq!((&shown["key_fingerprint"], &shown["labels"]["site"]), (&json!("k2"), &json!("tokyo")));
@@ -681,6 +689,11 @@ async fn enrolment_tokens_are_refused_each_for_its_reason() {
     };
     manager.service.store().add_enroll_token(&token::hash(&late), &record, UnixMillis(0)).await.unwrap();
     refused(enrol(&late, Some("two"), "k").await, ErrorCode::TokenExpired, "new token");
+    // One that an older manager made.
+    let anybody = token::new_enroll_token(&ours).unwrap();
+    let record = EnrollTokenRecord { replace: true, expires_at: UnixMillis(u64::MAX / 2), ..record };
+    manager.service.store().add_enroll_token(&token::hash(&anybody), &record, UnixMillis(0)).await.unwrap();
+    refused(enrol(&anybody, Some("one"), "k3").await, ErrorCode::NameTaken, "`one`");
     refused(manager.post("tokens", json!({"labels": {"a b": "c"}})).await, ErrorCode::BadRequest, "`a b`");
     refused(manager.post("tokens", json!({"lifetime": 9_000_000_000_u64})).await, ErrorCode::BadRequest, "longest");
 }

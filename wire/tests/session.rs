@@ -153,11 +153,31 @@ fn silence_before_the_welcome_is_noticed_by_the_time_alone() {
     assert_eq!(agent.wake_at(), end);
     assert_eq!(agent.tick(before(end)), Ok(None));
     assert_eq!(agent.tick(end), Err(SessionError::Silent(HANDSHAKE)));
-    for manager in [ManagerSession::new(START, HEARTBEAT), greeted()] {
-        assert_eq!(manager.wake_at(), end);
-        assert_eq!(manager.tick(before(end)), Ok(()));
-        assert_eq!(manager.tick(end), Err(SessionError::Silent(HANDSHAKE)));
+    let mut manager = ManagerSession::new(START, HEARTBEAT);
+    assert_eq!(manager.wake_at(), end);
+    assert_eq!(manager.tick(before(end)), Ok(None));
+    assert_eq!(manager.tick(end), Err(SessionError::Silent(HANDSHAKE)));
+}
+
+#[test]
+fn who_waits_for_a_slow_welcome_is_told_that_we_are_there() {
+    let (mut agent, mut manager) = (greeting(), greeted());
+    let mut now = START;
+    // Far longer than either side waits for the other.
+    while now < START.plus(Millis(20 * HANDSHAKE.0)) {
+        now = agent.wake_at().min(manager.wake_at());
+        assert_eq!(agent.tick(now), Ok(None));
+        if let Some(effect) = manager.tick(now).unwrap() {
+            assert_eq!(agent.frame(now, &of_manager(effect)), Ok(None), "no agent minds it");
+        }
     }
+    assert_eq!(manager.last_heard(), START);
+    let welcome = a_welcome(PROTOCOL);
+    manager.welcome(now, welcome.name, welcome.project, String::new(), 0).unwrap();
+    // Its silence counts from the welcome on.
+    let end = now.plus(TWO_HEARTBEATS);
+    assert_eq!((manager.wake_at(), manager.tick(before(end))), (end, Ok(None)));
+    assert_eq!(manager.tick(end), Err(SessionError::Silent(end.since(START))));
 }
 
 #[test]
@@ -179,9 +199,9 @@ fn heartbeats_keep_a_link_up() {
 
 #[test]
 fn a_clock_that_goes_back_is_no_silence() {
-    let (mut agent, manager) = up();
+    let (mut agent, mut manager) = up();
     assert_eq!(agent.tick(UnixMillis(0)), Ok(None));
-    assert_eq!(manager.tick(UnixMillis(0)), Ok(()));
+    assert_eq!(manager.tick(UnixMillis(0)), Ok(None));
 }
 
 #[test]
@@ -345,7 +365,7 @@ fn up() -> (AgentSession, ManagerSession) {
 
 fn welcome(manager: &mut ManagerSession) -> Result<ManagerEffect, SessionError> {
     let welcome = a_welcome(PROTOCOL);
-    manager.welcome(welcome.name, welcome.project, welcome.manager_version, welcome.events_stored)
+    manager.welcome(START, welcome.name, welcome.project, welcome.manager_version, welcome.events_stored)
 }
 
 fn a_welcome(protocol: u16) -> Welcome {

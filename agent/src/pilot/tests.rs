@@ -135,7 +135,13 @@ impl Desk {
         self.connect();
         let Some(ManagerEffect::Hello(hello)) = self.heard.pop() else { panic!("no hello") };
         let stored = self.ledger().state.next_event - 1;
-        let welcome = self.manager.welcome("d".parse().unwrap(), "default".parse().unwrap(), String::new(), stored);
+        let welcome = self.manager.welcome(
+            self.now.steady,
+            "d".parse().unwrap(),
+            "default".parse().unwrap(),
+            String::new(),
+            stored,
+        );
         self.say_effect(welcome.unwrap());
         hello
     }
@@ -456,7 +462,9 @@ fn other_versions_are_understood_or_told_apart() {
     for (protocol, good) in [(0, false), (1, true), (PROTOCOL, true), (PROTOCOL + 1, false)] {
         let mut desk = Desk::new();
         desk.connect();
-        desk.manager.welcome("d".parse().unwrap(), "default".parse().unwrap(), String::new(), 0).unwrap();
+        desk.manager
+            .welcome(desk.now.steady, "d".parse().unwrap(), "default".parse().unwrap(), String::new(), 0)
+            .unwrap();
         desk.say(&welcome(protocol));
         let version = matches!(desk.hung_up, Some(HangUp::Session(SessionError::Version { .. })));
         assert_eq!((version, desk.pilot.link().is_some()), (!good, good), "protocol {protocol}");
@@ -465,7 +473,7 @@ fn other_versions_are_understood_or_told_apart() {
     // A manager of tomorrow: kinds that nobody knows yet, before and after the welcome, and fields in known ones.
     let mut desk = Desk::new();
     desk.connect();
-    desk.manager.welcome("d".parse().unwrap(), "default".parse().unwrap(), String::new(), 0).unwrap();
+    desk.manager.welcome(desk.now.steady, "d".parse().unwrap(), "default".parse().unwrap(), String::new(), 0).unwrap();
     desk.heard.clear();
     desk.say(&FromManager::Unknown(200));
     desk.say(&welcome(1));

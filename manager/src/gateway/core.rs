@@ -4,7 +4,8 @@
 //! Whoever drives it moves the bytes, carries each [`Ask`] out on the store, rings what [`Ask::rings`] says, and hands
 //! the answer back with [`LinkCore::answered`]. At most one ask is under way at a time; what comes in meanwhile waits
 //! in here, bounded by [`LinkCore::takes_frames`]. An error ends the link: the driver sends [`LinkCore::goodbye`],
-//! notes in the store that the device is offline when it has no other link, and rings [`LinkCore::ended`].
+//! notes in the store that the device is offline since [`LinkCore::last_heard`] when it has no other link, and rings
+//! [`LinkCore::ended`].
 //!
 //! Levels, not edges: everything the device has to be told follows from what the store says now and from what the
 //! device was told already. So a [`Woken`] may come too often or for nothing, and one that gets lost is made up for
@@ -39,6 +40,10 @@ pub const LOOK_ANYWAY: Millis = Millis::from_secs(60);
 /// Messages of the device that may wait for the store. An agent has one update, one accepted or refused assignment and
 /// one answer under way; the bound is for those that are none of ours.
 const MAX_WAITING: usize = 32;
+
+/// Instances that are kept of those that the device told of and is not assigned. An agent of ours tells of one when its
+/// assignment changes at that moment; the bound is for those that make some up.
+const MAX_UNKNOWN: usize = 1_000;
 
 /// Acts that may wait for the welcome.
 const MAX_ACTS: usize = 64;
@@ -76,6 +81,8 @@ impl From<&DeviceRecord> for LinkRecord {
 /// What woke a link. Each mark says only that something may have moved.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Woken {
+    /// The device may be gone, or be another machine now: this is looked at before anything is told.
+    pub newest: bool,
     /// The device may have a new assignment.
     pub assignment: bool,
     /// What other devices offer may have moved.
@@ -119,6 +126,9 @@ pub enum LinkEnd {
     /// The device is not one of ours any more.
     #[error("the device was removed from the manager; enrol it again to bring it back")]
     Removed,
+    /// What it told of an instance was not kept, and would be missed now.
+    #[error("the device told of `{0}` before it was assigned to it, and has to tell again")]
+    Retell(InstanceKey),
     /// The driver answered something else than was asked.
     #[error("the manager mixed up an answer of its store")]
     Mixed,
@@ -164,6 +174,8 @@ pub struct LinkCore {
     /// Those of them that were told that they need not.
     released: BTreeSet<InstanceKey>,
     acts: Vec<Act>,
+    /// Instances that the device told of and that are not assigned to it. It does not tell of them again by itself.
+    unknown: BTreeSet<InstanceKey>,
 }
 
 /// What the device said that the store has to know.
@@ -182,10 +194,17 @@ enum Asked {
     Newest,
     Assignment,
     Nothing,
-    Raise,
+    Raise { greeting: Greeting, raise: Raise },
     Record { seq: u64, waits: BTreeSet<ApplicationName> },
     Providers,
     Released,
+}
+
+/// The number that our assignment gets, and whether the device has its content under that number already.
+#[derive(Debug, Clone, Copy)]
+struct Raise {
+    to: Generation,
+    is_accepted: bool,
 }
 
 #[derive(Debug)]
@@ -229,6 +248,7 @@ impl LinkCore {
             held: BTreeSet::new(),
             released: BTreeSet::new(),
             acts: Vec::new(),
+            unknown: BTreeSet::new(),
         }
     }
 
@@ -256,11 +276,17 @@ impl LinkCore {
         self.asked.is_some()
     }
 
+    /// When the device was last heard; before its hello, when the link began.
+    #[must_use]
+    pub const fn last_heard(&self) -> UnixMillis {
+        self.session.last_heard()
+    }
+
     /// When [`LinkCore::tick`] has something to do next.
     #[must_use]
     pub fn wake_at(&self) -> UnixMillis {
-        let silent_at = self.session.wake_at();
-        self.look_at.map_or(silent_at, |look_at| look_at.min(silent_at))
+        let session_at = self.session.wake_at();
+        self.look_at.map_or(session_at, |look_at| look_at.min(session_at))
     }
 
     /// Takes a frame of the device; only while [`LinkCore::takes_frames`].
@@ -301,7 +327,7 @@ impl LinkCore {
         let mut outs = Vec::new();
         match (self.asked.take(), answer) {
             (Some(Asked::Nothing), Answer::Done) => {}
-            (Some(Asked::Raise), Answer::Done) => self.look.assignment = true,
+            (Some(Asked::Raise { greeting, raise }), Answer::Raised(other)) => self.raised(greeting, raise, other),
             (Some(Asked::Online(greeting)), Answer::Online(_)) => self.welcome(now, greeting, &mut outs)?,
             (Some(Asked::Newest), Answer::Newest(newest)) => {
                 let newest = newest.ok_or(LinkEnd::Removed)?;
@@ -329,7 +355,7 @@ impl LinkCore {
     /// # Errors
     /// Ends the link: the device dialled again, or was removed.
     pub fn woken(&mut self, woken: Woken) -> Result<Vec<Out>> {
-        let Woken { assignment, imports, releases, released, replaced, removed } = woken;
+        let Woken { newest, assignment, imports, releases, released, replaced, removed } = woken;
         if removed {
             return Err(LinkEnd::Removed);
         }
@@ -337,6 +363,7 @@ impl LinkCore {
             return Err(LinkEnd::Replaced);
         }
         let mut outs = Vec::new();
+        self.look.newest |= newest;
         if self.look_at.is_some() {
             self.look.assignment |= assignment;
             self.look.imports |= imports;
@@ -344,7 +371,7 @@ impl LinkCore {
             self.tell_released(released, &mut outs)?;
             self.go_on(&mut outs)?;
         }
-        // Before the welcome there is nothing to tell yet, and after it everything is looked at.
+        // Before the welcome there is nothing to tell yet, and after it everything else is looked at anyway.
         Ok(outs)
     }
 
@@ -368,8 +395,7 @@ impl LinkCore {
     /// # Errors
     /// Ends the link: the device was silent for too long.
     pub fn tick(&mut self, now: UnixMillis) -> Result<Vec<Out>> {
-        self.session.tick(now)?;
-        let mut outs = Vec::new();
+        let mut outs: Vec<Out> = self.session.tick(now)?.and_then(send).into_iter().collect();
         if self.look_at.is_some_and(|at| now >= at) {
             self.look_at = Some(now.plus(LOOK_ANYWAY));
             self.look = Look { newest: true, imports: true, fresh: true, releases: true, ..self.look };
@@ -462,7 +488,7 @@ impl LinkCore {
     fn welcome(&mut self, now: UnixMillis, greeting: Greeting, outs: &mut Vec<Out>) -> Result<()> {
         let LinkRecord { id, name, project, events_stored, .. } = self.record.clone();
         let version = env!("CARGO_PKG_VERSION").to_owned();
-        outs.extend(send(self.session.welcome(name, project, version, events_stored)?));
+        outs.extend(send(self.session.welcome(now, name, project, version, events_stored)?));
         outs.push(Out::Up);
         for act in std::mem::take(&mut self.acts) {
             outs.extend(send(self.session.act(act)?));
@@ -470,7 +496,7 @@ impl LinkCore {
         self.sent = greeting.generation;
         self.imports = Imports::new(id, greeting.imports);
         self.greeting = Some(greeting);
-        self.look = Look { assignment: true, imports: true, ..Look::default() };
+        self.look = Look { newest: self.look.newest, assignment: true, imports: true, ..Look::default() };
         self.look_at = Some(now.plus(LOOK_ANYWAY));
         Ok(())
     }
@@ -479,12 +505,14 @@ impl LinkCore {
         // A device that never was assigned anything has a number all the same when it had one in a store that is lost.
         assignment.generation = assignment.generation.max(self.record.generation);
         if let Some(greeting) = self.greeting.take()
-            && let Some(raised) = self.compare(&greeting, &assignment)
+            && let Some(raise) = self.compare(&greeting, &assignment)
         {
-            self.record.generation = raised;
-            self.asked = Some(Asked::Raise);
-            outs.push(Out::Ask(Ask::RaiseGeneration(raised)));
+            outs.push(Out::Ask(Ask::RaiseGeneration { from: assignment.generation, to: raise.to }));
+            self.asked = Some(Asked::Raise { greeting, raise });
             return Ok(());
+        }
+        if let Some(known) = assignment.instances.iter().find(|spec| self.unknown.contains(&spec.key)) {
+            return Err(LinkEnd::Retell(known.key.clone()));
         }
         self.set_interest(&assignment, outs);
         if assignment.generation > self.sent {
@@ -495,15 +523,15 @@ impl LinkCore {
     }
 
     /// Compares what the device said it has with ours. The number that ours has to get first, where it has to.
-    fn compare(&mut self, greeting: &Greeting, ours: &Assignment) -> Option<Generation> {
+    fn compare(&mut self, greeting: &Greeting, ours: &Assignment) -> Option<Raise> {
         let theirs = greeting.generation;
         let is_ours = (theirs >= ours.generation).then(|| greeting.assignment.map(|d| d == of_assignment(ours)));
-        let raised = match is_ours.flatten() {
+        let raise = match is_ours.flatten() {
             // An older agent does not say what it has. A number that the store never gave comes from before it was
             // brought back from a backup, and the device would take all we tell it for old.
-            None if theirs > ours.generation => theirs.next(),
-            Some(true) if theirs > ours.generation => theirs,
-            Some(false) => theirs.next(),
+            None if theirs > ours.generation => Raise { to: theirs.next(), is_accepted: false },
+            Some(true) if theirs > ours.generation => Raise { to: theirs, is_accepted: true },
+            Some(false) => Raise { to: theirs.next(), is_accepted: false },
             None | Some(true) => {
                 if theirs > self.record.accepted && theirs <= ours.generation {
                     // It accepted while the link was down, or we were killed before that was stored. It does not say
@@ -514,10 +542,19 @@ impl LinkCore {
             }
         };
         tracing::warn!(device = %self.record.id, %theirs, ours = %ours.generation, "the device has an assignment that the store does not know; it is told ours anew");
-        if raised == theirs {
-            self.waiting.push_back(Heard::Accepted(theirs));
+        Some(raise)
+    }
+
+    /// Our assignment has its new number, unless another one was made in between: `other` is that one's number, and what the
+    /// device said it has has to be compared with it.
+    fn raised(&mut self, greeting: Greeting, raise: Raise, other: Option<Generation>) {
+        self.record.generation = other.unwrap_or(raise.to);
+        if other.is_some() {
+            self.greeting = Some(greeting);
+        } else if raise.is_accepted {
+            self.waiting.push_back(Heard::Accepted(raise.to));
         }
-        Some(raised)
+        self.look.assignment = true;
     }
 
     fn set_interest(&mut self, assignment: &Assignment, outs: &mut Vec<Out>) {
@@ -538,6 +575,8 @@ impl LinkCore {
         outs: &mut Vec<Out>,
     ) -> Result<()> {
         self.is_updating = false;
+        let room = MAX_UNKNOWN.saturating_sub(self.unknown.len());
+        self.unknown.extend(recorded.unknown.iter().take(room).cloned());
         outs.extend(send(self.session.ack(seq, recorded.events_stored)?));
         // Where the update changed something, the bus says so and the answer comes from there.
         self.look.releases |= waits.iter().any(|application| !recorded.release_changed.contains(application));
@@ -554,6 +593,10 @@ impl LinkCore {
         let before = self.held.clone();
         if update.full {
             self.held.clear();
+            self.unknown.clear();
+        }
+        for key in &update.removed {
+            self.unknown.remove(key);
         }
         for key in update.reports.iter().map(key_of).chain(update.removed.iter().cloned()) {
             self.held.remove(&key);

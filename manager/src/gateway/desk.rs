@@ -1,16 +1,19 @@
 //! Carries out on the store what the links ask for, and what the bus says.
 //!
-//! Looks at what an application's instances offer are shared: however many links ask, the store is asked once.
+//! Looks at what an application's instances offer, and at who is released, are shared: however many links ask, the store is
+//! asked once.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use robo_model::name::{ApplicationName, ProjectName};
+use robo_model::name::{ApplicationName, DeviceId, ProjectName};
 use robo_model::quantity::Millis;
+use robo_model::spec::InstanceKey;
 
 use super::core::{Answer, Ask, LOOK_ANYWAY};
 use super::offers::Offers;
 use super::registry::{AppKey, Registry};
+use super::shared::Shared;
 use super::{now, uptime};
 use crate::bus::Bus;
 use crate::store::{DeviceRecord, Store, StoreError};
@@ -20,9 +23,17 @@ pub(super) struct Desk {
     pub(super) store: Store,
     pub(super) bus: Bus,
     pub(super) registry: Registry,
+    released: Shared<(ProjectName, BTreeSet<ApplicationName>), ReleasedBy>,
 }
 
+/// The released instances of each device.
+type ReleasedBy = BTreeMap<DeviceId, BTreeSet<InstanceKey>>;
+
 impl Desk {
+    pub(super) fn new(store: Store, bus: Bus) -> Self {
+        Self { store, bus, registry: Registry::default(), released: Shared::default() }
+    }
+
     /// Carries one ask out and rings. Run it as a task of its own: when the link breaks in between, what was stored is
     /// still rung, for nobody would look otherwise.
     pub(super) async fn carry_out(&self, device: &DeviceRecord, ask: Ask) -> Result<Answer, StoreError> {
@@ -50,10 +61,7 @@ impl Desk {
                 store.refused(id, generation, &reason, now()).await?;
                 Answer::Done
             }
-            Ask::RaiseGeneration(generation) => {
-                store.raise_generation(id, generation).await?;
-                Answer::Done
-            }
+            Ask::RaiseGeneration { from, to } => Answer::Raised(store.raise_generation(id, from, to).await?),
             Ask::Record(update) => Answer::Recorded(store.record_update(id, &update, now()).await?),
             Ask::Providers { applications, fresh } => {
                 let mut found = BTreeMap::new();
@@ -65,10 +73,28 @@ impl Desk {
                 Answer::Providers(found)
             }
             Ask::Released(applications) => {
-                let applications: Vec<ApplicationName> = applications.into_iter().collect();
-                Answer::Released(store.released(&device.project, &applications).await?)
+                let all = self.released(&device.project, applications).await?;
+                let own = all.get(id).into_iter().flatten().map(|key| (id.clone(), key.clone()));
+                Answer::Released(own.collect())
             }
         })
+    }
+
+    /// Who is released in these applications: one look for all the links that want to know at the same time.
+    async fn released(
+        &self,
+        project: &ProjectName,
+        applications: BTreeSet<ApplicationName>,
+    ) -> Result<Arc<ReleasedBy>, StoreError> {
+        let names: Vec<ApplicationName> = applications.iter().cloned().collect();
+        let look = async || {
+            let mut all = ReleasedBy::new();
+            for (device, key) in self.store.released(project, &names).await? {
+                all.entry(device).or_default().insert(key);
+            }
+            Ok(all)
+        };
+        self.released.get((project.clone(), applications), look).await
     }
 
     /// Exports in the application moved: looks, and marks the links that it concerns when it is so.

@@ -2,7 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use robo_wire::frame;
 use robo_wire::session::HANDSHAKE;
@@ -119,6 +119,9 @@ async fn first(first: tokio::sync::oneshot::Receiver<yamux::Stream>) -> Result<I
 
 /// Notes that the device has no link any more, unless a newer one took the place of this.
 async fn ended(gateway: &Gateway, device: &DeviceRecord, core: &LinkCore, link: &Link, reason: &str) {
+    // Before anything is waited for: since then nothing was heard.
+    let last_heard = Instant::now();
+    let last_heard = last_heard.checked_sub(uptime().since(core.last_heard()).duration()).unwrap_or(last_heard);
     gateway.lost(link.number, reason);
     // What this link asked of the store is done first, and what its successor asks waits for this.
     let _order = link.order.lock().await;
@@ -126,12 +129,12 @@ async fn ended(gateway: &Gateway, device: &DeviceRecord, core: &LinkCore, link: 
         return;
     }
     tracing::info!(device = %device.id, reason, "link down");
-    match gateway.desk.store.device_offline(&device.id, reason, now()).await {
+    match gateway.desk.store.device_offline(&device.id, reason, last_heard, now()).await {
         Ok(()) => {}
         // It was removed; nobody looks for it.
         Err(StoreError::NoDevice { .. }) => {}
         Err(error) => {
-            tracing::error!(device = %device.id, error = &error as &dyn std::error::Error, "cannot note that the device is offline");
+            tracing::error!(device = %device.id, error = &error as &dyn std::error::Error, "cannot note that the device is offline; the watchman finds it");
         }
     }
     gateway.desk.registry.remove(&device.id, link.number);
@@ -211,7 +214,7 @@ impl Control<'_> {
             match out {
                 Out::Send(frame) if bytes.is_empty() => bytes = frame,
                 Out::Send(frame) => bytes.extend(frame),
-                Out::Ask(ask) => self.ask(ask).await,
+                Out::Ask(ask) => self.ask(ask),
                 Out::Up => {
                     tracing::info!(device = %self.device.id, name = %self.device.name, "link up");
                 }
@@ -225,11 +228,12 @@ impl Control<'_> {
         if bytes.is_empty() { Ok(()) } else { self.send(&bytes).await }
     }
 
-    async fn ask(&mut self, ask: Ask) {
+    fn ask(&mut self, ask: Ask) {
         let (desk, device) = (Arc::clone(&self.gateway.desk), Arc::clone(&self.device));
-        // Another link of the device may still have something under way, which is older.
-        let order = Arc::clone(&self.link.order).lock_owned().await;
+        let order = Arc::clone(&self.link.order);
         self.asking = Some(tokio::spawn(async move {
+            // Another link of the device may still have something under way, which is older. This one goes on meanwhile.
+            let order = order.lock_owned().await;
             let answer = desk.carry_out(&device, ask).await;
             drop(order);
             answer

@@ -213,6 +213,13 @@ impl Registry {
         }
     }
 
+    /// Has the link of a device that was enrolled again look whether it is still the device's.
+    pub(super) fn enrolled(&self, device: &DeviceId) {
+        if let Some(link) = self.get(device) {
+            link.mark(|woken| woken.newest = true);
+        }
+    }
+
     /// Ends the link of a device that was removed.
     pub(super) fn removed(&self, device: &DeviceId) {
         if let Some(link) = self.get(device) {
@@ -261,7 +268,7 @@ impl Registry {
         }
         for entry in inner.links.values() {
             entry.link.mark(|woken| {
-                (woken.assignment, woken.imports, woken.releases) = (true, true, true);
+                (woken.newest, woken.assignment, woken.imports, woken.releases) = (true, true, true, true);
             });
         }
     }

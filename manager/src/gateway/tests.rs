@@ -13,13 +13,14 @@ use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 
 use super::*;
 use crate::store::{EnrollTokenRecord, NewDevice};
+use crate::watchman::{SILENT_AFTER, Watchman};
 
 /// Nothing in these tests takes longer, unless it hangs.
 const BOUND: Duration = Duration::from_secs(20);
 
 struct Rig {
     gateway: Arc<Gateway>,
-    _data: tempfile::TempDir,
+    data: tempfile::TempDir,
 }
 
 impl Rig {
@@ -46,7 +47,7 @@ impl Rig {
         tokio::spawn(Arc::clone(&gateway).pass_on());
         // The bus keeps nothing for those who do not listen yet.
         until(async || gateway.desk.bus.has_listeners()).await;
-        Self { gateway, _data: data }
+        Self { gateway, data }
     }
 
     /// A device that has said hello.
@@ -189,6 +190,48 @@ async fn who_dials_again_takes_the_place_and_stays_online() {
     until(async || !rig.is_online("one").await).await;
     // It leaves the registry only after the store knows that it is gone.
     until(async || rig.gateway.count() == 0).await;
+}
+
+#[tokio::test]
+async fn who_counts_as_connected_and_is_not_is_found() {
+    let rig = Rig::start().await;
+    let _one = rig.up("one").await;
+    let store = rig.gateway.desk.store.clone();
+    // As if the end of its link could not be noted.
+    store.device_online(&"two".parse().unwrap(), &Facts::default(), now()).await.unwrap();
+    let watchman = Watchman {
+        files: crate::files::Files::open(rig.data.path()).unwrap(),
+        store,
+        bus: rig.gateway.desk.bus.clone(),
+        links: Arc::clone(&rig.gateway) as Arc<dyn Links>,
+        silent_after: SILENT_AFTER,
+    };
+    let watching = tokio::spawn(watchman.run());
+    until(async || !rig.is_online("two").await).await;
+    assert!(rig.is_online("one").await);
+    watching.abort();
+}
+
+#[tokio::test]
+async fn the_link_of_the_old_machine_ends_when_the_device_is_enrolled_again() {
+    let rig = Rig::start().await;
+    let mut old = rig.up("one").await;
+    let store = &rig.gateway.desk.store;
+    let token = EnrollTokenRecord {
+        project: ProjectName::default_project(),
+        name: Some("one".parse().unwrap()),
+        labels: robo_model::label::Labels::new(),
+        replace: true,
+        expires_at: UnixMillis(u64::MAX / 2),
+        used_at: None,
+        used_by: None,
+    };
+    store.add_enroll_token("again", &token, UnixMillis(0)).await.unwrap();
+    let (id, name, facts) = ("one".parse().unwrap(), "one".parse().unwrap(), Facts::default());
+    let new = NewDevice { token: "again", id: &id, name: &name, key_fingerprint: "new", facts: &facts };
+    store.enroll(&new, UnixMillis(0)).await.unwrap();
+    rig.gateway.desk.bus.ring(Ring::Enrolled(id));
+    assert!(old.goodbye().await.1);
 }
 
 #[tokio::test]

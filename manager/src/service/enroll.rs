@@ -30,6 +30,9 @@ impl Service {
         for (key, value) in &request.labels {
             check_label(key, value)?;
         }
+        if request.replace && request.name.is_none() {
+            return Err(ServiceError::ReplaceWhom);
+        }
         let lifetime = request.lifetime.unwrap_or(TokenRequest::LIFETIME);
         if lifetime > TokenRequest::MAX_LIFETIME {
             return Err(ServiceError::Lifetime { asked: lifetime, max: TokenRequest::MAX_LIFETIME });
@@ -77,9 +80,12 @@ impl Service {
             return self.enroll_again(&token, used_by, &request, sign).await;
         }
         let name = name_of(&token, &request)?;
-        let id = match self.store().device_named(&token.project, &name).await? {
+        let holder = self.store().device_named(&token.project, &name).await?;
+        let is_again = holder.is_some();
+        let id = match holder {
             None => new_id()?,
-            Some(device) if token.replace => device.id,
+            // Whoever made the token said whom it replaces.
+            Some(device) if token.replace && token.name.is_some() => device.id,
             Some(_) => return Err(ServiceError::NameTaken(name)),
         };
         let signed = sign(&id, &request.certificate_request).map_err(ServiceError::CertificateRequest)?;
@@ -94,6 +100,9 @@ impl Service {
             Enrolment::Done => {}
             Enrolment::TokenUsed => return Err(ServiceError::TokenUsed(None)),
             Enrolment::NameTaken => return Err(ServiceError::NameTaken(name)),
+        }
+        if is_again {
+            self.bus().ring(Ring::Enrolled(id.clone()));
         }
         self.bus().ring(Ring::Devices(token.project.clone()));
         self.bus().ring(Ring::Events(token.project.clone()));

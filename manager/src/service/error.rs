@@ -236,6 +236,9 @@ pub enum ServiceError {
         /// The bound.
         max: usize,
     },
+    /// A token that replaces a device does not say which.
+    #[error("a token that replaces a device needs that device's name")]
+    ReplaceWhom,
     /// A token cannot be good for so long.
     #[error("a token cannot be good for {asked}, {max} is the longest")]
     Lifetime {

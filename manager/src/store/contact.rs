@@ -78,10 +78,10 @@ impl Contacts {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The device was there until now. To be said before anybody can read that its contact is another one: nobody must
+    /// The device was there until then. To be said before anybody can read that its contact is another one: nobody must
     /// take an earlier loss for this one.
-    pub(super) fn heard(&self, device: &DeviceId) {
-        self.lock().heard.insert(device.clone(), Instant::now());
+    pub(super) fn heard(&self, device: &DeviceId, until: Instant) {
+        self.lock().heard.insert(device.clone(), until);
     }
 
     /// This moved, and it can be read now.

@@ -1,6 +1,7 @@
 //! Devices: who they are, whether they are there, and what they were assigned.
 
 use std::collections::BTreeSet;
+use std::time::Instant;
 
 use robo_model::label::Labels;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
@@ -170,21 +171,72 @@ impl Store {
         let (again, hosts) = contact::resume(&mut tx, &device, now).await?;
         told.extend(hosts);
         events::append(&mut tx, &device.project, &told).await?;
-        self.contacts.heard(id);
+        self.contacts.heard(id, Instant::now());
         commit(tx).await?;
         self.contacts.moved([id], ContactMoved::Itself);
         Ok(again)
     }
 
-    /// The device's link went down.
+    /// The device's link went down. It is out of contact since it was last heard: all that follows from its silence counts
+    /// from there, however long it took until the silence was noticed.
     ///
     /// # Errors
     /// When the device does not exist, or the database fails.
-    pub async fn device_offline(&self, id: &DeviceId, reason: &str, now: UnixMillis) -> Result<(), StoreError> {
+    pub async fn device_offline(
+        &self,
+        id: &DeviceId,
+        reason: &str,
+        last_heard: Instant,
+        now: UnixMillis,
+    ) -> Result<(), StoreError> {
+        self.note_offline(id, (reason, last_heard), now, |device| device.online).await.map(drop)
+    }
+
+    /// All devices that count as connected, each with when it last said something that was stored.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn online_devices(&self) -> Result<Vec<(DeviceId, Option<UnixMillis>)>, StoreError> {
+        let rows = sqlx::query("SELECT id, last_seen FROM devices WHERE online = 1")
+            .fetch_all(&self.readers)
+            .await
+            .map_err(at("reading who is online"))?;
+        rows.iter()
+            .map(|row| {
+                let columns = Columns::of(DEVICE, row);
+                Ok((columns.name("id")?, columns.number_or_null("last_seen")?.map(UnixMillis)))
+            })
+            .collect()
+    }
+
+    /// The device was found to have no link although it counts as connected: what was to say so failed. Does nothing when it
+    /// said something after `last_seen`, as read before its link was looked for. Answers with its project when it is
+    /// offline now.
+    ///
+    /// # Errors
+    /// When the device does not exist, or the database fails.
+    pub async fn found_offline(
+        &self,
+        id: &DeviceId,
+        last_seen: Option<UnixMillis>,
+        now: UnixMillis,
+    ) -> Result<Option<ProjectName>, StoreError> {
+        let reason = "its link was gone, and the store could not be told when it went";
+        let is_still_so = |device: &DeviceRecord| device.online && device.last_seen == last_seen;
+        self.note_offline(id, (reason, Instant::now()), now, is_still_so).await
+    }
+
+    async fn note_offline(
+        &self,
+        id: &DeviceId,
+        (reason, last_heard): (&str, Instant),
+        now: UnixMillis,
+        is_so: impl Fn(&DeviceRecord) -> bool + Send,
+    ) -> Result<Option<ProjectName>, StoreError> {
         let mut tx = self.begin().await?;
         let device = locked(&mut tx, id).await?;
-        if !device.online {
-            return Ok(());
+        if !is_so(&device) {
+            return Ok(None);
         }
         sqlx::query("UPDATE devices SET online = 0, last_seen = $2 WHERE id = $1")
             .bind(id.as_str())
@@ -194,10 +246,10 @@ impl Store {
             .map_err(at("noting that a device is offline"))?;
         let body = EventBody::Offline { reason: reason.to_owned() };
         events::append(&mut tx, &device.project, &[of_device(&device, body, now)]).await?;
-        self.contacts.heard(id);
+        self.contacts.heard(id, last_heard);
         commit(tx).await?;
         self.contacts.moved([id], ContactMoved::Itself);
-        Ok(())
+        Ok(Some(device.project))
     }
 
     /// No device is connected to a manager that only starts. Tells nobody: they come back in a moment.
@@ -274,24 +326,35 @@ impl Store {
         Ok(specs)
     }
 
-    /// Makes this the number of the device's newest assignment, whatever it was: its content stays.
+    /// Gives the device's newest assignment the number `to` when it has the number `from`: its content stays. When it has
+    /// another one, another assignment was made: nothing changes, and the answer is that number.
     ///
     /// # Errors
-    /// When the database fails.
-    pub async fn raise_generation(&self, id: &DeviceId, generation: Generation) -> Result<(), StoreError> {
+    /// When the device does not exist, or the database fails.
+    pub async fn raise_generation(
+        &self,
+        id: &DeviceId,
+        from: Generation,
+        to: Generation,
+    ) -> Result<Option<Generation>, StoreError> {
         let mut tx = self.begin().await?;
+        let now = locked(&mut tx, id).await?.generation;
+        if now != from {
+            return Ok(Some(now));
+        }
         for sql in [
-            "UPDATE devices SET generation = $2 WHERE id = $1 AND generation < $2",
-            "UPDATE assignments SET generation = $2 WHERE device = $1 AND generation < $2",
+            "UPDATE devices SET generation = $2 WHERE id = $1",
+            "UPDATE assignments SET generation = $2 WHERE device = $1",
         ] {
             sqlx::query(sql)
                 .bind(id.as_str())
-                .bind(big(generation.0))
+                .bind(big(to.0))
                 .execute(&mut *tx)
                 .await
                 .map_err(at("numbering an assignment anew"))?;
         }
-        commit(tx).await
+        commit(tx).await?;
+        Ok(None)
     }
 
     /// True when the device's assignment names this file.

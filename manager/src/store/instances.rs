@@ -29,6 +29,9 @@ pub struct Recorded {
     pub release_changed: Vec<ApplicationName>,
     /// True when the project's history grew.
     pub events_added: bool,
+    /// Instances that the device told of, that it is not assigned and was not when it first told of them: nothing of
+    /// them is stored. Should one of them be assigned, the device has to tell of it again.
+    pub unknown: BTreeSet<InstanceKey>,
 }
 
 /// The applications for which an update changed something.
@@ -83,17 +86,21 @@ impl Store {
     pub async fn record_update(&self, id: &DeviceId, update: &Update, now: UnixMillis) -> Result<Recorded, StoreError> {
         let mut tx = self.begin().await?;
         let device = devices::locked(&mut tx, id).await?;
-        let mut touched = Touched::default();
+        let (mut touched, mut unknown) = (Touched::default(), BTreeSet::new());
         let mut allowed = Allowed::default();
         for report in &update.reports {
-            let report = allowed.cut(&mut tx, id, report).await?;
-            record_report(&mut tx, &device, &report, &mut touched).await?;
+            let report = rules::bounded(report);
+            let report = allowed.cut(&mut tx, id, &report).await?;
+            if !record_report(&mut tx, &device, &report, &mut touched).await? {
+                unknown.insert(rules::key_of(&report));
+            }
         }
+        let (told, events_stored) = rules::news(device.events_stored, &update.events);
+        // Before any is forgotten: the end of an instance is the last that is told of it.
+        let events = of_instances(&mut tx, &device, &told).await?;
         for key in gone(&mut tx, id, update).await? {
             forget(&mut tx, id, &key, &mut touched).await?;
         }
-        let (told, events_stored) = rules::news(device.events_stored, &update.events);
-        let events: Vec<NewEvent> = told.into_iter().map(|event| of_instance(&device, event)).collect();
         if !events.is_empty() {
             events::append(&mut tx, &device.project, &events).await?;
         }
@@ -111,11 +118,15 @@ impl Store {
             // Told over a link that broke in between: the watchman may not know of these leases.
             self.contacts.moved([id], ContactMoved::Consequences);
         }
+        if !unknown.is_empty() {
+            tracing::warn!(device = %id, instances = unknown.len(), "reports of instances that the device is not assigned are dropped");
+        }
         Ok(Recorded {
             events_stored,
             exports_changed: touched.offers.into_iter().collect(),
             release_changed: touched.release.into_iter().filter(|_| waits).collect(),
             events_added: !events.is_empty(),
+            unknown,
         })
     }
 
@@ -255,17 +266,22 @@ impl Allowed {
     }
 }
 
+/// Stores a report. False when it is of an instance that is none of the device's: a device that was broken into must not
+/// fill the store with what it makes up.
 async fn record_report(
     tx: &mut Tx,
     device: &DeviceRecord,
     report: &InstanceReport,
     touched: &mut Touched,
-) -> Result<(), StoreError> {
+) -> Result<bool, StoreError> {
     let text = to_json(REPORT, report)?;
     let key = rules::key_of(report);
     let old = stored(tx, &device.id, &key).await?;
     if old.as_deref() == Some(text.as_str()) {
-        return Ok(());
+        return Ok(true);
+    }
+    if old.is_none() && !is_its_own(tx, &device.id, &key).await? {
+        return Ok(false);
     }
     let old: Option<InstanceReport> = old.map(|old| from_json(REPORT, &old)).transpose()?;
     touched.note(old.as_ref(), Some(report));
@@ -288,7 +304,25 @@ async fn record_report(
     .map_err(at("writing a report"))?;
     let reached = old.as_ref().map(rules::reaches).unwrap_or_default();
     let reaches = rules::reaches(report);
-    if reached == reaches { Ok(()) } else { list_reached(tx, device, &key, &reaches).await }
+    if reached != reaches {
+        list_reached(tx, device, &key, &reaches).await?;
+    }
+    Ok(true)
+}
+
+/// True when the instance is assigned to the device, or was, and the device did not say yet that it is gone.
+async fn is_its_own(tx: &mut Tx, device: &DeviceId, key: &InstanceKey) -> Result<bool, StoreError> {
+    let found: Option<String> = sqlx::query_scalar(
+        "SELECT path FROM assigned WHERE device = $1 AND application = $2 AND path = $3 \
+         UNION ALL SELECT path FROM instances WHERE device = $1 AND application = $2 AND path = $3 LIMIT 1",
+    )
+    .bind(device.as_str())
+    .bind(key.application.as_str())
+    .bind(key.path.as_str())
+    .fetch_optional(&mut **tx)
+    .await
+    .map_err(at("looking whose an instance is"))?;
+    Ok(found.is_some())
 }
 
 async fn list_reached(
@@ -365,12 +399,29 @@ async fn forget(tx: &mut Tx, device: &DeviceId, key: &InstanceKey, touched: &mut
     Ok(())
 }
 
-fn of_instance(device: &DeviceRecord, event: &AgentEvent) -> NewEvent {
-    NewEvent {
-        at: event.at,
-        device: Some(device.name.clone()),
-        application: event.key.as_ref().map(|key| key.application.clone()),
-        path: event.key.as_ref().map(|key| key.path.clone()),
-        body: event.body.clone(),
+/// The events as they are kept: of an instance that is none of the device's they do not tell.
+async fn of_instances(tx: &mut Tx, device: &DeviceRecord, told: &[&AgentEvent]) -> Result<Vec<NewEvent>, StoreError> {
+    let mut own: BTreeMap<&InstanceKey, bool> = BTreeMap::new();
+    let mut events = Vec::with_capacity(told.len());
+    for event in told {
+        let key = match &event.key {
+            None => None,
+            Some(key) => {
+                let is_own = match own.get(key) {
+                    Some(known) => *known,
+                    None => is_its_own(tx, &device.id, key).await?,
+                };
+                own.insert(key, is_own);
+                is_own.then_some(key)
+            }
+        };
+        events.push(NewEvent {
+            at: event.at,
+            device: Some(device.name.clone()),
+            application: key.map(|key| key.application.clone()),
+            path: key.map(|key| key.path.clone()),
+            body: event.body.clone(),
+        });
     }
+    Ok(events)
 }

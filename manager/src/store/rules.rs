@@ -47,6 +47,27 @@ pub fn cut<'a>(report: &'a InstanceReport, named: Option<&Named>) -> Cow<'a, Ins
     Cow::Owned(report)
 }
 
+/// The report with its texts and lists cut where they are together larger than [`MAX_EVENT_BYTES`], as those of an event
+/// are: agents of ours bound them far below that.
+#[must_use]
+pub fn bounded(report: &InstanceReport) -> Cow<'_, InstanceReport> {
+    let lines = |lines: &[String]| lines.iter().map(String::len).sum::<usize>();
+    let failure = report.failure.as_ref().map_or(0, |failure| failure.reason.len() + lines(&failure.output));
+    let hold = report.hold.as_ref().map_or(0, String::len);
+    if lines(&report.waits_for) + lines(&report.drift) + failure + hold <= MAX_EVENT_BYTES {
+        return Cow::Borrowed(report);
+    }
+    let mut report = report.clone();
+    shorten_lines(&mut report.waits_for);
+    shorten_lines(&mut report.drift);
+    if let Some(failure) = &mut report.failure {
+        shorten(&mut failure.reason);
+        shorten_lines(&mut failure.output);
+    }
+    report.hold.iter_mut().for_each(shorten);
+    Cow::Owned(report)
+}
+
 /// Which instance the report is of.
 #[must_use]
 pub fn key_of(report: &InstanceReport) -> InstanceKey {
@@ -208,7 +229,7 @@ pub const MAX_EVENT_BYTES: usize = 64 * 1024;
 const KEPT_BYTES: usize = 4 * 1024;
 
 /// Stands where something was cut.
-const CUT: &str = "… (cut: the event was too large)";
+const CUT: &str = "… (cut: it was too large)";
 
 /// The event with its texts and lists cut so that it is no larger than [`MAX_EVENT_BYTES`].
 #[must_use]
@@ -288,6 +309,23 @@ mod tests {
             let text = serde_json::to_string(&shortened(&body)).unwrap();
             assert!(text.len() <= MAX_EVENT_BYTES && text.contains("cut"), "{} bytes", text.len());
         }
+    }
+
+    #[test]
+    fn a_large_report_is_cut_and_a_usual_one_is_not() {
+        let text = |bytes: usize| "x".repeat(bytes);
+        let report = |bytes: usize| -> InstanceReport {
+            serde_json::from_value(serde_json::json!({
+                "application": "shop", "path": "/a", "component": "A", "state": "PROBLEM", "since": 0,
+                "waits_for": [text(bytes)], "drift": [text(bytes)], "hold": text(bytes), "failure": {
+                    "step": "start", "reason": text(bytes), "output": vec![text(100); bytes / 100], "at": 0, "attempts": 1
+                },
+            }))
+            .unwrap()
+        };
+        assert!(matches!(bounded(&report(4_000)), Cow::Borrowed(_)));
+        let cut = serde_json::to_string(&*bounded(&report(1_000_000))).unwrap();
+        assert!(cut.len() < 6 * KEPT_BYTES && cut.matches("(cut").count() == 5, "{} bytes", cut.len());
     }
 
     fn names(list: &[&str]) -> Vec<ApplicationName> {

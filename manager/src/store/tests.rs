@@ -1,11 +1,13 @@
 //! Tests of the store on a real disk.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
+use robo_model::graph::ExportValue;
 use robo_model::label::Labels;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::UnixMillis;
-use robo_model::spec::{Generation, InstanceSpec};
+use robo_model::spec::{Generation, InstanceKey, InstanceSpec};
 use robo_model::state::{InstanceReport, InstanceState, Wanted};
 use robo_wire::api::{Bundle, Facts};
 use robo_wire::event::{AgentEvent, EventBody};
@@ -112,6 +114,54 @@ async fn apply(store: &Store, number: u64, application: &str, paths: &[&str]) ->
         overrides: &BTreeMap::new(),
     };
     store.apply(&project(), &apply, NOW).await.unwrap()
+}
+
+/// Lists the report's instance as assigned to the device, beside what is.
+async fn assign(store: &Store, device: &DeviceId, report: &InstanceReport) {
+    sqlx::query(
+        "INSERT INTO assigned (device, project, application, path, component, installer, wanted, lease) \
+         VALUES ($1, 'default', $2, $3, 'Db', 'script', '\"started\"', 60000) ON CONFLICT DO NOTHING",
+    )
+    .bind(device.as_str())
+    .bind(report.application.as_str())
+    .bind(report.path.as_str())
+    .execute(&store.writer)
+    .await
+    .unwrap();
+}
+
+#[tokio::test]
+async fn what_a_device_tells_of_instances_that_are_not_its_own_is_dropped() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_device(&store).await;
+    apply(&store, 1, "shop", &["/vm", "/vm/db"]).await;
+    let key = |path: &str| InstanceKey { application: "shop".parse().unwrap(), path: path.parse().unwrap() };
+    let told = |seq, path| AgentEvent { key: Some(key(path)), ..event(seq, EventBody::Forgotten) };
+    let reports = || ["/vm", "/vm/db", "/made-up"].map(|path| report(path, None)).to_vec();
+    let events = vec![told(1, "/vm/db"), told(2, "/made-up")];
+    let update = Update { full: true, reports: reports(), events, ..Update::default() };
+    let recorded = store.record_update(&device, &update, NOW).await.unwrap();
+    assert_eq!((recorded.unknown, recorded.events_stored), ([key("/made-up")].into(), 2));
+    let paths = async || {
+        let all = store.instances(&project(), None).await.unwrap();
+        all.into_iter().filter(|one| one.report.is_some()).map(|one| one.key.path.to_string()).collect::<Vec<_>>()
+    };
+    assert_eq!(paths().await, ["/vm", "/vm/db"]);
+    let of_events = async |last| {
+        let page = store.last_events(&project(), &EventFilter { application: None, limit: last }).await.unwrap();
+        page.events.into_iter().map(|e| e.path.map(|path| path.to_string())).collect::<Vec<_>>()
+    };
+    assert_eq!(of_events(2).await, [Some("/vm/db".to_owned()), None]);
+    // One that was assigned when it was first told of is told of to its end.
+    apply(&store, 2, "shop", &["/vm"]).await;
+    let update = Update { reports: reports(), ..Update::default() };
+    assert_eq!(store.record_update(&device, &update, NOW).await.unwrap().unknown, [key("/made-up")].into());
+    let update = Update { removed: vec![key("/vm/db")], events: vec![told(3, "/vm/db")], ..Update::default() };
+    store.record_update(&device, &update, NOW).await.unwrap();
+    assert_eq!((paths().await, of_events(1).await), (vec!["/vm".to_owned()], vec![Some("/vm/db".to_owned())]));
+    let update = Update { reports: reports(), ..Update::default() };
+    assert_eq!(store.record_update(&device, &update, NOW).await.unwrap().unknown.len(), 2);
 }
 
 #[tokio::test]
@@ -263,8 +313,9 @@ async fn a_generation_can_be_raised_and_keeps_its_content() {
     let device = with_device(&store).await;
     apply(&store, 1, "shop", &["/vm"]).await;
     let before = store.assignment(&device).await.unwrap().unwrap();
-    store.raise_generation(&device, Generation(9)).await.unwrap();
-    store.raise_generation(&device, Generation(3)).await.unwrap();
+    let raise = async |from, to| store.raise_generation(&device, Generation(from), Generation(to)).await.unwrap();
+    assert_eq!(raise(1, 9).await, None);
+    assert_eq!(raise(1, 12).await, Some(Generation(9)), "another one was made since that was read");
     let after = store.assignment(&device).await.unwrap().unwrap();
     assert_eq!((after.generation, after.instances), (Generation(9), before.instances));
     assert_eq!(store.device(&device).await.unwrap().unwrap().generation, Generation(9));
@@ -276,18 +327,19 @@ async fn a_full_update_is_all_there_is() {
     let store = Store::open(data.path()).await.unwrap();
     let device = with_device(&store).await;
     let update = |full, reports| Update { seq: 1, full, reports, ..Update::default() };
+    apply(&store, 1, "shop", &["/vm", "/db"]).await;
     store
         .record_update(&device, &update(true, vec![report("/vm", None), report("/db", Some("x"))]), NOW)
         .await
         .unwrap();
     store.record_update(&device, &update(false, vec![report("/vm", None)]), NOW).await.unwrap();
     assert_eq!(store.instances(&project(), None).await.unwrap().len(), 2);
+    apply(&store, 2, "shop", &[]).await;
     let recorded = store.record_update(&device, &update(true, vec![report("/vm", None)]), NOW).await.unwrap();
-    // What nobody assigned offers nothing to others, so nothing changed for them.
-    assert!(recorded.exports_changed.is_empty());
+    assert_eq!(recorded.exports_changed, ["shop".parse().unwrap()]);
     let left = store.instances(&project(), None).await.unwrap();
     assert_eq!(left.iter().map(|i| i.key.path.as_str()).collect::<Vec<_>>(), ["/vm"]);
-    // Nobody assigned it, so it has to go, and offers nothing to others.
+    // It is not assigned any more, so it has to go.
     assert_eq!(left[0].wanted, None);
 }
 
@@ -315,6 +367,32 @@ async fn assignments_move_only_when_they_change() {
     assert_eq!((fleet[0].wanted, fleet[0].report.is_none()), (Some(Wanted::Started), true));
     let missing = store.delete_application(&project(), &"shop".parse().unwrap(), &[], NOW).await;
     assert!(matches!(missing, Err(StoreError::NoApplication { .. })));
+}
+
+#[tokio::test]
+async fn two_applications_that_do_not_fit_on_one_device_together_are_refused_whole() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_device(&store).await;
+    let apply = async |application: &str| {
+        let revision = revision(1, application);
+        let mut large = spec(application, "/vm");
+        let value = ExportValue::Text("x".repeat(robo_wire::frame::MAX_CONTROL_FRAME / 2));
+        large.exports.insert("Db.v".parse().unwrap(), value);
+        let (specs, told) = ([(device.clone(), vec![large])].into(), Told::default());
+        let (ports, overrides) = (Ports::new(), BTreeMap::new());
+        let apply = Apply { revision: &revision, told: &told, new_ports: &ports, specs: &specs, overrides: &overrides };
+        store.apply(&project(), &apply, NOW).await
+    };
+    apply("shop").await.unwrap();
+    let before = (store.device(&device).await.unwrap(), store.assignment(&device).await.unwrap());
+    let error = apply("fleet").await.unwrap_err();
+    assert!(matches!(error, StoreError::AssignmentTooLarge { .. }));
+    assert!(error.to_string().starts_with("the assignment of device id-one would have "), "{error}");
+    assert_eq!((store.device(&device).await.unwrap(), store.assignment(&device).await.unwrap()), before);
+    assert!(store.application(&project(), &"fleet".parse().unwrap()).await.unwrap().is_none());
+    let events = store.last_events(&project(), &EventFilter { application: None, limit: 9 }).await.unwrap();
+    assert_eq!(events.events.iter().filter(|e| matches!(e.body, EventBody::Applied { .. })).count(), 1);
 }
 
 #[tokio::test]
@@ -364,7 +442,7 @@ async fn coming_and_going_is_told_once() {
         store.device_online(&device, &Facts::default(), NOW).await.unwrap();
     }
     for _ in 0..2 {
-        store.device_offline(&device, "cable", NOW).await.unwrap();
+        store.device_offline(&device, "cable", Instant::now(), NOW).await.unwrap();
     }
     let all = store.last_events(&project(), &EventFilter { application: None, limit: 9 }).await.unwrap();
     let told: Vec<String> = all.events.iter().map(|e| e.body.to_string()).collect();

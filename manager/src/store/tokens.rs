@@ -1,5 +1,7 @@
 //! Enrolment tokens, the devices that come of them, and tokens of people and pipelines. Secrets come here hashed.
 
+use std::time::Instant;
+
 use robo_model::label::Labels;
 use robo_model::name::{DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::{Millis, UnixMillis};
@@ -144,7 +146,7 @@ impl Store {
             body: EventBody::Enrolled,
         };
         events::append(&mut tx, &token.project, &[event]).await?;
-        self.contacts.heard(device.id);
+        self.contacts.heard(device.id, Instant::now());
         commit(tx).await?;
         self.contacts.moved([device.id], ContactMoved::Itself);
         Ok(Enrolment::Done)

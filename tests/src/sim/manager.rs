@@ -53,7 +53,8 @@ struct Link {
 #[derive(Debug)]
 pub(super) enum Op {
     Ask(ConnId, DeviceId, Ask),
-    Offline(DeviceId, String, Vec<Ring>),
+    /// The device was last heard then.
+    Offline(DeviceId, String, Time, Vec<Ring>),
     Needs(BTreeSet<ApplicationName>),
     Request(Box<Request>),
 }
@@ -242,7 +243,7 @@ impl World {
 
     fn link_fails(&mut self, conn: ConnId, end: &LinkEnd) {
         match end {
-            LinkEnd::Session(SessionError::Silent(_)) | LinkEnd::Replaced | LinkEnd::Removed => {}
+            LinkEnd::Session(SessionError::Silent(_)) | LinkEnd::Replaced | LinkEnd::Removed | LinkEnd::Retell(_) => {}
             LinkEnd::Mixed | LinkEnd::Session(_) => {
                 self.fail(Failing::Protocol, format!("link {conn} ends: {end}"));
             }
@@ -265,7 +266,8 @@ impl World {
         self.acts_lose(conn);
         if self.manager.newest.get(&link.device) == Some(&conn) {
             self.manager.newest.remove(&link.device);
-            self.ask_store(Op::Offline(link.device, reason.to_owned(), link.core.ended()));
+            let last_heard = link.core.last_heard().0;
+            self.ask_store(Op::Offline(link.device, reason.to_owned(), last_heard, link.core.ended()));
         }
     }
 
@@ -298,9 +300,8 @@ impl World {
                 }
                 Err(reason) => self.link_ends(conn, &reason),
             },
-            Op::Offline(device, reason, rings) => {
-                let now = self.now();
-                self.store.offline(&device, now, &reason);
+            Op::Offline(device, reason, last_heard, rings) => {
+                self.store.offline(&device, last_heard, &reason);
                 for ring in rings {
                     self.ring(ring);
                 }
@@ -332,10 +333,7 @@ impl World {
                 self.store.refused(id, generation, &reason);
                 Answer::Done
             }
-            Ask::RaiseGeneration(generation) => {
-                self.store.raise_generation(id, generation);
-                Answer::Done
-            }
+            Ask::RaiseGeneration { from, to } => Answer::Raised(self.store.raise_generation(id, from, to)?),
             Ask::Record(update) => {
                 if let Some(what) = self.watch.update(device, &update) {
                     self.fail(Failing::Exports, what);
@@ -394,6 +392,7 @@ impl World {
         match ring {
             Ring::Assignment(device) => self.wake_device(&device, &Woken { assignment: true, ..Woken::default() }),
             Ring::Removed(device) => self.wake_device(&device, &Woken { removed: true, ..Woken::default() }),
+            Ring::Enrolled(device) => self.wake_device(&device, &Woken { newest: true, ..Woken::default() }),
             Ring::Exports(_, application) => {
                 // Looked at once for all whom it concerns.
                 self.offers(&application, true);

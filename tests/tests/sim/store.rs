@@ -1,9 +1,10 @@
 //! The double of the store against the store: the same random things done to both, the same answers from both.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Instant;
 
 use robo_manager::plan::{Desired, Ports};
-use robo_manager::store::{Apply, EnrollTokenRecord, Enrolment, NewDevice, Revision, Store, Told};
+use robo_manager::store::{Apply, EnrollTokenRecord, Enrolment, EventFilter, NewDevice, Revision, Store, Told};
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::UnixMillis;
 use robo_model::resolve::Topic;
@@ -22,6 +23,9 @@ const OPERATIONS: usize = 120;
 const SEEDS: u64 = 12;
 
 const DEVICES: usize = 3;
+
+/// More events than a story has.
+const MAX_TOLD: u32 = 10_000;
 
 const NOW: UnixMillis = UnixMillis(1_000);
 
@@ -90,11 +94,14 @@ impl Both {
                 self.double.online(&id).unwrap();
             }
             _ => {
-                self.real.device_offline(&id, "cable", NOW).await.unwrap();
+                self.real.device_offline(&id, "cable", Instant::now(), NOW).await.unwrap();
                 self.double.offline(&id, 0, "cable");
                 if self.rng.bool() {
-                    self.real.raise_generation(&id, generation).await.unwrap();
-                    self.double.raise_generation(&id, generation);
+                    let known = self.double.devices[&id].generation;
+                    let from = if self.rng.bool() { known } else { generation };
+                    let to = known.next();
+                    let real = self.real.raise_generation(&id, from, to).await.unwrap();
+                    assert_eq!(Ok(real), self.double.raise_generation(&id, from, to));
                 }
             }
         }
@@ -133,8 +140,13 @@ impl Both {
         // Some are told again.
         let first = self.events[index].saturating_sub(self.rng.u64(..2)) + 1;
         let events = first..first + self.rng.u64(..3);
+        let rng = &mut self.rng;
+        let mut key = || {
+            let path = format!("/h{index}/i{}", rng.usize(..4)).parse().unwrap();
+            rng.bool().then(|| InstanceKey { application: application(rng.usize(..2)), path })
+        };
         let events: Vec<AgentEvent> =
-            events.map(|seq| AgentEvent { seq, at: NOW, key: None, body: EventBody::Forgotten }).collect();
+            events.map(|seq| AgentEvent { seq, at: NOW, key: key(), body: EventBody::Forgotten }).collect();
         self.events[index] = events.last().map_or(self.events[index], |event| event.seq.max(self.events[index]));
         let generation = Generation(self.rng.u64(..4));
         let update = Update { full, generation, reports, removed, events, ..Update::default() };
@@ -176,7 +188,24 @@ impl Both {
             let real = self.real.released(&project, &names).await.unwrap();
             assert_eq!(real, self.double.released(&names), "who is released in {names:?}");
         }
-        for id in (0..DEVICES).map(device) {
+        let filter = EventFilter { application: None, limit: MAX_TOLD };
+        let real = self.real.last_events(&project, &filter).await.unwrap();
+        for (index, id) in (0..DEVICES).map(device).enumerate() {
+            let name: DeviceName = format!("d{index}").parse().unwrap();
+            let of_it =
+                real.events.iter().filter(|e| e.device.as_ref() == Some(&name) && e.body == EventBody::Forgotten);
+            let keys: Vec<Option<InstanceKey>> = of_it
+                .map(|event| {
+                    let (application, path) = (event.application.clone()?, event.path.clone()?);
+                    Some(InstanceKey { application, path })
+                })
+                .collect();
+            let told = self.double.told.get(&id).into_iter().flatten().map(|event| event.key.clone());
+            assert_eq!(keys, told.collect::<Vec<_>>(), "of what {id} told");
+            let stored = self.real.instances(&project, None).await.unwrap();
+            let stored = stored.into_iter().filter(|one| one.device == id && one.report.is_some()).map(|one| one.key);
+            let double = self.double.instances.get(&id).into_iter().flatten().map(|(key, _)| key.clone());
+            assert_eq!(stored.collect::<Vec<_>>(), double.collect::<Vec<_>>(), "what is known of {id}");
             assert_eq!(self.real.assignment(&id).await.unwrap(), self.double.assignment(&id));
             let real = self.real.device(&id).await.unwrap().unwrap();
             let double = &self.double.devices[&id];

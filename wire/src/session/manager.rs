@@ -12,12 +12,20 @@ use crate::link::{
     Update, Welcome,
 };
 
+/// How often the agent is told that we are still here while the store is asked about its hello: often enough that it does
+/// not give up (see [`HANDSHAKE`]), and dial again, and have us ask once more.
+const STILL_HERE: Millis = Millis::from_secs(5);
+
 /// The manager's side: welcomes, takes updates, tells assignments and imports.
 #[derive(Debug)]
 pub struct ManagerSession {
     state: State,
     heartbeat: Millis,
     last_heard: UnixMillis,
+    /// Since when the agent is silent although it is its turn.
+    awaited_since: UnixMillis,
+    /// When a greeted agent was last told something.
+    last_said: UnixMillis,
     updates: Joiner,
 }
 
@@ -54,7 +62,8 @@ impl ManagerSession {
     /// Begins to wait for the hello.
     #[must_use]
     pub const fn new(now: UnixMillis, heartbeat: Millis) -> Self {
-        Self { state: State::AwaitHello, heartbeat, last_heard: now, updates: Joiner::new() }
+        let updates = Joiner::new();
+        Self { state: State::AwaitHello, heartbeat, last_heard: now, awaited_since: now, last_said: now, updates }
     }
 
     /// The bound for the next frame: small until the agent was welcomed.
@@ -68,7 +77,7 @@ impl ManagerSession {
     /// # Errors
     /// Ends the session: close the link.
     pub fn frame(&mut self, now: UnixMillis, frame: &Frame) -> Result<Option<ManagerEffect>, SessionError> {
-        self.last_heard = now;
+        (self.last_heard, self.awaited_since) = (now, now);
         let message = FromAgent::decode(frame)?;
         check_generation(&message)?;
         match (&self.state, message) {
@@ -77,6 +86,7 @@ impl ManagerSession {
                     return Err(SessionError::Version { theirs: hello.protocol, ours: PROTOCOL });
                 }
                 self.state = State::Greeted(hello.protocol.min(PROTOCOL));
+                self.last_said = now;
                 Ok(Some(ManagerEffect::Hello(hello)))
             }
             (State::Greeted(_) | State::Up, FromAgent::Hello(_)) => {
@@ -97,12 +107,13 @@ impl ManagerSession {
         }
     }
 
-    /// Answers the hello.
+    /// Answers the hello. From here on it is the agent's turn again.
     ///
     /// # Errors
     /// When there was none, or the message cannot be encoded.
     pub fn welcome(
         &mut self,
+        now: UnixMillis,
         name: DeviceName,
         project: ProjectName,
         manager_version: String,
@@ -112,6 +123,7 @@ impl ManagerSession {
             return Err(SessionError::OutOfTurn { what: "(we) a welcome", when: "without a hello" });
         };
         self.state = State::Up;
+        self.awaited_since = self.awaited_since.max(now);
         let welcome = Welcome { protocol, manager_version, name, project, heartbeat: self.heartbeat, events_stored };
         Ok(ManagerEffect::Send(FromManager::Welcome(welcome).encode()?))
     }
@@ -164,20 +176,37 @@ impl ManagerSession {
         Ok(ManagerEffect::Send(FromManager::Goodbye(Goodbye { reason, final_ }).encode()?))
     }
 
-    /// Looks at the time. Call it at [`ManagerSession::wake_at`] at the latest.
-    ///
-    /// # Errors
-    /// When the agent was silent for too long.
-    pub fn tick(&self, now: UnixMillis) -> Result<(), SessionError> {
-        if now >= self.wake_at() { Err(SessionError::Silent(now.since(self.last_heard))) } else { Ok(()) }
+    /// When the agent was last heard; before its hello, when the link began.
+    #[must_use]
+    pub const fn last_heard(&self) -> UnixMillis {
+        self.last_heard
     }
 
-    /// When the agent will have been silent for too long.
+    /// Looks at the time: may tell a greeted agent that we are still here. Call it at [`ManagerSession::wake_at`] at the
+    /// latest.
+    ///
+    /// # Errors
+    /// When the agent was silent for too long. While it waits for its welcome it never is: we are the slow side.
+    pub fn tick(&mut self, now: UnixMillis) -> Result<Option<ManagerEffect>, SessionError> {
+        if now < self.wake_at() {
+            return Ok(None);
+        }
+        match self.state {
+            State::AwaitHello | State::Up => Err(SessionError::Silent(now.since(self.last_heard))),
+            State::Greeted(_) => {
+                self.last_said = now;
+                Ok(Some(ManagerEffect::Send(FromManager::Heartbeat.encode()?)))
+            }
+        }
+    }
+
+    /// When [`ManagerSession::tick`] has something to do next.
     #[must_use]
     pub fn wake_at(&self) -> UnixMillis {
         match self.state {
-            State::AwaitHello | State::Greeted(_) => self.last_heard.plus(HANDSHAKE),
-            State::Up => self.last_heard.plus(Millis(self.heartbeat.0.saturating_mul(2))),
+            State::AwaitHello => self.awaited_since.plus(HANDSHAKE),
+            State::Greeted(_) => self.last_said.plus(STILL_HERE),
+            State::Up => self.awaited_since.plus(Millis(self.heartbeat.0.saturating_mul(2))),
         }
     }
 }

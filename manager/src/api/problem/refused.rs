@@ -32,6 +32,7 @@ pub(super) fn code(error: &ServiceError) -> Option<ErrorCode> {
         | ServiceError::WrongSize { .. }
         | ServiceError::Label(_)
         | ServiceError::TooManyLabels { .. }
+        | ServiceError::ReplaceWhom
         | ServiceError::Lifetime { .. }
         | ServiceError::NoName { .. }
         | ServiceError::CertificateRequest(_) => ErrorCode::BadRequest,
@@ -84,6 +85,9 @@ pub(super) fn help(error: &ServiceError) -> Option<String> {
         ServiceError::InUse { name, .. } => format!(
             "bind them to another one with `robo bind`, or delete with `robo delete {name} --force`: they then wait or go without"
         ),
+        ServiceError::ReplaceWhom => {
+            "name it: else the machine that has the token could take any device's place".to_owned()
+        }
         ServiceError::Lifetime { .. } => "make the token when the machine is at hand".to_owned(),
         ServiceError::Graph(_) => "`robo check` shows them with their lines".to_owned(),
         ServiceError::Plan(plan) => plan.help(),

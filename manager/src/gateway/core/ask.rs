@@ -25,8 +25,13 @@ pub enum Ask {
     Accepted(Generation),
     /// It cannot take this assignment, for this reason. Answer: [`Answer::Done`].
     Refused(Generation, String),
-    /// Number its assignment anew, unless its number is higher already. Answer: [`Answer::Done`].
-    RaiseGeneration(Generation),
+    /// Number its assignment anew, unless another one was made in between. Answer: [`Answer::Raised`].
+    RaiseGeneration {
+        /// The number it has, as far as is known.
+        from: Generation,
+        /// The number it gets.
+        to: Generation,
+    },
     /// Store what it told. Answer: [`Answer::Recorded`].
     Record(Update),
     /// What the instances of these applications offer, on all devices. Answer: [`Answer::Providers`], with each of
@@ -48,6 +53,8 @@ pub enum Ask {
 pub enum Answer {
     /// Written.
     Done,
+    /// Written; or nothing was, because the assignment has this number by now.
+    Raised(Option<Generation>),
     /// Written. Exports in these applications were withdrawn because the device was silent, and are back.
     Online(Vec<ApplicationName>),
     /// The number; nothing when the device was removed, or enrolled again with another key.
@@ -80,9 +87,12 @@ impl Ask {
                 rings.extend(recorded.events_added.then(|| Ring::Events(project.clone())));
                 rings
             }
-            Answer::Done | Answer::Newest(_) | Answer::Assignment(_) | Answer::Providers(_) | Answer::Released(_) => {
-                Vec::new()
-            }
+            Answer::Done
+            | Answer::Raised(_)
+            | Answer::Newest(_)
+            | Answer::Assignment(_)
+            | Answer::Providers(_)
+            | Answer::Released(_) => Vec::new(),
         }
     }
 }

@@ -1,7 +1,7 @@
 //! One link without sockets and store: what the device says, what the store answers, what comes of it.
 
 use robo_model::resolve::Provider;
-use robo_model::spec::InstanceSpec;
+use robo_model::spec::{InstanceSpec, MAX_GENERATION};
 use robo_wire::api::Verb;
 use robo_wire::digest::of_providers;
 use robo_wire::frame::{self, MAX_CONTROL_FRAME};
@@ -22,12 +22,15 @@ struct Rig {
     offers: BTreeMap<ApplicationName, Arc<Offers>>,
     released: BTreeSet<(DeviceId, InstanceKey)>,
     release_changed: Vec<ApplicationName>,
+    unknown: BTreeSet<InstanceKey>,
     /// What the store was asked, one word each.
     asked: Vec<String>,
     /// What the device was told.
     told: Vec<FromManager>,
     outs: Vec<Out>,
     removed: bool,
+    /// The number of an assignment that is made while ours is to be numbered anew.
+    applied_meanwhile: Option<u64>,
 }
 
 impl Rig {
@@ -49,10 +52,12 @@ impl Rig {
             offers: BTreeMap::new(),
             released: BTreeSet::new(),
             release_changed: Vec::new(),
+            unknown: BTreeSet::new(),
             asked: Vec::new(),
             told: Vec::new(),
             outs: Vec::new(),
             removed: false,
+            applied_meanwhile: None,
         }
     }
 
@@ -141,7 +146,7 @@ impl Rig {
     fn answer(&mut self, ask: Ask) -> Answer {
         let word = |ask: &Ask| format!("{ask:?}").chars().take_while(|c| c.is_alphanumeric()).collect::<String>();
         self.asked.push(match &ask {
-            Ask::Accepted(g) | Ask::Refused(g, _) | Ask::RaiseGeneration(g) => format!("{} {g}", word(&ask)),
+            Ask::Accepted(g) | Ask::Refused(g, _) | Ask::RaiseGeneration { to: g, .. } => format!("{} {g}", word(&ask)),
             Ask::Providers { fresh: true, .. } => "Providers fresh".to_owned(),
             Ask::Online(_)
             | Ask::Newest
@@ -155,16 +160,23 @@ impl Rig {
             Ask::Newest => Answer::Newest((!self.removed).then_some(self.generation)),
             Ask::Assignment => Answer::Assignment(self.assignment.clone()),
             Ask::Accepted(_) | Ask::Refused(..) => Answer::Done,
-            Ask::RaiseGeneration(generation) => {
-                self.generation = self.generation.max(generation);
-                if let Some(assignment) = &mut self.assignment {
-                    assignment.generation = self.generation;
+            Ask::RaiseGeneration { from, to } => {
+                if let Some(generation) = self.applied_meanwhile.take() {
+                    self.assign(generation, &["Db.ip", "Db.port"]);
                 }
-                Answer::Done
+                if self.generation != from {
+                    return Answer::Raised(Some(self.generation));
+                }
+                self.generation = to;
+                if let Some(assignment) = &mut self.assignment {
+                    assignment.generation = to;
+                }
+                Answer::Raised(None)
             }
             Ask::Record(_) => Answer::Recorded(Recorded {
                 events_stored: 9,
                 release_changed: self.release_changed.clone(),
+                unknown: self.unknown.clone(),
                 ..Recorded::default()
             }),
             Ask::Providers { applications, .. } => {
@@ -287,6 +299,45 @@ fn a_hello_is_told_what_it_lacks() {
 }
 
 #[test]
+fn an_assignment_that_is_made_meanwhile_is_not_taken_for_the_one_that_was_compared() {
+    let mut rig = Rig::new(3).assigned(3, &["Db.ip"]);
+    let ours = Some(of_assignment(rig.assignment.as_ref().unwrap()));
+    // The device has the content of 3 under the number 4; somebody just made another 4.
+    rig.applied_meanwhile = Some(4);
+    rig.hello(4, ours, Some(Digest::default()));
+    assert_eq!(rig.words(), ["welcome", "assign 5"]);
+    let anew =
+        ["Online", "Assignment", "RaiseGeneration 4", "Assignment", "RaiseGeneration 5", "Assignment", "Providers"];
+    assert_eq!(rig.asked, anew);
+
+    // The highest number of all, and other content: nothing can follow, and nothing breaks.
+    let mut rig = Rig::new(3).assigned(3, &["Db.ip"]);
+    rig.hello(MAX_GENERATION.0, Some(Digest(1)), Some(Digest::default()));
+    assert_eq!(rig.words(), ["welcome"]);
+    assert!(!rig.asked.iter().any(|asked| asked.starts_with("Accepted")), "{:?}", rig.asked);
+}
+
+#[test]
+fn whether_the_device_is_still_ours_is_looked_at_before_anything_is_told() {
+    let all = || Woken { newest: true, assignment: true, imports: true, releases: true, ..Woken::default() };
+    let mut rig = Rig::up();
+    rig.offer(&[("other", "/db", "1")]);
+    rig.wake(all());
+    assert_eq!(rig.asked, ["Newest", "Assignment", "Providers"]);
+    rig.removed = true;
+    rig.assignment = None;
+    rig.told.clear();
+    let outs = rig.core.woken(all()).unwrap();
+    assert_eq!(rig.carry_out(outs), Err(LinkEnd::Removed));
+    assert_eq!(rig.words(), <[&str; 0]>::default(), "no import is taken away");
+    // Before the welcome it is kept in mind.
+    let mut rig = Rig::new(1).assigned(1, &[]);
+    rig.wake(Woken { newest: true, ..Woken::default() });
+    rig.hello(1, None, None);
+    assert_eq!(rig.asked, ["Online", "Newest", "Assignment"]);
+}
+
+#[test]
 fn a_change_is_told_with_what_it_fits_to() {
     let mut rig = Rig::up();
     rig.offer(&[("other", "/db", "1")]);
@@ -404,6 +455,46 @@ fn the_released_are_told_all_of_them_each_time() {
     rig.say(&update(3, true, &[]));
     rig.wake(Woken { released: [key("/a")].into(), releases: true, ..Woken::default() });
     assert_eq!(rig.words(), ["ack 3"], "nobody waits");
+}
+
+#[test]
+fn while_the_store_is_slow_the_device_is_told_that_we_are_there() {
+    let mut rig = Rig::new(0);
+    let facts = robo_wire::api::Facts::default();
+    let hello = Hello { protocol: PROTOCOL, facts, generation: Generation(0), assignment: None, imports: None };
+    let outs = rig.core.frame(NOW, &frame_of(&FromAgent::Hello(hello).encode().unwrap())).unwrap();
+    assert!(matches!(outs[..], [Out::Ask(Ask::Online(_))]));
+    let (end, mut told) = (NOW.plus(Millis::from_secs(300)), 0);
+    while rig.now < end {
+        rig.now = rig.core.wake_at();
+        let outs = rig.core.tick(rig.now).unwrap();
+        told += outs.len();
+        rig.carry_out(outs).unwrap();
+    }
+    assert!(told >= 300 / 20 && rig.words().iter().all(|word| word == "heartbeat"));
+    rig.carry_out(outs).unwrap();
+    assert_eq!(rig.words().first().map(String::as_str), Some("welcome"));
+    let silent_from = rig.core.wake_at();
+    assert!(silent_from > end, "its silence counts from here");
+    assert_eq!(rig.core.last_heard(), NOW, "and its last word was the hello");
+}
+
+#[test]
+fn what_was_told_before_it_was_assigned_is_told_again() {
+    let after = |first: &[FromAgent]| {
+        let mut rig = Rig::up();
+        rig.unknown = [key("/web")].into();
+        rig.say(&update(1, true, &[("/web", false)]));
+        rig.unknown.clear();
+        first.iter().for_each(|message| rig.say(message));
+        rig.assign(2, &[]);
+        let outs = rig.core.woken(Woken { assignment: true, ..Woken::default() }).unwrap();
+        rig.carry_out(outs)
+    };
+    assert_eq!(after(&[]), Err(LinkEnd::Retell(key("/web"))));
+    let gone = Update { seq: 2, removed: vec![key("/web")], ..Update::default() };
+    assert_eq!(after(&[FromAgent::Update(gone)]), Ok(()));
+    assert_eq!(after(&[update(2, true, &[])]), Ok(()));
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Leases, silence and removal.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use robo_model::lifecycle::{Of, TABLE};
 use robo_model::quantity::Millis;
@@ -49,7 +49,7 @@ async fn leases_end_one_by_one_and_all_begin_anew() {
     let device = with_shop(&store).await;
     let shop: ApplicationName = "shop".parse().unwrap();
     assert_eq!(silence(&store, &device, 10_000).await, [], "it is connected");
-    store.device_offline(&device, "cable", NOW).await.unwrap();
+    store.device_offline(&device, "cable", Instant::now(), NOW).await.unwrap();
     let contact = store.contact(&device).await.unwrap().unwrap();
     assert_eq!(contact.leases, [60, 600].map(Millis::from_secs).into());
     assert_eq!(store.lost_contacts().await.unwrap(), [contact]);
@@ -85,7 +85,7 @@ async fn ways(state: InstanceState) -> Vec<(InstanceState, InstanceState)> {
     let device = with_shop(&store).await;
     let reports = vec![InstanceReport { state, ..report("/vm", None) }];
     store.record_update(&device, &Update { reports, ..Update::default() }, NOW).await.unwrap();
-    store.device_offline(&device, "cable", NOW).await.unwrap();
+    store.device_offline(&device, "cable", Instant::now(), NOW).await.unwrap();
     silence(&store, &device, 91).await;
     store.device_online(&device, &Facts::default(), NOW).await.unwrap();
     let page = store.last_events(&project(), &EventFilter { application: None, limit: 100 }).await.unwrap();
@@ -113,11 +113,43 @@ async fn a_silent_machine_goes_the_ways_of_the_table_and_no_other() {
 }
 
 #[tokio::test]
+async fn silence_counts_from_the_last_word() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_shop(&store).await;
+    // It froze a minute before its link was given up.
+    let last_heard = Instant::now().checked_sub(Duration::from_secs(60)).unwrap();
+    store.device_offline(&device, "silent", last_heard, NOW).await.unwrap();
+    assert_eq!(store.contact(&device).await.unwrap().unwrap().lost, Some(last_heard));
+    assert_eq!(silence(&store, &device, 1).await.len(), 1);
+    assert_eq!(offered(&store).await, ["/vm/db"]);
+    assert!(!store.device(&device).await.unwrap().unwrap().silent);
+    silence(&store, &device, 31).await;
+    assert!(store.device(&device).await.unwrap().unwrap().silent);
+}
+
+#[tokio::test]
+async fn who_is_found_without_a_link_is_offline_unless_it_came_back() {
+    let data = tempfile::tempdir().unwrap();
+    let store = Store::open(data.path()).await.unwrap();
+    let device = with_shop(&store).await;
+    let online = store.online_devices().await.unwrap();
+    assert_eq!(online, [(device.clone(), Some(NOW))]);
+    let later = UnixMillis(NOW.0 + 1);
+    store.device_online(&device, &Facts::default(), later).await.unwrap();
+    assert_eq!(store.found_offline(&device, Some(NOW), later).await.unwrap(), None);
+    assert_eq!(store.found_offline(&device, Some(later), later).await.unwrap(), Some(project()));
+    assert_eq!(store.online_devices().await.unwrap(), []);
+    assert!(told(&store, 1).await[0].starts_with(" offline: its link was gone"));
+    assert_eq!(store.found_offline(&device, Some(later), later).await.unwrap(), None);
+}
+
+#[tokio::test]
 async fn a_manager_that_was_down_ends_no_lease_and_forgets_none_that_is_over() {
     let data = tempfile::tempdir().unwrap();
     let store = Store::open(data.path()).await.unwrap();
     let device = with_shop(&store).await;
-    store.device_offline(&device, "cable", NOW).await.unwrap();
+    store.device_offline(&device, "cable", Instant::now(), NOW).await.unwrap();
     silence(&store, &device, 100).await;
     store.close().await;
     let before = Instant::now();

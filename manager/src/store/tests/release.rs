@@ -20,6 +20,9 @@ fn telling(application: &str, path: &str, needs: &[&str], held_for: &[&str], ip:
 }
 
 async fn tell(store: &Store, device: &str, reports: Vec<InstanceReport>) -> Recorded {
+    for report in reports.iter().filter(|report| report.path.as_str() != "/three/db") {
+        assign(store, &id(device), report).await;
+    }
     store.record_update(&id(device), &Update { reports, ..Update::default() }, NOW).await.unwrap()
 }
 
@@ -48,7 +51,7 @@ async fn a_waiting_instance_is_released_when_its_consumers_elsewhere_have_stoppe
     // What an unassigned instance says that it offers is no other provider.
     tell(&store, "id-three", vec![telling("shop", "/three/db", &[], &[], Some("1"))]).await;
     assert_eq!(released(&store, "shop").await, Vec::<String>::new());
-    store.device_offline(&id("id-two"), "cable", NOW).await.unwrap();
+    store.device_offline(&id("id-two"), "cable", Instant::now(), NOW).await.unwrap();
     assert_eq!(released(&store, "shop").await, ["id-one shop/db"]);
     store.device_online(&id("id-two"), &Facts::default(), NOW).await.unwrap();
     let stopped = tell(&store, "id-two", vec![telling("shop", "/two/web", &[], &[], None)]).await;

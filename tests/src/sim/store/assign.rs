@@ -85,14 +85,26 @@ impl Store {
         self.ports.retain(|(device, _, _), _| device != id);
     }
 
-    /// Makes this the number of the device's newest assignment: its content stays.
-    pub fn raise_generation(&mut self, id: &DeviceId, generation: Generation) {
-        if let Some(device) = self.devices.get_mut(id) {
-            device.generation = device.generation.max(generation);
+    /// Gives the device's newest assignment the number `to` when it has the number `from`: its content stays. Answers with
+    /// the number that it has otherwise.
+    ///
+    /// # Errors
+    /// When the device is not there.
+    pub fn raise_generation(
+        &mut self,
+        id: &DeviceId,
+        from: Generation,
+        to: Generation,
+    ) -> Result<Option<Generation>, String> {
+        let device = self.devices.get_mut(id).ok_or_else(|| format!("there is no device {id}"))?;
+        if device.generation != from {
+            return Ok(Some(device.generation));
         }
+        device.generation = to;
         if let Some(assignment) = self.assignments.get_mut(id) {
-            assignment.generation = assignment.generation.max(generation);
+            assignment.generation = to;
         }
+        Ok(None)
     }
 
     /// The device has this assignment on its disk. An older one than it had before changes nothing.

@@ -32,11 +32,11 @@ impl Store {
         Ok(back)
     }
 
-    /// The device's link went down.
-    pub fn offline(&mut self, id: &DeviceId, now: Time, reason: &str) {
+    /// The device's link went down; it was heard until `last_heard`.
+    pub fn offline(&mut self, id: &DeviceId, last_heard: Time, reason: &str) {
         let Some(device) = self.devices.get_mut(id).filter(|device| device.online) else { return };
         device.online = false;
-        device.lost_since = Some(now);
+        device.lost_since = Some(last_heard);
         self.events.push((Some(id.clone()), EventBody::Offline { reason: reason.to_owned() }));
     }
 

@@ -9,6 +9,7 @@ use robo_model::release::{self, Known};
 use robo_model::resolve::Provider;
 use robo_model::spec::InstanceKey;
 use robo_model::state::InstanceReport;
+use robo_wire::event::AgentEvent;
 use robo_wire::link::Update;
 
 use super::{Instance, Store};
@@ -24,8 +25,18 @@ impl Store {
         let named = self.assignments.get(id);
         let named = |key: &InstanceKey| named?.instances.iter().find(|spec| spec.key == *key).map(Named::of);
         let there = self.instances.entry(id.clone()).or_default();
+        let assigned = self.assignments.get(id);
+        let is_assigned = |key: &InstanceKey| {
+            assigned.is_some_and(|all| all.instances.binary_search_by(|spec| spec.key.cmp(key)).is_ok())
+        };
+        let mut unknown = BTreeSet::new();
         for report in &update.reports {
             let key = rules::key_of(report);
+            if !there.contains_key(&key) && !is_assigned(&key) {
+                unknown.insert(key);
+                continue;
+            }
+            let report = &*rules::bounded(report);
             let offers = !report.exports.is_empty() || !report.outside.is_empty();
             let named = if offers { named(&key) } else { None };
             let report = rules::cut(report, named.as_ref()).into_owned();
@@ -37,6 +48,12 @@ impl Store {
             let lapsed = old.is_some_and(|old| old.lapsed);
             there.insert(key, Instance { report, lapsed });
         }
+        let (news, stored) = rules::news(device.events_stored, &update.events);
+        let is_its_own = |key: &InstanceKey| there.contains_key(key) || is_assigned(key);
+        let news: Vec<AgentEvent> = news
+            .into_iter()
+            .map(|event| AgentEvent { key: event.key.clone().filter(is_its_own), ..event.clone() })
+            .collect();
         let mut gone: Vec<InstanceKey> = update.removed.clone();
         if update.full {
             let named: BTreeSet<InstanceKey> = update.reports.iter().map(rules::key_of).collect();
@@ -46,9 +63,8 @@ impl Store {
             let old = there.remove(&key);
             touched.note(old.as_ref().map(|old| &old.report), None);
         }
-        let (news, stored) = rules::news(device.events_stored, &update.events);
         let events_added = !news.is_empty();
-        self.told.entry(id.clone()).or_default().extend(news.into_iter().cloned());
+        self.told.entry(id.clone()).or_default().extend(news);
         device.events_stored = stored;
         if !self.somebody_waits() {
             touched.release.clear();
@@ -58,6 +74,7 @@ impl Store {
             exports_changed: touched.exports.into_iter().collect(),
             release_changed: touched.release.into_iter().collect(),
             events_added,
+            unknown,
         })
     }
 
