@@ -24,6 +24,7 @@ use crate::files::{Files, keep_only};
 use crate::folders::Folders;
 use crate::identity::{Identity, IdentityError};
 use crate::ledger::{LedgerError, LedgerStore, recover};
+use crate::limits;
 use crate::link::{self, FromLink, Say};
 use crate::order::{Addresses, Report};
 use crate::pilot::{LinkId, Loaded, Now, Out, Pilot};
@@ -114,6 +115,7 @@ pub async fn run_with_keeper(
     shutdown: impl Future<Output = ()>,
 ) -> Result<(), AgentError> {
     let folder_error = |source| AgentError::Folder { path: config.state.clone(), source };
+    limits::raise();
     let folders = Folders::new(&config.state);
     folders.create().map_err(folder_error)?;
     let _lock = lock(folders.root()).map_err(folder_error)?.ok_or_else(|| AgentError::InUse(config.state.clone()))?;

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use http::{Request, Response};
-use http_body_util::Full;
-use hyper::body::Incoming;
+use http_body_util::{BodyExt as _, Full};
+use hyper::body::{Body, Frame, Incoming};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::{CertificateError, ClientConfig};
@@ -26,6 +26,10 @@ const HANDSHAKE: Duration = Duration::from_secs(20);
 
 /// How long an answer's head may take.
 const RESPONSE: Duration = Duration::from_secs(60);
+
+/// Longest silence within an answer's body. A connection that is cut without a word would hold its place until the kernel
+/// gives it up.
+pub const BODY_SILENCE: Duration = Duration::from_secs(30);
 
 /// Unacknowledged data ends a connection after this time: how a half-open one is noticed by the kernel.
 const USER_TIMEOUT_MS: u32 = 60_000;
@@ -128,6 +132,28 @@ fn tune(socket: &TcpStream) {
     }
 }
 
+/// The next data of an answer's body; nothing at its end.
+///
+/// # Errors
+/// One sentence, when the connection breaks or nothing comes for `silence`.
+pub async fn next_data<B>(body: &mut B, silence: Duration) -> Result<Option<B::Data>, String>
+where
+    B: Body + Unpin,
+    B::Error: std::fmt::Display,
+{
+    loop {
+        let Ok(frame) = timeout(silence, body.frame()).await else {
+            return Err(format!("nothing came for {} s", silence.as_secs()));
+        };
+        match frame.transpose().map_err(|e| e.to_string())?.map(Frame::into_data) {
+            None => return Ok(None),
+            Some(Ok(data)) => return Ok(Some(data)),
+            // Trailers say nothing to us.
+            Some(Err(_)) => {}
+        }
+    }
+}
+
 /// Sends one HTTP/1.1 request on a connection of its own and returns the answer's head; the body is read by the
 /// caller, and the connection ends with it.
 ///
@@ -146,5 +172,25 @@ pub async fn request(
     match timeout(RESPONSE, sender.send_request(request)).await {
         Ok(answer) => answer.map_err(|e| failed(e.to_string())),
         Err(_) => Err(failed("no answer in time".into())),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures_util::{StreamExt as _, stream};
+    use http_body_util::StreamBody;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_body_that_falls_silent_is_given_up() {
+        let piece = || Ok::<_, std::convert::Infallible>(Frame::data(Bytes::from_static(b"half")));
+        let mut whole = StreamBody::new(stream::iter([piece()]));
+        let mut cut = StreamBody::new(stream::iter([piece()]).chain(stream::pending()));
+        let silence = Duration::from_millis(20);
+        assert_eq!(next_data(&mut whole, silence).await, Ok(Some(Bytes::from_static(b"half"))));
+        assert_eq!(next_data(&mut whole, silence).await, Ok(None));
+        assert_eq!(next_data(&mut cut, silence).await, Ok(Some(Bytes::from_static(b"half"))));
+        assert_eq!(next_data(&mut cut, silence).await, Err("nothing came for 0 s".to_owned()));
     }
 }

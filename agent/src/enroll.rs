@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{Method, Request};
-use http_body_util::{BodyExt as _, Full, Limited};
+use http_body_util::{Full, Limited};
 use robo_model::name::DeviceName;
 use robo_wire::SERVER_NAME;
 use robo_wire::api::{EnrollRequest, EnrollResponse, Facts, MAX_ENROLL_BODY};
@@ -115,8 +115,12 @@ pub async fn enroll(
         }
     })?;
     let status = answer.status();
-    let body = Limited::new(answer.into_body(), MAX_ENROLL_BODY).collect().await;
-    let body = body.map_err(|e| EnrollError::Answer(e.to_string()))?.to_bytes();
+    let mut answer = Limited::new(answer.into_body(), MAX_ENROLL_BODY);
+    let mut body = Vec::new();
+    let cut = |reason| DialError::Http { manager: manager.to_owned(), reason };
+    while let Some(data) = dial::next_data(&mut answer, dial::BODY_SILENCE).await.map_err(cut)? {
+        body.extend_from_slice(&data);
+    }
     if !status.is_success() {
         let problem = serde_json::from_slice(&body).map_err(|_| EnrollError::Answer(status.to_string()))?;
         return Err(EnrollError::Refused(problem));

@@ -11,7 +11,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use http::{Request, StatusCode, header};
-use http_body_util::{BodyExt as _, Full};
+use http_body_util::Full;
 use robo_model::spec::{FileHash, FileRef};
 use rustls::ClientConfig;
 use sha2::{Digest as _, Sha256};
@@ -136,9 +136,7 @@ impl Files {
             }
         }
         let mut left = file.size.saturating_sub(out.metadata().map_or(0, |m| m.len()));
-        while let Some(frame) = answer.frame().await {
-            let frame = frame.map_err(|e| passing(e.to_string()))?;
-            let Ok(data) = frame.into_data() else { continue };
+        while let Some(data) = dial::next_data(answer.body_mut(), dial::BODY_SILENCE).await.map_err(passing)? {
             left = left
                 .checked_sub(data.len() as u64)
                 .ok_or_else(|| passing(format!("the manager sends more than file {} has", file.hash)))?;

@@ -84,6 +84,10 @@ fn keep(run: &RunFolder) -> io::Result<()> {
     let mut running = Running { boot: proc::boot_id(), keeper, child: None };
     // Before the program begins: whoever comes after us must not begin it again.
     run.write_running(&running)?;
+    // We ourselves have but a few.
+    if let Some(files) = spec.open_files {
+        crate::limits::lower(None, files);
+    }
     match start(&spec) {
         Err(reason) => write_end(run, &Exit::error(reason))?,
         Ok((mut child, output)) => {

@@ -22,6 +22,7 @@ pub mod framing;
 pub mod identity;
 pub mod keeper;
 pub mod ledger;
+mod limits;
 pub mod link;
 pub mod order;
 pub mod pilot;

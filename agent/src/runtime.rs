@@ -14,8 +14,9 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use futures_util::future::BoxFuture;
+use robo_model::graph::Installer;
 use robo_model::spec::{FileRef, InstanceKey};
-use tokio::sync::{Notify, mpsc};
+use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::folders::{Folders, InstanceFolder};
@@ -38,6 +39,10 @@ mod supervise;
 
 /// Where programs are looked for when the agent itself was not told.
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// Steps at a time, and as many besides that end something: each has files open and processes that it starts, and a
+/// machine that begins a thousand at once does nothing else for a minute.
+const MAX_STEPS: usize = 64;
 
 /// Gives local copies of recipe files: from the manager, in tests from a folder.
 pub trait FileSource: Send + Sync {
@@ -94,6 +99,10 @@ struct Shared {
     user: User,
     closing: CancellationToken,
     table: Mutex<Table>,
+    /// Room for steps that bring something up.
+    beginning: Semaphore,
+    /// Room for steps that end something: they do not wait for others to come up.
+    ending: Semaphore,
     /// There is news in [`Table::files`].
     files_moved: Notify,
 }
@@ -125,6 +134,8 @@ impl Runtime {
             user: User::own(),
             closing: CancellationToken::new(),
             table: Mutex::default(),
+            beginning: Semaphore::new(MAX_STEPS),
+            ending: Semaphore::new(MAX_STEPS),
             files_moved: Notify::new(),
         };
         let shared = Arc::new(shared);
@@ -142,10 +153,13 @@ impl Runtime {
     }
 
     /// Takes up the process of `order.run`, which a former agent started: reports `ProcessRuns` if it still runs, else
-    /// `ProcessEnded`. For an installer without a process, its check goes on.
+    /// `ProcessEnded`. For an installer without a process, its check goes on; without one, nobody looks after it any more.
     pub fn watch(&self, order: Order) {
         let shared = self.shared();
         shared.note_address(&order.context);
+        if !matches!(order.installer, Installer::Process(_)) && order.settings.check.is_none() {
+            return shared.detach(&order.key);
+        }
         let token = shared.attach(&order.key, order.run);
         shared.spawn(supervise::adopt(Arc::clone(shared), order, token));
     }

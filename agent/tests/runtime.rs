@@ -21,6 +21,8 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 
+#[path = "runtime/away.rs"]
+mod away;
 #[path = "runtime/drift.rs"]
 mod drift;
 #[path = "runtime/faults.rs"]

@@ -74,10 +74,16 @@ impl Log {
     }
 }
 
-/// The folder may belong to the user that scripts run as: no link is followed, and no pipe is waited for.
+/// The folder may belong to the user that scripts run as: no link is followed, no pipe is waited for, and a file that
+/// has another name besides, which may be anybody's, is not written to.
 fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags.cast_signed()).open(path)
+    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags.cast_signed()).open(path)?;
+    let found = file.metadata()?;
+    if found.is_file() && found.nlink() == 1 {
+        return Ok(file);
+    }
+    Err(io::Error::other(format!("`{}` is no file of its own; remove it", path.display())))
 }
 
 /// The last of some output.
@@ -155,6 +161,28 @@ mod tests {
         let target = temporary.path().join("target");
         std::os::unix::fs::symlink(&target, file_path(temporary.path(), 0)).unwrap();
         assert!(Log::open(temporary.path()).is_err() && !target.exists());
+    }
+
+    #[test]
+    fn a_file_with_another_name_is_not_written_to() {
+        for name in ["output.log", "lock"] {
+            let temporary = tempfile::tempdir().unwrap();
+            let target = temporary.path().join("target");
+            fs::write(&target, "theirs").unwrap();
+            fs::hard_link(&target, temporary.path().join(name)).unwrap();
+            assert!(Log::open(temporary.path()).unwrap_err().to_string().contains("no file of its own"), "{name}");
+        }
+        let temporary = tempfile::tempdir().unwrap();
+        let target = temporary.path().join("target");
+        fs::write(&target, "theirs").unwrap();
+        let mut log = Log::open(temporary.path()).unwrap();
+        fs::remove_file(file_path(temporary.path(), 0)).unwrap();
+        fs::hard_link(&target, file_path(temporary.path(), 0)).unwrap();
+        assert!(log.write(b"ours").is_err(), "not later either");
+        assert_eq!(fs::read(&target).unwrap(), b"theirs");
+        fs::remove_file(file_path(temporary.path(), 0)).unwrap();
+        fs::create_dir(file_path(temporary.path(), 0)).unwrap();
+        assert!(log.write(b"ours").is_err());
     }
 
     #[test]

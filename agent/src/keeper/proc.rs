@@ -1,8 +1,11 @@
 //! Processes as `/proc` shows them. A process is known by its id *and* its start time: ids are used again.
 
+use std::collections::HashMap;
 use std::fs;
 use std::io;
+use std::sync::OnceLock;
 
+use rustix::io::Errno;
 use rustix::process::{Pid, Signal};
 use serde::{Deserialize, Serialize};
 
@@ -34,7 +37,14 @@ impl ProcessId {
 
     /// True while it runs; false for one that has ended and that nobody has waited for yet.
     pub(crate) fn is_alive(self) -> bool {
-        read_stat(self.pid).is_ok_and(|stat| stat.start == self.start && !stat.dead)
+        match read_stat(self.pid) {
+            Ok(stat) => stat.start == self.start && !stat.dead,
+            // Then the kernel still says whether there is one of this number; it is not taken for dead unseen.
+            Err(error) if is_shortage(&error) => {
+                self.raw().is_some_and(|pid| rustix::process::test_kill_process(pid) != Err(Errno::SRCH))
+            }
+            Err(_) => false,
+        }
     }
 
     /// The id as system calls take it.
@@ -58,25 +68,53 @@ impl ProcessId {
     }
 }
 
-impl Running {
-    /// Everything that runs in the keeper's session, without the keeper.
-    pub(crate) fn members(&self) -> Vec<ProcessId> {
-        if self.boot != boot_id() {
-            return Vec::new();
+/// Everything that runs, by session: one look at `/proc`, whose price is that of all processes of the machine.
+#[derive(Debug, Default)]
+pub(crate) struct Sessions {
+    /// When the process of each number started, the dead ones included.
+    starts: HashMap<u32, u64>,
+    members: HashMap<u32, Vec<ProcessId>>,
+}
+
+impl Sessions {
+    /// Looks. It takes a while: not for the agent's only thread.
+    ///
+    /// # Errors
+    /// When the machine is short of files or memory: what was not seen may well be there.
+    pub(crate) fn look() -> io::Result<Self> {
+        let mut found = Self::default();
+        for entry in fs::read_dir("/proc")? {
+            let Some(pid) = entry?.file_name().to_str().and_then(|name| name.parse().ok()) else { continue };
+            match read_stat(pid) {
+                Ok(stat) => found.add(pid, stat),
+                Err(error) if is_shortage(&error) => return Err(error),
+                // It ended meanwhile, or is none that we may see.
+                Err(_) => {}
+            }
         }
-        // While the session has members, nobody else gets its id. Somebody else has it: so it has none.
-        if read_stat(self.keeper.pid).is_ok_and(|stat| stat.start != self.keeper.start) {
-            return Vec::new();
-        }
-        let Ok(entries) = fs::read_dir("/proc") else { return Vec::new() };
-        entries
-            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
-            .filter_map(|pid: u32| Some((pid, read_stat(pid).ok()?)))
-            .filter(|(pid, stat)| stat.session == self.keeper.pid && *pid != self.keeper.pid && !stat.dead)
-            .map(|(pid, stat)| ProcessId { pid, start: stat.start })
-            .collect()
+        Ok(found)
     }
 
+    fn add(&mut self, pid: u32, stat: Stat) {
+        self.starts.insert(pid, stat.start);
+        if !stat.dead && pid != stat.session {
+            self.members.entry(stat.session).or_default().push(ProcessId { pid, start: stat.start });
+        }
+    }
+
+    /// Everything in the session of a keeper, without the keeper.
+    pub(crate) fn members(&self, running: &Running) -> &[ProcessId] {
+        let keeper = running.keeper;
+        // While the session has members, nobody else gets its id. Somebody else has it: so it has none.
+        let is_another = self.starts.get(&keeper.pid).is_some_and(|start| *start != keeper.start);
+        if is_another || running.boot != boot_id() {
+            return &[];
+        }
+        self.members.get(&keeper.pid).map(Vec::as_slice).unwrap_or_default()
+    }
+}
+
+impl Running {
     /// True when the program runs, and it is the one that the keeper started.
     pub(crate) fn is_alive(&self) -> bool {
         self.boot == boot_id() && self.child.is_some_and(ProcessId::is_alive)
@@ -85,7 +123,20 @@ impl Running {
 
 /// Names this boot of the machine; empty where the kernel does not tell.
 pub(crate) fn boot_id() -> String {
-    fs::read_to_string("/proc/sys/kernel/random/boot_id").map(|id| id.trim().to_owned()).unwrap_or_default()
+    static KNOWN: OnceLock<String> = OnceLock::new();
+    // It stays as long as we do, also when there are no more files to be had for reading it.
+    if let Some(known) = KNOWN.get() {
+        return known.clone();
+    }
+    match fs::read_to_string("/proc/sys/kernel/random/boot_id") {
+        Ok(id) => KNOWN.get_or_init(|| id.trim().to_owned()).clone(),
+        Err(_) => String::new(),
+    }
+}
+
+/// True when the machine or this process has no more files or memory: nothing is known then, and trying again helps.
+pub(crate) fn is_shortage(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM | Errno::AGAIN))
 }
 
 fn read_stat(pid: u32) -> io::Result<Stat> {
@@ -121,5 +172,35 @@ mod tests {
         assert!(own.is_alive() && own.open().is_some());
         let other = ProcessId { start: own.start + 1, ..own };
         assert!(!other.is_alive() && other.open().is_none());
+    }
+
+    #[test]
+    fn a_session_has_all_that_is_in_it_but_its_leader() {
+        let stat = |session, start, dead| Stat { dead, session, start };
+        let mut seen = Sessions::default();
+        for (pid, stat) in [
+            (10, stat(10, 1, false)),
+            (11, stat(10, 2, false)),
+            (12, stat(10, 3, true)),
+            (13, stat(10, 4, false)),
+            (20, stat(20, 5, false)),
+            (21, stat(30, 6, false)),
+        ] {
+            seen.add(pid, stat);
+        }
+        let check = |pid, start, boot: &str, expect: &[u32]| {
+            let running = Running { boot: boot.to_owned(), keeper: ProcessId { pid, start }, child: None };
+            let pids: Vec<u32> = seen.members(&running).iter().map(|member| member.pid).collect();
+            assert_eq!(pids, expect, "{pid} {start}");
+        };
+        let boot = boot_id();
+        check(10, 1, &boot, &[11, 13]);
+        check(10, 9, &boot, &[]);
+        check(10, 1, "another", &[]);
+        check(20, 5, &boot, &[]);
+        // The leader is gone.
+        check(30, 9, &boot, &[21]);
+        let own = ProcessId::of(std::process::id()).unwrap();
+        assert_eq!(Sessions::look().unwrap().starts.get(&own.pid), Some(&own.start));
     }
 }

@@ -49,6 +49,9 @@ pub(crate) struct Spec {
     pub(crate) logs: PathBuf,
     /// When the run was ordered; deadlines count from here.
     pub(crate) begun_at: UnixMillis,
+    /// How many files it may have open, until it asks for more; as many as the keeper where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) open_files: Option<u64>,
 }
 
 /// What runs.

@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use super::exec::Group;
 use super::{Shared, script, supervise};
 use crate::keeper::output::Tail;
+use crate::limits;
 use crate::order::{Order, Report};
 
 /// Failed tries in a row that make an instance unhealthy: one may be a hiccup.
@@ -134,6 +135,7 @@ async fn run(shared: &Shared, order: &Order, line: &str) -> Result<(), String> {
         command.uid(user.uid).gid(user.gid);
     }
     let mut child = command.spawn().map_err(|e| e.to_string())?;
+    limits::give_back(child.id());
     drop(command);
     let group = Group::of(&child);
     let mut output = tokio::net::unix::pipe::Receiver::from_owned_fd(reader.into()).map_err(|e| e.to_string())?;

@@ -1,14 +1,15 @@
 //! Ends what runs: TERM, a grace, KILL. By process id and start time, never by a name.
 
+use std::collections::HashSet;
 use std::io;
 use std::time::Duration;
 
 use rustix::process::{Signal, pidfd_send_signal};
 use tokio::io::unix::AsyncFd;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::folders::InstanceFolder;
-use crate::keeper::proc::ProcessId;
+use crate::keeper::proc::{ProcessId, Sessions, boot_id, is_shortage};
 use crate::keeper::record::{Exit, RunFolder, Running};
 
 /// Time that what failed, timed out or was left over has between TERM and KILL.
@@ -19,6 +20,15 @@ const KILLED: Duration = Duration::from_secs(5);
 
 /// Rounds of killing: each takes what was started while the last one went on.
 const KILL_ROUNDS: u32 = 10;
+
+/// How often it is tried to look on a machine that is short of files or memory, before that is given up.
+pub(super) const LOOK_TRIES: u32 = 30;
+
+/// Time from one such try to the next.
+pub(super) const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
+/// Time between two looks at a process that cannot be waited for, because there are no more files to be had.
+const GONE_PAUSE: Duration = Duration::from_millis(50);
 
 /// What [`super::Runtime::kill_leftovers`] did.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -31,14 +41,10 @@ pub struct Ended {
 
 /// Ends everything that runs in the sessions of `runs`.
 pub(super) async fn end_all(runs: Vec<RunFolder>) -> io::Result<Ended> {
-    let mut running = Vec::new();
-    for run in runs {
-        running.extend(run.running()?);
-    }
-    let found = running.iter().map(|r| r.members().len()).sum();
-    let keepers: Vec<ProcessId> =
-        running.iter().filter(|r| r.boot == crate::keeper::proc::boot_id()).map(|r| r.keeper).collect();
-    let left = end_sessions(&running, GRACE).await;
+    let read = move || runs.iter().filter_map(|run| run.running().transpose()).collect::<io::Result<Vec<Running>>>();
+    let running = patiently(read).await?;
+    let keepers: Vec<ProcessId> = running.iter().filter(|r| r.boot == boot_id()).map(|r| r.keeper).collect();
+    let ended = end_sessions(&running, GRACE).await?;
     // A keeper goes when nobody writes to it any more; what left its session may still hold it.
     let until = Instant::now() + KILLED;
     for keeper in keepers {
@@ -46,7 +52,7 @@ pub(super) async fn end_all(runs: Vec<RunFolder>) -> io::Result<Ended> {
             kill(keeper);
         }
     }
-    Ok(Ended { found, left })
+    Ok(ended)
 }
 
 /// Ends everything that an instance has left running.
@@ -61,8 +67,15 @@ pub(super) async fn end_instance(folder: &InstanceFolder) -> Result<(), String> 
 
 /// Ends everything that one run has left running, at latest after `grace` and the time a kill takes.
 pub(super) async fn end_run(run: &RunFolder, grace: Duration) {
-    if let Ok(Some(running)) = run.running() {
-        end_sessions(&[running], grace).await;
+    let folder = run.clone();
+    let ended = async {
+        match patiently(move || folder.running()).await? {
+            Some(running) => end_sessions(&[running], grace).await,
+            None => Ok(Ended::default()),
+        }
+    };
+    if let Err(error) = ended.await {
+        tracing::warn!(run = %run.path().display(), %error, "cannot look for what a run left running");
     }
 }
 
@@ -76,53 +89,94 @@ pub(super) fn forestall(run: &RunFolder) -> io::Result<bool> {
     Ok(true)
 }
 
-/// Returns how many cannot be ended.
-async fn end_sessions(sessions: &[Running], grace: Duration) -> usize {
-    let boot = crate::keeper::proc::boot_id();
-    let members = || sessions.iter().flat_map(Running::members).collect::<Vec<_>>();
-    for session in sessions {
+async fn end_sessions(sessions: &[Running], grace: Duration) -> io::Result<Ended> {
+    let mut ended = Ended::default();
+    let here: Vec<&Running> = sessions.iter().filter(|session| session.boot == boot_id()).collect();
+    if here.is_empty() {
+        return Ok(ended);
+    }
+    for session in &here {
         // The program's own group first, in one go: it may be starting others right now.
         if let Some(child) = session.child.filter(|_| session.is_alive()) {
             child.signal_group(Signal::TERM);
         }
-        let grouped = session.child.and_then(ProcessId::raw);
-        for member in session.members() {
-            if member.raw().and_then(|pid| rustix::process::getpgid(Some(pid)).ok()) != grouped {
-                signal(member, Signal::TERM);
-            }
-        }
     }
+    let mut told = HashSet::new();
+    let mut left = look(&here).await?;
+    ended.found = left.len();
+    tell(&here, &left, &mut told);
     // What somebody stopped hears of its end only when it goes on, and its keeper writes that down only then.
-    for session in sessions.iter().filter(|session| session.boot == boot) {
-        signal(session.keeper, Signal::CONT);
-        session.members().into_iter().for_each(|member| signal(member, Signal::CONT));
-    }
+    here.iter().for_each(|session| signal(session.keeper, Signal::CONT));
     let until = Instant::now() + grace;
-    while let Some(member) = members().first() {
-        if !wait_gone(*member, until).await {
-            break;
+    let mut in_time = true;
+    while in_time && !left.is_empty() {
+        for member in &left {
+            in_time = in_time && wait_gone(*member, until).await;
         }
+        left = look(&here).await?;
+        tell(&here, &left, &mut told);
     }
     let until = Instant::now() + KILLED;
     for _ in 0..KILL_ROUNDS {
-        let left = members();
+        if left.is_empty() {
+            break;
+        }
         left.iter().copied().for_each(kill);
         for member in &left {
             wait_gone(*member, until).await;
         }
-        if left.is_empty() {
-            break;
+        left = look(&here).await?;
+    }
+    ended.left = left.len();
+    Ok(ended)
+}
+
+/// Everything that runs in these sessions: one look at the machine, away from the agent's only thread.
+async fn look(sessions: &[&Running]) -> io::Result<Vec<ProcessId>> {
+    let seen = patiently(Sessions::look).await?;
+    Ok(sessions.iter().flat_map(|session| seen.members(session)).copied().collect())
+}
+
+/// Tells members to end, each once. Those of a program's own group heard it with their group, if they were there.
+fn tell(sessions: &[&Running], members: &[ProcessId], told: &mut HashSet<ProcessId>) {
+    let first = told.is_empty();
+    let groups: HashSet<_> = sessions.iter().filter_map(|session| session.child?.raw()).collect();
+    for member in members.iter().filter(|member| told.insert(**member)) {
+        let group = member.raw().and_then(|pid| rustix::process::getpgid(Some(pid)).ok());
+        if !(first && group.is_some_and(|group| groups.contains(&group))) {
+            signal(*member, Signal::TERM);
+        }
+        signal(*member, Signal::CONT);
+    }
+}
+
+/// Does what may block away from the agent's only thread, and again where the machine is short of files or memory.
+async fn patiently<T: Send + 'static>(work: impl Fn() -> io::Result<T> + Clone + Send + 'static) -> io::Result<T> {
+    let mut tries = 1;
+    loop {
+        match tokio::task::spawn_blocking(work.clone()).await.map_err(io::Error::other)? {
+            Err(error) if is_shortage(&error) && tries < LOOK_TRIES => {
+                tries += 1;
+                sleep(LOOK_PAUSE).await;
+            }
+            other => return other,
         }
     }
-    members().len()
 }
 
 /// Waits until a process has ended; false when it has not by `until`.
 async fn wait_gone(process: ProcessId, until: Instant) -> bool {
-    let Some(fd) = process.open() else { return !process.is_alive() };
     #[expect(deprecated, reason = "the new name is `unsafe` for types that may change their file; an OwnedFd does not")]
-    let Ok(fd) = AsyncFd::new(fd) else { return !process.is_alive() };
-    timeout_at(until, fd.readable()).await.is_ok() || !process.is_alive()
+    if let Some(fd) = process.open().and_then(|fd| AsyncFd::new(fd).ok()) {
+        return timeout_at(until, fd.readable()).await.is_ok() || !process.is_alive();
+    }
+    while process.is_alive() {
+        if Instant::now() >= until {
+            return false;
+        }
+        sleep(GONE_PAUSE).await;
+    }
+    true
 }
 
 fn kill(process: ProcessId) {
@@ -133,5 +187,7 @@ fn signal(process: ProcessId, signal: Signal) {
     if let Some(fd) = process.open() {
         // It may have ended since.
         pidfd_send_signal(fd, signal).ok();
+    } else if let Some(pid) = process.raw().filter(|_| process.is_alive()) {
+        rustix::process::kill_process(pid, signal).ok();
     }
 }

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use super::{DEFAULT_PATH, ending::GRACE};
 use crate::framing::{read_frame, write_frame};
 use crate::keeper::user::User;
+use crate::limits;
 
 /// Frames of output that wait for a slow stream; then the command waits.
 const WAITING_FRAMES: usize = 4;
@@ -113,13 +114,15 @@ fn start(command: &Command) -> Result<Child, String> {
     process.args(arguments).env_clear().envs(env).current_dir(&cwd).process_group(0).kill_on_drop(true);
     process.stdin(if command.stdin { Stdio::piped() } else { Stdio::null() });
     process.stdout(Stdio::piped()).stderr(Stdio::piped());
-    process.spawn().map_err(|e| {
+    let child = process.spawn().map_err(|e| {
         if e.kind() == io::ErrorKind::NotFound {
             format!("this device has no program `{program}`")
         } else {
             format!("`{program}` cannot be run: {e}")
         }
-    })
+    })?;
+    limits::give_back(child.id());
+    Ok(child)
 }
 
 /// A command that runs.

@@ -14,7 +14,8 @@ use std::time::Duration;
 use rustix::fs::{FileType, Mode, OFlags};
 use tokio::net::unix::pipe::{OpenOptions as PipeOptions, Receiver};
 
-use super::explain;
+use super::{ending, explain};
+use crate::keeper::proc::is_shortage;
 use crate::keeper::record::{Exit, RunFolder, Running, Spec};
 use crate::keeper::{ARGUMENT, TOLD_ERROR};
 
@@ -99,14 +100,14 @@ impl Kept {
     /// How it ended, when it has ended meanwhile.
     pub(super) async fn running(&mut self) -> Result<Running, Exit> {
         loop {
-            if let Some(exit) = self.exit_now() {
+            if let Some(exit) = self.exit_now().await {
                 return Err(exit);
             }
             if let Some(running) = self.run.running().ok().flatten().filter(|running| running.child.is_some()) {
                 return Ok(running);
             }
             if self.hung_up || self.listen().await.is_err() {
-                return Err(self.without_result());
+                return Err(self.without_result().await);
             }
         }
     }
@@ -114,22 +115,29 @@ impl Kept {
     /// Waits until the program has ended. Safe to cancel.
     pub(super) async fn ended(&mut self) -> Exit {
         loop {
-            if let Some(exit) = self.exit_now() {
+            if let Some(exit) = self.exit_now().await {
                 return exit;
             }
             if self.hung_up || self.listen().await.is_err() {
-                return self.without_result();
+                return self.without_result().await;
             }
         }
     }
 
-    fn exit_now(&self) -> Option<Exit> {
-        self.run.exit().unwrap_or_else(|e| Some(Exit::error(format!("ended, but how is not known: {e}"))))
+    async fn exit_now(&self) -> Option<Exit> {
+        loop {
+            match self.run.exit() {
+                // It says nothing of the program, and passes; whoever waits for an end has time.
+                Err(error) if is_shortage(&error) => tokio::time::sleep(ending::LOOK_PAUSE).await,
+                Err(error) => return Some(Exit::error(format!("ended, but how is not known: {error}"))),
+                Ok(exit) => return exit,
+            }
+        }
     }
 
     /// The pipe has ended; the result may have come just before.
-    fn without_result(&self) -> Exit {
-        self.exit_now().unwrap_or_else(|| {
+    async fn without_result(&self) -> Exit {
+        self.exit_now().await.unwrap_or_else(|| {
             let running = self.run.running().ok().flatten();
             let rebooted = running.is_some_and(|running| running.boot != crate::keeper::proc::boot_id());
             Exit::error(self.told_error().unwrap_or_else(|| if rebooted { REBOOTED } else { LOST }.to_owned()))

@@ -111,6 +111,11 @@ impl Shared {
         Ok(())
     }
 
+    /// True when the file was in place after the deploy step of `key`, as far as anybody knows: that step may remove files.
+    pub(super) fn was_deployed(&self, key: &InstanceKey, path: &RelativePath) -> bool {
+        read(&self.folders.instance(key).managed_file()).map_or(true, |managed| managed.files.contains_key(path))
+    }
+
     /// A step of `key` has ended; while it ran, what was told of its files may have been passed over.
     pub(super) fn tell_files_again(&self, key: &InstanceKey) {
         self.table().files.entry(key.clone()).or_insert(News::TellAgain);

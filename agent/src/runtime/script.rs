@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use robo_model::quantity::UnixMillis;
+use robo_model::spec::RelativePath;
 use robo_model::state::Step;
 use tokio::time::timeout;
 use tokio_util::sync::CancellationToken;
@@ -14,6 +15,7 @@ use super::{Shared, ending, environment, explain, in_background, kept};
 use crate::folders::InstanceFolder;
 use crate::keeper::record::{Exit, RunFolder, Spec};
 use crate::keeper::user::User;
+use crate::limits;
 use crate::order::Order;
 
 /// Runs of an instance that stay on disk after they ended: enough to look into a failure and its retries.
@@ -26,13 +28,15 @@ pub(super) async fn run(shared: &Shared, order: &Order, abort: &CancellationToke
     let spec = match run.spec().map_err(|e| Failed::because(explain("read the run in", run.path(), &e)))? {
         Some(spec) => spec,
         None => match find(&folder.recipe().join("scripts"), order.step).map_err(Failed::because)? {
-            None => return Ok(()),
+            None => return without_script(shared, order),
             Some(script) => prepare(shared, order, vec![text(&script)], folder.recipe().join("scripts")).await?,
         },
     };
     let name = spec.argv.first().map(|path| name_of(path)).unwrap_or_default();
     let mut kept = kept::begin(&shared.exe, run.clone(), &spec).await.map_err(Failed::because)?;
     let stopped = tokio::select! {
+        // While nobody was there it may have ended, and its time run out; its end counts.
+        biased;
         exit = kept.ended() => return judge(&run, &name, exit).await,
         () = tokio::time::sleep(time_left(order, spec.begun_at)) => format!("`{name}` timed out after {}", order.deadline),
         () = abort.cancelled() => format!("`{name}` was aborted"),
@@ -56,6 +60,7 @@ pub(super) async fn prepare(shared: &Shared, order: &Order, argv: Vec<String>, c
         user: order.settings.user.clone(),
         logs: folder.logs(),
         begun_at: crate::now(),
+        open_files: limits::before(),
     };
     let work = move || {
         let failed = |e: io::Error| explain("prepare the instance's folder", folder.path(), &e);
@@ -95,6 +100,22 @@ fn find(scripts: &Path, step: Step) -> Result<Option<PathBuf>, String> {
     found.sort();
     let exact = scripts.join(format!("{step}.sh"));
     Ok(if found.contains(&exact) { Some(exact) } else { found.into_iter().next() })
+}
+
+/// Without a script for a step there is nothing to do, unless the recipe has one and it was there when it was deployed:
+/// what cannot be started must not seem to be.
+fn without_script(shared: &Shared, order: &Order) -> Result<(), Failed> {
+    let of_step = |path: &&RelativePath| {
+        let name = path.as_str().strip_prefix("scripts/");
+        name.is_some_and(|name| name.starts_with(order.step.as_str()) && !name.contains('/'))
+    };
+    let missing = order.files.keys().filter(of_step).find(|path| shared.was_deployed(&order.key, path));
+    match (order.step, missing) {
+        (Step::Start | Step::Update, Some(path)) => Err(Failed::because(format!(
+            "the recipe's `{path}` is not on this device any more: undeploy the instance, and start it again"
+        ))),
+        (Step::Deploy | Step::Start | Step::Update | Step::Stop | Step::Undeploy, _) => Ok(()),
+    }
 }
 
 async fn judge(run: &RunFolder, name: &str, exit: Exit) -> Result<(), Failed> {

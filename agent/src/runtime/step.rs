@@ -38,7 +38,7 @@ enum After {
 
 /// Carries out `order` and reports its end; then looks after what it started.
 pub(super) async fn carry_out(shared: Arc<Shared>, order: Order, abort: CancellationToken) {
-    let done = by_installer(&shared, &order, &abort).await;
+    let done = in_turn(&shared, &order, &abort).await;
     let (outcome, after) = match done {
         Ok(after) => (Outcome::Done, after),
         Err(Failed { reason, exit_code, output }) => (Outcome::Failed { reason, exit_code, output }, After::Nothing),
@@ -56,6 +56,26 @@ pub(super) async fn carry_out(shared: Arc<Shared>, order: Order, abort: Cancella
         (After::Check, Some(token)) => check::watch(&shared, &order, &token).await,
         (After::Nothing | After::Process(_) | After::Check, _) => {}
     }
+}
+
+/// Waits for room, and carries the step out.
+async fn in_turn(shared: &Shared, order: &Order, abort: &CancellationToken) -> Result<After, Failed> {
+    let room = match order.step {
+        Step::Deploy | Step::Start | Step::Update => &shared.beginning,
+        Step::Stop | Step::Undeploy => &shared.ending,
+    };
+    let _room = tokio::select! {
+        biased;
+        room = room.acquire() => room.ok(),
+        () = abort.cancelled() => {
+            if shared.folder(order).run(order.run).spec().is_ok_and(|spec| spec.is_none()) {
+                return Err(Failed::because(format!("the {} was aborted before it began", order.step)));
+            }
+            // A former agent began it: it is ended where it is carried out.
+            None
+        }
+    };
+    by_installer(shared, order, abort).await
 }
 
 async fn by_installer(shared: &Shared, order: &Order, abort: &CancellationToken) -> Result<After, Failed> {

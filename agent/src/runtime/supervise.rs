@@ -13,11 +13,16 @@ use tokio_util::sync::CancellationToken;
 use super::kept::{self, Kept};
 use super::step::Failed;
 use super::{Shared, check, ending, explain, script};
-use crate::keeper::record::{Exit, Spec};
+use crate::keeper::proc::is_shortage;
+use crate::keeper::record::{Exit, RunFolder, Running, Spec};
 use crate::order::{Order, Report, RunId};
 
 /// A process without a check is taken for started when it has lived this long: a wrong option ends it sooner.
 const SETTLE: Duration = Duration::from_millis(500);
+
+/// What a process that ran before this agent did gets beyond the time that it needs to show that it is well: the agent may
+/// have been away for longer than a start may take, and all of its instances begin at once.
+const MARGIN: Duration = Duration::from_secs(5);
 
 /// Starts the process of `order` and waits until it is well.
 pub(super) async fn start(
@@ -48,7 +53,7 @@ pub(super) async fn start(
         exit = kept.ended() => return Err(failed(&kept, &name, exit).await),
         () = abort.cancelled() => format!("the start of `{name}` was aborted"),
         () = is_well(shared, order, &mut last) => return Ok(kept),
-        () = tokio::time::sleep(script::time_left(order, spec.begun_at)) => String::new(),
+        () = tokio::time::sleep(time_left(order, &spec, before)) => String::new(),
     };
     let reason = if stopped.is_empty() { format!("timed out after {}: {last}", order.deadline) } else { stopped };
     ending::end_run(kept.run(), ending::GRACE).await;
@@ -78,11 +83,14 @@ pub(super) async fn adopt(shared: Arc<Shared>, order: Order, token: Cancellation
         return check::watch(&shared, &order, &token).await;
     };
     let run = shared.folder(&order).run(order.run);
-    let over = run.exit().is_ok_and(|exit| exit.is_some());
-    let running = run.running().ok().flatten().filter(|running| !over && running.is_alive());
-    let mut kept = match kept::look_on(&run) {
-        Ok(kept) => kept,
-        Err(error) => return ended(&shared, &order, Exit::error(format!("is not known here: {error}"))).await,
+    let Some(taken) = token.run_until_cancelled(take_up(&run)).await else { return };
+    let (mut kept, running) = match taken {
+        Ok(taken) => taken,
+        Err(error) => {
+            // Whoever hears of its end starts another one.
+            ending::end_run(&run, ending::GRACE).await;
+            return ended(&shared, &order, Exit::error(format!("is not known here: {error}"))).await;
+        }
     };
     match running.and_then(|running| running.child) {
         Some(child) => {
@@ -96,6 +104,49 @@ pub(super) async fn adopt(shared: Arc<Shared>, order: Order, token: Cancellation
             ended(&shared, &order, exit).await;
         }
     }
+}
+
+/// Looks on at a run of a former agent; with what runs, where it does. What hinders this is waited for as long as the
+/// process lives.
+async fn take_up(run: &RunFolder) -> std::io::Result<(Kept, Option<Running>)> {
+    let mut known: Option<Running> = None;
+    let mut tries = 1;
+    loop {
+        let look = || {
+            let over = run.exit()?.is_some();
+            let running = run.running()?;
+            Ok((over, running, kept::look_on(run)))
+        };
+        let error: std::io::Error = match look() {
+            Ok((over, running, Ok(kept))) => {
+                return Ok((kept, running.filter(|running| !over && running.is_alive())));
+            }
+            Ok((_, running, Err(error))) => {
+                known = running.or(known);
+                error
+            }
+            Err(error) => error,
+        };
+        let lives = known.as_ref().is_some_and(Running::is_alive);
+        if !lives && (!is_shortage(&error) || tries >= ending::LOOK_TRIES) {
+            return Err(error);
+        }
+        if tries == 1 {
+            tracing::warn!(run = %run.path().display(), %error, "cannot look on at what runs; trying again");
+        }
+        tries += 1;
+        tokio::time::sleep(ending::LOOK_PAUSE).await;
+    }
+}
+
+/// How long its start may still take.
+fn time_left(order: &Order, spec: &Spec, ran_before: bool) -> Duration {
+    let left = script::time_left(order, spec.begun_at);
+    if !ran_before {
+        return left;
+    }
+    let needs = order.settings.check.as_ref().map_or(SETTLE, |check| check.timeout.duration());
+    left.max(needs + MARGIN)
 }
 
 /// Ends the process of `run`: TERM, the time its settings give, KILL.

@@ -1,0 +1,65 @@
+//! How many files the agent may have open, and what it starts.
+//!
+//! The usual limit is made for programs that forget to close files, and a device with hundreds of instances is beyond
+//! it. So the agent takes all that it may have; what it starts gets the limit that the agent was started with, because
+//! some programs walk through all files that they might have.
+
+use std::sync::OnceLock;
+
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
+
+/// The limit that this process was started with.
+static BEFORE: OnceLock<Option<u64>> = OnceLock::new();
+
+/// Takes as many open files as this process may have.
+pub(crate) fn raise() {
+    let limit = getrlimit(Resource::Nofile);
+    BEFORE.get_or_init(|| limit.current);
+    if limit.current != limit.maximum
+        && let Err(error) = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, ..limit })
+    {
+        tracing::debug!(%error, "cannot have more open files");
+    }
+}
+
+/// The limit for what we start; nothing when ours was never raised.
+pub(crate) fn before() -> Option<u64> {
+    BEFORE.get().copied().flatten()
+}
+
+/// Gives what was just started the limit back that we were started with.
+pub(crate) fn give_back(child: Option<u32>) {
+    let pid = child.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
+    if let Some((pid, files)) = pid.zip(before()) {
+        lower(Some(pid), files);
+    }
+}
+
+/// Lowers the limit of `process`, or of this one, to `files`; nobody can be given more than it had.
+pub(crate) fn lower(process: Option<Pid>, files: u64) {
+    let maximum = getrlimit(Resource::Nofile).maximum;
+    let current = Some(maximum.map_or(files, |most| most.min(files)));
+    // It may have ended, or become another user; then it keeps what it has.
+    prlimit(process, Resource::Nofile, Rlimit { current, maximum }).ok();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_that_may_be_had_is_taken_and_given_back_to_children() {
+        let most = getrlimit(Resource::Nofile).maximum;
+        lower(None, 900);
+        raise();
+        raise();
+        assert_eq!((getrlimit(Resource::Nofile).current, before()), (most, Some(900)));
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        give_back(Some(child.id()));
+        let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
+        let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
+        assert_eq!(line.split_ascii_whitespace().nth(3), Some("900"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+}
