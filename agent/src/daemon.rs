@@ -264,6 +264,12 @@ impl Daemon {
                 outs
             }
             FromLink::Frame(frame) => self.frame(&frame),
+            FromLink::Heard => {
+                if let Some((id, _)) = self.link {
+                    self.pilot.heard(time(), id);
+                }
+                return;
+            }
             FromLink::Closed => match self.link.take() {
                 Some((id, _)) => self.pilot.hung_up(time(), id),
                 None => return,

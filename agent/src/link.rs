@@ -6,19 +6,20 @@
 
 mod backoff;
 mod mux;
+mod talk;
 
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use robo_wire::frame::{self, Frame, FrameError, MAX_CONTROL_FRAME};
+use robo_wire::frame::{self, Frame, FrameError};
 use robo_wire::stream::Open;
 use rustls::ClientConfig;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
 
 use self::backoff::Backoff;
+use self::talk::Talk;
 use crate::dial::{DialError, dial};
 use crate::folders::Folders;
 use crate::framing::read_frame;
@@ -30,9 +31,6 @@ pub const QUEUE: usize = 16;
 
 /// Messages that may wait for a connection: an update, and an answer to each message that came meanwhile.
 const SAY_QUEUE: usize = 64;
-
-/// A message that does not leave within this time means a dead connection.
-const STUCK: Duration = Duration::from_secs(60);
 
 /// How long the first frame of a stream may take.
 const OPENING: Duration = Duration::from_secs(20);
@@ -49,6 +47,8 @@ pub enum FromLink {
     },
     /// The manager sent this on it.
     Frame(Frame),
+    /// A part of a message came; a large one takes a while on a narrow line. Told now and then.
+    Heard,
     /// It is over; the link dials again by itself.
     Closed,
 }
@@ -89,7 +89,7 @@ enum LinkError {
     Mux(#[from] yamux::ConnectionError),
     #[error("the manager hung up")]
     HungUp,
-    #[error("a message could not be sent for {0:?}")]
+    #[error("nothing of a message could be sent for {0:?}")]
     Stuck(Duration),
     #[error("it takes too long to send what is to be said")]
     Slow,
@@ -164,43 +164,13 @@ impl Connection<'_> {
         }
     }
 
-    /// Carries what is said both ways on the control stream.
-    async fn talk(&mut self, mut stream: Io, address: Option<IpAddr>) -> Result<(), LinkError> {
-        let (say, mut to_say) = mpsc::channel(SAY_QUEUE);
+    async fn talk(&mut self, stream: Io, address: Option<IpAddr>) -> Result<(), LinkError> {
+        let (say, to_say) = mpsc::channel(SAY_QUEUE);
         self.opened = true;
-        self.tell(FromLink::Open { address, say }).await?;
-        let mut buffer = Vec::new();
-        loop {
-            while let Some(frame) = frame::take(&mut buffer, MAX_CONTROL_FRAME)? {
-                self.tell(FromLink::Frame(frame)).await?;
-            }
-            tokio::select! {
-                read = stream.read_buf(&mut buffer) => if read? == 0 {
-                    return Err(LinkError::HungUp);
-                },
-                said = to_say.recv() => match said {
-                    Some(Say::Bytes(bytes)) => send(&mut stream, &bytes).await?,
-                    Some(Say::Welcomed) => self.welcomed = true,
-                    Some(Say::HangUp(why)) => return Err(LinkError::HangUp(why)),
-                    None if self.to_loop.is_closed() => return Err(LinkError::Stopping),
-                    None => return Err(LinkError::Slow),
-                },
-            }
-        }
+        let opened = FromLink::Open { address, say };
+        self.to_loop.send(opened).await.map_err(|_| LinkError::Stopping)?;
+        Talk::new(stream, self.to_loop, &mut self.welcomed).run(to_say).await
     }
-
-    async fn tell(&self, message: FromLink) -> Result<(), LinkError> {
-        self.to_loop.send(message).await.map_err(|_| LinkError::Stopping)
-    }
-}
-
-async fn send(stream: &mut Io, bytes: &[u8]) -> Result<(), LinkError> {
-    let write = async {
-        stream.write_all(bytes).await?;
-        stream.flush().await
-    };
-    tokio::time::timeout(STUCK, write).await.map_err(|_| LinkError::Stuck(STUCK))??;
-    Ok(())
 }
 
 /// Serves a stream that the manager opened.

@@ -236,6 +236,13 @@ impl Pilot {
         outs
     }
 
+    /// A part of what the manager says came on that connection; the rest may take a while.
+    pub fn heard(&mut self, now: Now, id: LinkId) {
+        if let Some(link) = self.link.as_mut().filter(|link| link.id == id) {
+            link.session.heard(now.steady);
+        }
+    }
+
     /// That connection is gone.
     pub fn hung_up(&mut self, now: Now, id: LinkId) -> Vec<Out> {
         if self.link.as_ref().is_some_and(|link| link.id == id) {

@@ -198,6 +198,24 @@ fn heartbeats_keep_a_link_up() {
 }
 
 #[test]
+fn a_frame_that_is_coming_is_no_silence() {
+    let (mut agent, _) = up();
+    let end = START.plus(TWO_HEARTBEATS);
+    agent.heard(before(end));
+    assert!(agent.tick(end).is_ok());
+    assert_eq!(
+        agent.tick(before(end).plus(TWO_HEARTBEATS)),
+        Err(SessionError::Silent(TWO_HEARTBEATS)),
+        "and nothing more came"
+    );
+    // Before the welcome nothing is so large.
+    let mut agent = greeting();
+    let end = START.plus(HANDSHAKE);
+    agent.heard(before(end));
+    assert_eq!(agent.tick(end), Err(SessionError::Silent(HANDSHAKE)));
+}
+
+#[test]
 fn a_clock_that_goes_back_is_no_silence() {
     let (mut agent, mut manager) = up();
     assert_eq!(agent.tick(UnixMillis(0)), Ok(None));

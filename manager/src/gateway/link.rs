@@ -242,11 +242,17 @@ impl Control<'_> {
 
     async fn send(&mut self, bytes: &[u8]) -> Result<(), LinkError> {
         let limit = self.gateway.heartbeat.duration().saturating_mul(2);
-        let write = async {
-            self.stream.write_all(bytes).await?;
-            self.stream.flush().await
-        };
-        tokio::time::timeout(limit, write).await.map_err(|_| LinkError::Stuck(limit))??;
+        let stuck = |_| LinkError::Stuck(limit);
+        let mut rest = bytes;
+        // Each part has its time, however long the whole takes: a device's line may be narrow.
+        while !rest.is_empty() {
+            let sent = tokio::time::timeout(limit, self.stream.write(rest)).await.map_err(stuck)??;
+            if sent == 0 {
+                return Err(std::io::Error::from(std::io::ErrorKind::WriteZero).into());
+            }
+            rest = rest.get(sent..).unwrap_or_default();
+        }
+        tokio::time::timeout(limit, self.stream.flush()).await.map_err(stuck)??;
         Ok(())
     }
 

@@ -55,6 +55,13 @@ impl AgentSession {
         Ok((session, AgentEffect::Send(FromAgent::Hello(hello.clone()).encode()?)))
     }
 
+    /// A part of a frame came. On a narrow line a large one takes longer than silence may, and it is none.
+    pub fn heard(&mut self, now: UnixMillis) {
+        if let State::Up { .. } = self.state {
+            self.last_heard = now;
+        }
+    }
+
     /// Takes a frame from the manager.
     ///
     /// # Errors
