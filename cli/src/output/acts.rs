@@ -1,5 +1,6 @@
 //! What came of a cancel or a retry: a line for each device.
 
+use comfy_table::Cell;
 use robo_model::name::InstancePath;
 use robo_wire::api::{ActAnswer, Verb};
 use robo_wire::stream::Verdict;
@@ -20,9 +21,8 @@ pub(crate) fn table(answer: &ActAnswer, width: Option<usize>, palette: Palette) 
     }
     let row = |device: &robo_wire::api::ActVerdict| {
         let names = names(&device.instances, width.map_or(usize::MAX, |width| width.saturating_sub(BESIDE).max(LEAST)));
-        let verdict = device.verdict.to_string();
-        let verdict = if device.verdict == Verdict::Ok { palette.good(&verdict) } else { palette.bad(&verdict) };
-        vec![device.device.to_string(), verdict, names]
+        let verdict = table::judged(&device.verdict.to_string(), device.verdict == Verdict::Ok);
+        vec![Cell::new(&device.device), verdict, Cell::new(names)]
     };
     table::plain(&["DEVICE", "VERDICT", "INSTANCES"], answer.devices.iter().map(row).collect(), palette)
 }
@@ -83,6 +83,8 @@ mod tests {
         web-1   ok       /web-1/web-0, /web-1/web-1, /web-1/web-2 and 5 more
         web-2   offline  -
         ");
+        let coloured = table(&answer, Some(80), Palette::new(true));
+        assert!(coloured.contains("\u{1b}[38;5;2mok"), "{coloured:?}");
         insta::assert_snapshot!(summary(Verb::Cancel, &answer), @"8 instances: their steps are cancelled, and nothing further is tried until `robo retry`; 1 device did not do it.");
         let none = ActAnswer { devices: vec![verdict("web-1", Verdict::Ok, 0)] };
         insta::assert_snapshot!(summary(Verb::Retry, &none), @"Nothing had failed or was held.");

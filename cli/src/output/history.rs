@@ -1,5 +1,6 @@
 //! Revisions of an application, and how two of them differ.
 
+use comfy_table::Cell;
 use console::measure_text_width;
 use jiff::tz::TimeZone;
 use robo_model::name::ApplicationName;
@@ -8,7 +9,7 @@ use robo_wire::api::{FileDiff, RevisionDiff, RevisionView};
 use robo_wire::plan::Summary;
 
 use super::paint::Palette;
-use super::table::{Look, plain};
+use super::table::{Look, judged, plain};
 use super::{Ui, diff as lines, plan, when};
 
 /// Least columns of a note, however narrow the terminal is.
@@ -60,29 +61,29 @@ fn revisions_in(revisions: &[RevisionView], look: Look, zone: &TimeZone) -> Stri
         header.push("INSTANCES");
     }
     let row = |(at, revision): (usize, &RevisionView)| {
-        let number = revision.number.to_string();
         let applied = if look.wide {
             when::full(revision.applied_at, zone)
         } else {
             format!("{} ago", when::ago(revision.applied_at, look.now))
         };
         let by = if revision.by.is_empty() { "-".to_owned() } else { revision.by.clone() };
-        let number = if at == 0 { look.palette.good(&number) } else { number };
-        let mut row = vec![number, applied, by, changes(revision.summary)];
+        let number = revision.number.to_string();
+        let number = if at == 0 { judged(&number, true) } else { Cell::new(number) };
+        let mut row = vec![number, Cell::new(applied), Cell::new(by), Cell::new(changes(revision.summary))];
         if versions {
-            row.push(revision.version.clone().unwrap_or_default());
+            row.push(Cell::new(revision.version.as_deref().unwrap_or_default()));
         }
         if look.wide {
-            row.push(revision.instances.to_string());
+            row.push(Cell::new(revision.instances));
         }
         row
     };
-    let mut rows: Vec<Vec<String>> = revisions.iter().enumerate().map(row).collect();
+    let mut rows: Vec<Vec<Cell>> = revisions.iter().enumerate().map(row).collect();
     let used = plain(&header, rows.clone(), look.palette).lines().map(measure_text_width).max().unwrap_or_default();
     let room = look.width.map_or(usize::MAX, |width| width.saturating_sub(used + 2).max(LEAST_NOTE));
     header.push("NOTE");
     for (row, revision) in rows.iter_mut().zip(revisions) {
-        row.push(note(revision, room));
+        row.push(Cell::new(note(revision, room)));
     }
     plain(&header, rows, look.palette)
 }

@@ -289,9 +289,14 @@ pub(crate) fn labels(device: &DeviceView) -> String {
     device.labels.iter().map(label).collect::<Vec<_>>().join(" ")
 }
 
-/// A plain table.
-pub(crate) fn plain(header: &[&str], rows: Vec<Vec<String>>, palette: Palette) -> String {
-    let rows = rows.into_iter().map(|row| row.into_iter().map(Cell::new).collect()).collect();
+/// A cell in the colour of what is well, or of what is not.
+pub(crate) fn judged(text: &str, well: bool) -> Cell {
+    Cell::new(text).fg(if well { Color::DarkGreen } else { Color::DarkRed })
+}
+
+/// A plain table. Cells bring their colours along; text that has them is shown with its escapes.
+pub(crate) fn plain<C: Into<Cell>>(header: &[&str], rows: Vec<Vec<C>>, palette: Palette) -> String {
+    let rows = rows.into_iter().map(|row| row.into_iter().map(Into::into).collect()).collect();
     lines(header, rows, palette).join("\n") + "\n"
 }
 
