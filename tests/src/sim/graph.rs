@@ -186,7 +186,8 @@ fn draft(rng: &mut fastrand::Rng, at: usize, imports: Vec<Import>) -> Draft {
         (1, Some(import)) => process(format!("run --to $({import})")),
         _ => process(format!("run --port $(C{at}.port)")),
     };
-    let lease = hits(rng, 0.2).then(|| Millis::from_secs(rng.u64(10..=120)));
+    // Longer than a device waits before it dials again: a shorter one ends whenever the manager is started anew.
+    let lease = hits(rng, 0.2).then(|| Millis::from_secs(rng.u64(30..=120)));
     Draft { name: own, installer, exports, imports, settings: Settings { lease, ..Settings::default() } }
 }
 
