@@ -14,7 +14,7 @@ use robo_wire::link::Update;
 use super::contact::ContactMoved;
 use super::devices::{self, DeviceRecord};
 use super::events::{self, NewEvent};
-use super::rules::{self, Named};
+use super::rules::{self, Named, Touched};
 use super::{Columns, Store, StoreError, Tx, at, big, commit, from_json, release, to_json};
 
 /// What an update changed.
@@ -32,29 +32,6 @@ pub struct Recorded {
     /// Instances that the device told of, that it is not assigned and was not when it first told of them: nothing of
     /// them is stored. Should one of them be assigned, the device has to tell of it again.
     pub unknown: BTreeSet<InstanceKey>,
-}
-
-/// The applications for which an update changed something.
-#[derive(Default)]
-struct Touched {
-    offers: BTreeSet<ApplicationName>,
-    release: BTreeSet<ApplicationName>,
-}
-
-impl Touched {
-    fn note(&mut self, before: Option<&InstanceReport>, after: Option<&InstanceReport>) {
-        let moved = rules::moved(before, after);
-        for report in before.into_iter().chain(after) {
-            if moved.offers {
-                self.offers.insert(report.application.clone());
-            }
-            if moved.release {
-                // Those that it needed until now may be what it frees.
-                self.release.insert(report.application.clone());
-                self.release.extend(rules::reaches(report).into_iter().cloned());
-            }
-        }
-    }
 }
 
 /// One instance, assigned or reported or both.

@@ -12,6 +12,32 @@ use robo_model::spec::{InstanceKey, InstanceSpec};
 use robo_model::state::{InstanceReport, InstanceState};
 use robo_wire::event::{AgentEvent, EventBody};
 
+/// The applications for which an update changed something.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Touched {
+    /// Those whose instances offer something else now.
+    pub offers: BTreeSet<ApplicationName>,
+    /// Those where somebody who waits for others to stop may have been freed.
+    pub release: BTreeSet<ApplicationName>,
+}
+
+impl Touched {
+    /// Notes what a device told of an instance before and tells of it now.
+    pub fn note(&mut self, before: Option<&InstanceReport>, after: Option<&InstanceReport>) {
+        let moved = moved(before, after);
+        for report in before.into_iter().chain(after) {
+            if moved.offers {
+                self.offers.insert(report.application.clone());
+            }
+            if moved.release {
+                // Those that it needed until now may be what it frees.
+                self.release.insert(report.application.clone());
+                self.release.extend(reaches(report).into_iter().cloned());
+            }
+        }
+    }
+}
+
 /// The variables that an assignment lets an instance offer.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Named {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use robo_manager::store::Recorded;
-use robo_manager::store::rules::{self, Named};
+use robo_manager::store::rules::{self, Named, Touched};
 use robo_model::name::{ApplicationName, DeviceId};
 use robo_model::release::{self, Known};
 use robo_model::resolve::Provider;
@@ -71,7 +71,7 @@ impl Store {
         }
         Ok(Recorded {
             events_stored: stored,
-            exports_changed: touched.exports.into_iter().collect(),
+            exports_changed: touched.offers.into_iter().collect(),
             release_changed: touched.release.into_iter().collect(),
             events_added,
             unknown,
@@ -144,27 +144,5 @@ impl Store {
     pub(super) fn somebody_waits(&self) -> bool {
         let waits = |instance: &Instance| !instance.report.held_for.is_empty();
         self.instances.values().any(|there| there.values().any(waits))
-    }
-}
-
-/// The applications for which an update changed something.
-#[derive(Default)]
-struct Touched {
-    exports: BTreeSet<ApplicationName>,
-    release: BTreeSet<ApplicationName>,
-}
-
-impl Touched {
-    fn note(&mut self, before: Option<&InstanceReport>, after: Option<&InstanceReport>) {
-        let moved = rules::moved(before, after);
-        for report in before.into_iter().chain(after) {
-            if moved.offers {
-                self.exports.insert(report.application.clone());
-            }
-            if moved.release {
-                self.release.insert(report.application.clone());
-                self.release.extend(rules::reaches(report).into_iter().cloned());
-            }
-        }
     }
 }
