@@ -246,12 +246,20 @@ impl Running {
         rustix::process::kill_process(pid, signal).expect("it is there");
     }
 
+    /// How it ended, if it has.
+    ///
+    /// # Panics
+    /// When the system does not know it.
+    pub fn ending(&mut self) -> Option<ExitStatus> {
+        self.0.try_wait().expect("its state")
+    }
+
     /// Waits until it has ended by itself and gives its exit code.
     ///
     /// # Panics
     /// When it does not end.
     pub fn ended(&mut self) -> Option<i32> {
-        eventually_blocking("a program ends", || self.0.try_wait().expect("its state")).code()
+        eventually_blocking("a program ends", || self.ending()).code()
     }
 }
 

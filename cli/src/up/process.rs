@@ -32,7 +32,8 @@ impl ProcessId {
     /// collected.
     pub(crate) fn of(pid: u32) -> Option<Self> {
         let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).ok()?;
-        Some(Self { pid, started: start_time(&stat)?, boot: boot_id() })
+        let (state, started) = state_and_start(&stat)?;
+        (!has_ended(pid, state)).then(|| Self { pid, started, boot: boot_id() })
     }
 
     /// True while it runs.
@@ -52,16 +53,19 @@ impl ProcessId {
     }
 }
 
-/// Field 22 of `/proc/PID/stat`; nothing for a process that has ended. The name in field 2 may hold anything, so
-/// fields are counted from its closing parenthesis.
-fn start_time(stat: &str) -> Option<u64> {
+/// Fields 3 and 22 of `/proc/PID/stat`. The name in field 2 may hold anything, so fields are counted from its closing
+/// parenthesis.
+fn state_and_start(stat: &str) -> Option<(&str, u64)> {
     let (_, rest) = stat.rsplit_once(')')?;
     let mut fields = rest.split_ascii_whitespace();
-    let state = fields.next()?;
-    if matches!(state, "Z" | "X" | "x") {
-        return None;
-    }
-    fields.nth(18)?.parse().ok()
+    Some((fields.next()?, fields.nth(18)?.parse().ok()?))
+}
+
+/// True for a process that only waits to be collected. A killed one whose first thread has ended may have another
+/// that the disk still holds up in a write, and with it all its files, locks and ports.
+fn has_ended(pid: u32, state: &str) -> bool {
+    let threads = || std::fs::read_dir(format!("/proc/{pid}/task")).map_or(0, Iterator::count);
+    matches!(state, "X" | "x") || (state == "Z" && threads() <= 1)
 }
 
 fn boot_id() -> String {
@@ -178,16 +182,27 @@ mod tests {
     }
 
     #[test]
-    fn the_start_time_is_found_behind_any_name() {
+    fn state_and_start_are_found_behind_any_name() {
         let fields = "1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20 0 1 0 777 0 0";
-        let check = |name: &str, state: &str, expect| {
-            assert_eq!(start_time(&format!("42 ({name}) {state} {fields}")), expect, "{name} {state}");
-        };
-        check("robo", "S", Some(777));
-        check("a) R 1 (b", "R", Some(777));
-        check("robo", "Z", None);
-        assert_eq!(start_time(""), None);
-        assert_eq!(start_time("42 (robo) S 1"), None);
+        for (name, state) in [("robo", "S"), ("a) R 1 (b", "R"), ("robo", "Z")] {
+            let stat = format!("42 ({name}) {state} {fields}");
+            assert_eq!(state_and_start(&stat), Some((state, 777)), "{name} {state}");
+        }
+        assert_eq!(state_and_start(""), None);
+        assert_eq!(state_and_start("42 (robo) S 1"), None);
+    }
+
+    #[test]
+    fn a_zombie_with_a_thread_at_work_has_not_ended() {
+        // This process has several threads; what its first one does is as we say.
+        let own = std::process::id();
+        let release = std::sync::Barrier::new(2);
+        std::thread::scope(|scope| {
+            scope.spawn(|| release.wait());
+            assert!(!has_ended(own, "Z"));
+            assert!(has_ended(own, "X"));
+            release.wait();
+        });
     }
 
     #[test]

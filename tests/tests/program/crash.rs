@@ -97,7 +97,7 @@ fn kill_again_and_again(seed: u64, victim: impl Fn(&mut fastrand::Rng) -> String
         program.kill();
         program.start();
         let devices: &[&str] = if victim == "manager" { &["a", "b"] } else { &[&victim] };
-        until_connected(&user, devices, event);
+        until_connected(&user, program, devices, event);
         let applied = applying.is_some();
         if let Some(apply) = applying {
             acknowledged_is_kept(&user, &graph, &apply.wait());
@@ -131,9 +131,13 @@ fn acknowledged_is_kept(user: &User, graph: &str, apply: &Run) {
 }
 
 /// Waits until the manager answers and each device came online after that event.
-fn until_connected(user: &User, devices: &[&str], after: u64) {
-    eventually_blocking("the manager answers", || (user.run(&["status"]).code == 0).then_some(()));
+fn until_connected(user: &User, started: &mut Victim, devices: &[&str], after: u64) {
+    eventually_blocking("the manager answers", || {
+        started.expect_running();
+        (user.run(&["status"]).code == 0).then_some(())
+    });
     eventually_blocking("the devices are back", || {
+        started.expect_running();
         let events = events(user, after);
         let back = |device: &&str| events.iter().any(|e| e["kind"] == "online" && e["device"] == **device);
         devices.iter().all(back).then_some(())

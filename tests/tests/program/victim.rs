@@ -1,7 +1,8 @@
 //! The programs that `robo up` started, to be killed, frozen and started again as they were.
 
 use std::ffi::OsString;
-use std::fs;
+use std::fs::{self, File};
+use std::io::{Read as _, Seek as _};
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
@@ -9,7 +10,8 @@ use std::process::{Command, Stdio};
 
 use robo_tests::eventually_blocking;
 use robo_tests::programs::{Running, User};
-use rustix::process::Signal;
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open};
 use serde_json::Value;
 
 use super::signal;
@@ -27,6 +29,8 @@ pub(super) struct Victim {
     folder: PathBuf,
     /// When we started it again.
     running: Option<Running>,
+    /// What it said since then.
+    said: File,
 }
 
 impl Victim {
@@ -60,16 +64,22 @@ impl Victim {
         });
         let environment = environment.collect();
         let folder = fs::read_link(format!("/proc/{pid}/cwd")).unwrap();
-        Self { pid, words, environment, folder, running: None }
+        Self { pid, words, environment, folder, running: None, said: tempfile::tempfile().unwrap() }
     }
 
     pub(super) fn kill(&mut self) {
         match &mut self.running {
             Some(running) => running.kill(),
             None => {
+                let pid = i32::try_from(self.pid).ok().and_then(Pid::from_raw).unwrap();
+                let process = pidfd_open(pid, PidfdFlags::empty()).unwrap();
                 signal(self.pid, Signal::KILL);
-                let line = format!("/proc/{}/cmdline", self.pid);
-                eventually_blocking("it is gone", || fs::read(&line).unwrap_or_default().is_empty().then_some(()));
+                // Readable once its last thread has ended: a thread that the disk holds up in a write still has the
+                // port and the folder's lock, while the process shows no command line any more.
+                eventually_blocking("it is gone", || {
+                    let mut ends = [PollFd::new(&process, PollFlags::IN)];
+                    (poll(&mut ends, Some(&Timespec::default())).unwrap() > 0).then_some(())
+                });
             }
         }
     }
@@ -78,7 +88,16 @@ impl Victim {
         let (program, arguments) = self.words.split_first().unwrap();
         let mut command = Command::new(program);
         command.args(arguments).env_clear().envs(self.environment.iter().cloned()).current_dir(&self.folder);
-        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()).process_group(0);
+        command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(self.said.try_clone().unwrap()).process_group(0);
         self.running = Some(Running::start(&mut command));
+    }
+
+    /// Fails when it ended although nobody killed it, and shows what it said.
+    pub(super) fn expect_running(&mut self) {
+        let Some(ended) = self.running.as_mut().and_then(Running::ending) else { return };
+        let mut said = String::new();
+        self.said.rewind().unwrap();
+        self.said.read_to_string(&mut said).unwrap();
+        panic!("it ended by itself, {ended}, and said:\n{said}");
     }
 }
