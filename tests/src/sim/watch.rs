@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use robo_agent::ledger::{Ledger, Record};
 use robo_model::lifecycle;
+use robo_model::resolve::Provider;
 use robo_model::spec::{Generation, InstanceKey};
 use robo_model::state::InstanceState;
 use robo_wire::event::EventBody;
@@ -69,10 +70,11 @@ struct Device {
 }
 
 /// What one instance on one device offered.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone)]
 struct Offer {
     /// Nothing while it offers.
     withdrawn: Option<Time>,
+    what: Provider,
 }
 
 impl Watch {
@@ -157,8 +159,12 @@ impl Watch {
         moved.extend(gone.into_iter().map(|key| (key, false)));
         for (key, on) in moved {
             known.offering.insert(key.clone(), on);
-            let withdrawn = if on { None } else { Some(now) };
-            self.offers.entry(key).or_default().insert(device, Offer { withdrawn });
+            let of_it = self.offers.entry(key.clone()).or_default();
+            if on && let Some(record) = records.get(&key) {
+                of_it.insert(device, Offer { withdrawn: None, what: order::provider(record) });
+            } else if let Some(offer) = of_it.get_mut(&device) {
+                offer.withdrawn = Some(now);
+            }
         }
     }
 

@@ -103,7 +103,7 @@ impl World {
         for other in (0..self.agents.len()).filter(|other| *other != device && self.is_undisturbed(*other)) {
             for (consumer, (state, since)) in &self.watch.devices[other].states {
                 let runs = *state == InstanceState::DeployedStarted && since + HEARING < now;
-                let needs = || self.needs((other, consumer), (device, key), &topics);
+                let needs = || self.needs((other, consumer), (device, key, withdrawn), &topics);
                 if runs && needs() {
                     let late = now - withdrawn;
                     return Some(format!(
@@ -139,11 +139,12 @@ impl World {
     }
 
     /// True when `consumer` cannot be without `key`: nobody else who gives what it gives still runs, whether they have
-    /// withdrawn or not. One who was let go because of another who then withdrew, too, leaves that one behind.
+    /// withdrawn or not. One who was let go because of another who then withdrew, too, leaves that one behind; unless that
+    /// one's device was in trouble, and did not wait for anybody.
     fn needs(
         &self,
         (device, consumer): (usize, &InstanceKey),
-        (giver, key): (usize, &InstanceKey),
+        (giver, key, withdrawn): (usize, &InstanceKey, Time),
         topics: &BTreeSet<Topic>,
     ) -> bool {
         let Some(record) = self.record(device, consumer) else { return false };
@@ -154,7 +155,10 @@ impl World {
         }
         // The same instance on another device, where it moved to, is somebody else.
         let is_it = |(at, it): &(usize, Provider)| *at == giver && it.key == *key;
-        let (before, others): (Vec<_>, Vec<_>) = self.running().chain(self.believed_in()).partition(is_it);
+        let (before, others): (Vec<_>, Vec<_>) = {
+            let others = self.believed_in().chain(self.gone_in_trouble_since(withdrawn));
+            self.running().chain(others).partition(is_it)
+        };
         let providers = |some: Vec<(usize, Provider)>| some.into_iter().map(|(_, it)| it).collect::<Vec<_>>();
         let (before, running) = (providers(before), providers(others));
         let without = resolve::resolve(&record.spec, &running);
@@ -168,6 +172,14 @@ impl World {
         let reports = self.store.reports().into_iter().map(|((id, _), report)| (self.by_id[id], report));
         let silent = reports.filter(|(device, _)| !self.is_undisturbed(*device));
         silent.map(|(device, report)| (device, rules::provider(report.clone())))
+    }
+
+    /// Who withdrew since then, and did not wait for those who need them: a device without a link does not.
+    fn gone_in_trouble_since(&self, time: Time) -> impl Iterator<Item = (usize, Provider)> {
+        let all = self.watch.offers.values().flatten();
+        let gone = all.filter(move |(_, offer)| offer.withdrawn.is_some_and(|withdrawn| withdrawn >= time));
+        let in_trouble = gone.filter(|(device, _)| !self.is_undisturbed(**device));
+        in_trouble.map(|(device, offer)| (*device, offer.what.clone()))
     }
 
     /// Every instance that runs, and its device; what runs outlives its agent.
