@@ -16,20 +16,22 @@ use robo_model::state::Step;
 use robo_wire::frame::Frame;
 use rustix::fs::FlockOperation;
 use tokio::sync::mpsc;
-use tokio::task::JoinSet;
+use tokio::task::{JoinHandle, JoinSet};
 
+use crate::credentials::Credentials;
 use crate::enroll::{EnrollError, Enrolment, enroll};
 use crate::facts::{addresses, facts, outbound_address};
 use crate::files::{Files, keep_only};
-use crate::folders::Folders;
+use crate::folders::{Folders, create_dir};
 use crate::identity::{Identity, IdentityError};
 use crate::ledger::{LedgerError, LedgerStore, recover};
 use crate::limits;
 use crate::link::{self, FromLink, Say};
 use crate::order::{Addresses, Report};
 use crate::pilot::{LinkId, Loaded, Now, Out, Pilot};
+use crate::renew;
 use crate::runtime::Runtime;
-use crate::tls::{self, TlsError};
+use crate::tls::TlsError;
 use crate::{now, uptime};
 
 /// Reports of the runtime that may wait: more than steps that run at a time on any real device.
@@ -135,7 +137,7 @@ pub async fn run_with_keeper(
 
 async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentError> {
     if let Some(identity) = Identity::load(&folders.identity())? {
-        return Ok(identity);
+        return enrolled_anew(config, folders, identity).await;
     }
     let token = config.token.clone().ok_or(AgentError::NoToken)?;
     let enrolment = Enrolment { token, ca_pem: config.ca_pem.clone(), name: config.name.clone() };
@@ -148,6 +150,26 @@ async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentE
                 tokio::time::sleep(ENROL_RETRY.mul_f64(0.5 + fastrand::f64())).await;
             }
             Err(error) => return Err(error.into()),
+        }
+    }
+}
+
+/// A machine that has an identity, and is given a token that it did not come with, enrols anew with that: it was shut out,
+/// or is to be another device. When that cannot be, it stays who it is.
+async fn enrolled_anew(config: &Config, folders: &Folders, identity: Identity) -> Result<Identity, AgentError> {
+    let Some(token) = config.token.clone() else { return Ok(identity) };
+    let enrolment = Enrolment { token, ca_pem: config.ca_pem.clone(), name: config.name.clone() };
+    if identity.enrolled.token_hash.as_ref().is_none_or(|hash| *hash == enrolment.token_hash()) {
+        return Ok(identity);
+    }
+    let anew = Identity::anew(&folders.identity());
+    let folder_error = |source| AgentError::Folder { path: anew.clone(), source };
+    create_dir(&anew).map_err(folder_error)?;
+    match enroll(&config.manager, &anew, &enrolment, facts(&addresses_of(config))).await {
+        Ok(_) => Ok(Identity::keep_anew(&folders.identity())?.ok_or(AgentError::NoToken)?),
+        Err(error) => {
+            tracing::warn!(%error, "cannot enrol anew with this token; this device stays who it is");
+            Ok(Identity::load(&folders.identity())?.ok_or(AgentError::NoToken)?)
         }
     }
 }
@@ -181,6 +203,10 @@ struct Daemon {
     from_link: mpsc::Receiver<FromLink>,
     /// The connection that is there, and where to say something on it.
     link: Option<(LinkId, mpsc::Sender<Say>)>,
+    /// What is shown when something is dialled.
+    credentials: Arc<Credentials>,
+    /// A new key that is being certified.
+    renewal: Option<JoinHandle<()>>,
     /// Folders that are being removed: no folder is made meanwhile, it might be in one that goes.
     removals: JoinSet<()>,
     /// What is to be done first.
@@ -199,20 +225,35 @@ impl Daemon {
     fn start(config: Config, keeper: PathBuf, folders: Folders, identity: &Identity) -> Result<Self, AgentError> {
         let (ledger, loaded) = open_ledger(&folders)?;
         let (give_reports, reports) = mpsc::channel(MAX_REPORTS);
-        let http = tls::enrolled(identity, b"http/1.1")?;
-        let files = Arc::new(Files::new(folders.files(), config.manager.clone(), http));
+        let credentials = Credentials::new(identity)?;
+        let files = Arc::new(Files::new(folders.files(), config.manager.clone(), Arc::clone(&credentials)));
         let runtime = Runtime::new(folders.clone(), keeper, files, give_reports);
         let boot = config.boot.clone().unwrap_or_else(boot_id);
         let (pilot, outs) = Pilot::new(loaded, addresses_of(&config), boot, time());
         let (give_link, from_link) = mpsc::channel(link::QUEUE);
         let link_config = link::Config {
             manager: config.manager.clone(),
-            tls: tls::enrolled(identity, robo_wire::ALPN_LINK)?,
+            credentials: Arc::clone(&credentials),
             folders: folders.clone(),
         };
         drop(tokio::spawn(link::run(link_config, give_link)));
         let removals = JoinSet::new();
-        Ok(Self { config, pilot, ledger, runtime, folders, reports, from_link, link: None, removals, outs })
+        let renewal = None;
+        let link = None;
+        Ok(Self {
+            config,
+            pilot,
+            ledger,
+            runtime,
+            folders,
+            reports,
+            from_link,
+            link,
+            credentials,
+            renewal,
+            removals,
+            outs,
+        })
     }
 
     async fn run(&mut self) {
@@ -311,6 +352,7 @@ impl Daemon {
                     tracing::info!(name = %welcome.name, manager = %self.config.manager, "link up");
                     outs.extend(self.say(id, Say::Welcomed));
                 }
+                Out::Renew => self.renew(),
                 Out::HangUp(id, why) => {
                     // A full queue ends it as well: its other end goes with the sender.
                     drop(self.say(id, Say::HangUp(why)));
@@ -318,6 +360,15 @@ impl Daemon {
                 }
             }
         }
+    }
+
+    /// Has a new key certified, unless that is under way.
+    fn renew(&mut self) {
+        if self.renewal.as_ref().is_some_and(|renewal| !renewal.is_finished()) {
+            return;
+        }
+        let (manager, folder) = (self.config.manager.clone(), self.folders.identity());
+        self.renewal = Some(tokio::spawn(renew::renew(manager, folder, Arc::clone(&self.credentials))));
     }
 
     /// Never waits: the link may be stuck for a minute, and what runs here must be looked after meanwhile.

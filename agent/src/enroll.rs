@@ -10,6 +10,7 @@ use robo_model::name::DeviceName;
 use robo_wire::SERVER_NAME;
 use robo_wire::api::{EnrollRequest, EnrollResponse, Facts, MAX_ENROLL_BODY};
 use robo_wire::problem::Problem;
+use sha2::{Digest as _, Sha256};
 
 use crate::dial::{self, DialError};
 use crate::identity::{Enrolled, Identity, IdentityError, key_and_request};
@@ -24,6 +25,14 @@ pub struct Enrolment {
     pub ca_pem: Option<String>,
     /// The name the machine would like.
     pub name: Option<DeviceName>,
+}
+
+impl Enrolment {
+    /// SHA-256 of the token, in hexadecimal: what tells a token that was used from a new one.
+    #[must_use]
+    pub fn token_hash(&self) -> String {
+        hex::encode(Sha256::digest(self.token.trim()))
+    }
 }
 
 /// Why a device cannot enrol.
@@ -127,7 +136,12 @@ pub async fn enroll(
     }
     let response: EnrollResponse = serde_json::from_slice(&body).map_err(|e| EnrollError::Answer(e.to_string()))?;
     let identity = Identity {
-        enrolled: Enrolled { device: response.device, name: response.name, project: response.project },
+        enrolled: Enrolled {
+            device: response.device,
+            name: response.name,
+            project: response.project,
+            token_hash: Some(enrolment.token_hash()),
+        },
         key_pem,
         certificate_pem: response.certificate,
         ca_pem: pin.authority().ok_or_else(|| EnrollError::Answer("no authority in the handshake".into()))?,

@@ -13,10 +13,10 @@ use futures_util::future::BoxFuture;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
 use robo_model::spec::{FileHash, FileRef};
-use rustls::ClientConfig;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
+use crate::credentials::Credentials;
 use crate::dial;
 use crate::runtime::FileSource;
 
@@ -33,7 +33,7 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 pub struct Files {
     folder: PathBuf,
     manager: String,
-    tls: Arc<ClientConfig>,
+    credentials: Arc<Credentials>,
     slots: Semaphore,
     /// One lock for each file that is being fetched: two steps that need the same file must not both write it.
     under_way: Mutex<HashMap<FileHash, Weak<AsyncMutex<()>>>>,
@@ -42,8 +42,8 @@ pub struct Files {
 impl Files {
     /// Keeps files in `folder`, which is there, and fetches those it lacks from `manager` (`host:port`).
     #[must_use]
-    pub fn new(folder: PathBuf, manager: String, tls: Arc<ClientConfig>) -> Self {
-        Self { folder, manager, tls, slots: Semaphore::new(MAX_DOWNLOADS), under_way: Mutex::default() }
+    pub fn new(folder: PathBuf, manager: String, credentials: Arc<Credentials>) -> Self {
+        Self { folder, manager, credentials, slots: Semaphore::new(MAX_DOWNLOADS), under_way: Mutex::default() }
     }
 
     async fn get(&self, file: &FileRef) -> Result<PathBuf, String> {
@@ -123,7 +123,7 @@ impl Files {
             .body(Full::new(Bytes::new()))
             .map_err(|e| DownloadError::Final(e.to_string()))?;
         let mut answer =
-            dial::request(&self.manager, Arc::clone(&self.tls), request).await.map_err(|e| passing(e.to_string()))?;
+            dial::request(&self.manager, self.credentials.http(), request).await.map_err(|e| passing(e.to_string()))?;
         match answer.status() {
             StatusCode::PARTIAL_CONTENT => {}
             StatusCode::OK => out.set_len(0).map_err(|e| DownloadError::Final(e.to_string()))?,

@@ -7,11 +7,13 @@
 //! - [`runtime`]: steps, processes, checks and files: the only part that touches the machine.
 //! - [`keeper`]: the small process between the agent and what it runs.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
-//! - [`link`]: the connection to the manager; [`dial`], [`tls`], [`enroll`], [`identity`], [`files`], [`facts`] serve it.
+//! - [`link`]: the connection to the manager; [`dial`], [`tls`], [`enroll`], [`identity`], [`credentials`], [`renew`],
+//!   [`files`], [`facts`] serve it.
 //! - [`daemon`]: the loop that joins them; [`args`]: its options.
 //! - [`folders`]: where everything lies on disk; [`framing`]: frames on streams.
 
 pub mod args;
+pub mod credentials;
 pub mod daemon;
 pub mod dial;
 pub mod enroll;
@@ -27,6 +29,7 @@ pub mod link;
 pub mod order;
 pub mod pilot;
 pub mod reconcile;
+pub mod renew;
 pub mod runtime;
 pub mod tls;
 

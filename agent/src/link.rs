@@ -14,12 +14,12 @@ use std::time::Duration;
 
 use robo_wire::frame::{self, Frame, FrameError};
 use robo_wire::stream::Open;
-use rustls::ClientConfig;
 use tokio::sync::mpsc;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
 
 use self::backoff::Backoff;
 use self::talk::Talk;
+use crate::credentials::Credentials;
 use crate::dial::{DialError, dial};
 use crate::folders::Folders;
 use crate::framing::read_frame;
@@ -68,8 +68,8 @@ pub enum Say {
 pub struct Config {
     /// `host:port`.
     pub manager: String,
-    /// TLS with our certificate, for the link's protocol.
-    pub tls: Arc<ClientConfig>,
+    /// TLS with our certificate.
+    pub credentials: Arc<Credentials>,
     /// Where instances' logs lie.
     pub folders: Folders,
 }
@@ -141,7 +141,7 @@ type Io = Compat<yamux::Stream>;
 
 impl Connection<'_> {
     async fn serve(&mut self) -> LinkError {
-        let socket = match dial(&self.config.manager, Arc::clone(&self.config.tls)).await {
+        let socket = match dial(&self.config.manager, self.config.credentials.link()).await {
             Ok(socket) => socket,
             Err(error) => return error.into(),
         };

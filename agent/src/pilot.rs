@@ -102,6 +102,8 @@ pub enum Out {
     Send(LinkId, Vec<u8>),
     /// The manager welcomed us on this connection. For the log, and so that the next one is dialled without delay.
     Up(LinkId, Welcome),
+    /// Make a new key, and have it certified: the manager wants it, or the certificate has ended.
+    Renew,
     /// Close the connection, and dial again. Nothing further is said on it.
     HangUp(LinkId, HangUp),
 }
@@ -449,6 +451,10 @@ impl Pilot {
                 outs.extend(self.link.as_ref().map(|link| Out::Send(link.id, bytes)));
                 return outs;
             }
+            AgentEffect::Renew => {
+                outs.push(Out::Renew);
+                return outs;
+            }
             AgentEffect::Up(welcome) => {
                 let events_stored = welcome.events_stored;
                 outs.extend(self.link.as_ref().map(|link| Out::Up(link.id, welcome)));
@@ -479,7 +485,9 @@ impl Pilot {
     fn hang_up(&mut self, why: HangUp) -> Vec<Out> {
         let id = self.link();
         self.drop_link();
-        id.map(|id| Out::HangUp(id, why)).into_iter().collect()
+        let needs_renewal = matches!(why, HangUp::Session(SessionError::Goodbye { renew: true, .. }));
+        let renew = needs_renewal.then_some(Out::Renew);
+        id.map(|id| Out::HangUp(id, why)).into_iter().chain(renew).collect()
     }
 
     /// The link is over: what it said and nobody heard yet is said again on the next one.

@@ -21,6 +21,7 @@ pub(crate) mod paint;
 pub(crate) mod plan;
 pub(crate) mod sarif;
 pub(crate) mod table;
+pub(crate) mod tokens;
 pub(crate) mod when;
 
 use std::fmt::{Display, Write as _};

@@ -108,6 +108,7 @@ impl Link {
             generation,
             accepted: generation,
             events_stored: 0,
+            renewal: None,
         };
         let text = format!(
             r#"{{"generation": 1, "instances": [{{"key": {{"application": "shop", "path": "/vm-{number}/web"}},

@@ -19,6 +19,7 @@ mod history;
 mod job;
 mod open;
 mod problem;
+mod tokens;
 
 use std::sync::Arc;
 
@@ -67,7 +68,10 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
     let people = OpenApiRouter::new()
         .routes(routes!(devices::list))
         .routes(routes!(devices::inspect, devices::change, devices::remove))
-        .routes(routes!(devices::create_token))
+        .routes(routes!(devices::standing))
+        .routes(routes!(devices::rotate_key))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
         .routes(routes!(files::missing))
         .routes(routes!(files::upload))
         .routes(routes!(applications::plan))
@@ -89,10 +93,14 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .route_layer(from_fn_with_state(state.clone(), auth::person));
     let agents =
         OpenApiRouter::new().routes(routes!(agent::file)).route_layer(from_fn_with_state(state.clone(), auth::device));
+    let renewing = OpenApiRouter::new()
+        .routes(routes!(agent::renew, agent::key))
+        .route_layer(from_fn_with_state(state.clone(), auth::renewing_device));
     let open = OpenApiRouter::new().routes(routes!(open::health)).routes(routes!(open::enroll));
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(people)
         .merge(agents)
+        .merge(renewing)
         .merge(open)
         .with_state::<()>(state)
         .split_for_parts();

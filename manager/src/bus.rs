@@ -26,8 +26,11 @@ pub enum Ring {
     Events(ProjectName),
     /// A device came, went or changed its name.
     Devices(ProjectName),
-    /// A device was enrolled again, with another key: a link that was made with the old one ends.
-    Enrolled(DeviceId),
+    /// Who a device is moved: it was enrolled again with another key, or shut out, or let in. A link that was made
+    /// before looks whether it is still the device's.
+    Identity(DeviceId),
+    /// A device is to make itself a new key.
+    Rotate(DeviceId),
     /// A device was removed: its link ends for good.
     Removed(DeviceId),
 }

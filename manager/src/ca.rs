@@ -11,6 +11,7 @@ use rcgen::{
     ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair, KeyUsagePurpose, PublicKeyData as _, SerialNumber,
 };
 use robo_model::name::DeviceId;
+use robo_model::quantity::{Millis, UnixMillis};
 use rustls_pki_types::pem::PemObject as _;
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, PrivatePkcs8KeyDer};
 use sha2::{Digest as _, Sha256};
@@ -23,8 +24,9 @@ const CA_DAYS: i64 = 20 * 365;
 /// How long this process's server certificate is good for; each start makes a new one.
 const SERVER_DAYS: i64 = 2 * 365;
 
-/// How long a device's certificate is good for.
-const DEVICE_DAYS: i64 = 365;
+/// How long a device's certificate is good for where nobody says otherwise. Whether its key counts is looked up at each
+/// use; this bounds how long one counts that was stolen from a store that is lost, too.
+pub const DEVICE_LIFETIME: Millis = Millis::from_secs(30 * 24 * 3600);
 
 /// Certificates begin to be good this long before now: devices without a clock battery boot in the past.
 const CLOCK_SLACK: Duration = Duration::days(1);
@@ -75,6 +77,7 @@ pub struct Ca {
     certificate: CertificateDer<'static>,
     pem: String,
     fingerprint: String,
+    device_lifetime: Millis,
 }
 
 /// A device's new certificate.
@@ -84,6 +87,8 @@ pub struct Signed {
     pub certificate_pem: String,
     /// SHA-256 of the device's public key (SubjectPublicKeyInfo, DER), in hexadecimal.
     pub key_fingerprint: String,
+    /// When it ends.
+    pub ends_at: UnixMillis,
 }
 
 impl Ca {
@@ -128,7 +133,13 @@ impl Ca {
         }
         let fingerprint = hex::encode(Sha256::digest(&der));
         let issuer = Issuer::from_ca_cert_der(&der, pair).map_err(|e| unusable(&e.to_string()))?;
-        Ok(Self { issuer, certificate: der, pem, fingerprint })
+        Ok(Self { issuer, certificate: der, pem, fingerprint, device_lifetime: DEVICE_LIFETIME })
+    }
+
+    /// The same authority, whose certificates for devices are good for so long.
+    #[must_use]
+    pub fn with_device_lifetime(self, device_lifetime: Millis) -> Self {
+        Self { device_lifetime, ..self }
     }
 
     /// The authority's certificate.
@@ -172,7 +183,9 @@ impl Ca {
     /// When the request is none, or is not signed with its own key.
     pub fn sign_device(&self, id: &DeviceId, request_pem: &str) -> Result<Signed, CaError> {
         let mut request = CertificateSigningRequestParams::from_pem(request_pem).map_err(CaError::Request)?;
-        let mut params = valid_for(DEVICE_DAYS)?;
+        let mut params = valid_for(SERVER_DAYS)?;
+        params.not_after = OffsetDateTime::now_utc() + self.device_lifetime.duration();
+        let ends_at = unix_millis(params.not_after);
         params.distinguished_name = common_name(id.as_str());
         params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
@@ -180,7 +193,7 @@ impl Ca {
         request.params = params;
         let key_fingerprint = hex::encode(Sha256::digest(request.public_key.subject_public_key_info()));
         let certificate = request.signed_by(&self.issuer)?;
-        Ok(Signed { certificate_pem: certificate.pem(), key_fingerprint })
+        Ok(Signed { certificate_pem: certificate.pem(), key_fingerprint, ends_at })
     }
 }
 
@@ -191,6 +204,8 @@ pub struct Peer {
     pub device: DeviceId,
     /// SHA-256 of its public key, in hexadecimal; to be compared with the store's.
     pub key_fingerprint: String,
+    /// When the certificate ends. One that has ended is good for getting the next one, and nothing else.
+    pub certificate_ends: UnixMillis,
 }
 
 /// Reads the device out of a certificate that TLS has verified. Nothing when it is not a device's.
@@ -198,7 +213,17 @@ pub struct Peer {
 pub fn peer_of(certificate: &CertificateDer<'_>) -> Option<Peer> {
     let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(certificate).ok()?;
     let name = parsed.subject().iter_common_name().next()?.as_str().ok()?;
-    Some(Peer { device: DeviceId::new(name).ok()?, key_fingerprint: key_fingerprint_of(certificate)? })
+    let certificate_ends = unix_millis(parsed.validity().not_after.to_datetime());
+    Some(Peer {
+        device: DeviceId::new(name).ok()?,
+        key_fingerprint: key_fingerprint_of(certificate)?,
+        certificate_ends,
+    })
+}
+
+/// In certificates times are whole seconds (RFC 5280, 4.1.2.5).
+fn unix_millis(time: OffsetDateTime) -> UnixMillis {
+    UnixMillis(u64::try_from(time.unix_timestamp()).unwrap_or_default().saturating_mul(1000))
 }
 
 fn key_fingerprint_of(certificate: &CertificateDer<'_>) -> Option<String> {
@@ -266,7 +291,10 @@ mod tests {
         let signed = ca.sign_device(&id, &request(&pair)).unwrap();
         let der = CertificateDer::from_pem_slice(signed.certificate_pem.as_bytes()).unwrap();
         let peer = peer_of(&der).unwrap();
-        assert_eq!(peer, Peer { device: id, key_fingerprint: signed.key_fingerprint });
+        assert_eq!(
+            peer,
+            Peer { device: id, key_fingerprint: signed.key_fingerprint, certificate_ends: signed.ends_at }
+        );
         let (_, parsed) = x509_parser::certificate::X509Certificate::from_der(&der).unwrap();
         assert!(!parsed.is_ca());
     }

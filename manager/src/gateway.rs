@@ -5,6 +5,7 @@
 //! the links that a message concerns (`registry.rs`). The multiplexer's driver (`mux.rs`) runs inside the link's task.
 //! Whatever a link knows it has from the store, so a manager that is killed loses nothing.
 
+mod admission;
 pub mod core;
 mod desk;
 mod link;
@@ -30,6 +31,8 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, oneshot};
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use tokio_util::sync::CancellationToken;
 
+use self::admission::Admission;
+pub use self::admission::Renewal;
 use self::desk::Desk;
 use self::registry::{AppKey, Link};
 use crate::acts::{Acts, JobId, Judged};
@@ -46,6 +49,7 @@ const MAX_PAUSE: Duration = Duration::from_millis(100);
 pub struct Gateway {
     desk: Arc<Desk>,
     heartbeat: Millis,
+    renewal: Renewal,
     acts: Mutex<Acts>,
     judged: Notify,
 }
@@ -58,11 +62,12 @@ struct Moved {
 }
 
 impl Gateway {
-    /// A gateway without links. Agents are told to say something at least every `heartbeat`.
+    /// A gateway without links. Agents are told to say something at least every `heartbeat`, and to renew their
+    /// certificates as `renewal` says.
     #[must_use]
-    pub fn new(store: Store, bus: Bus, heartbeat: Millis) -> Arc<Self> {
+    pub fn new(store: Store, bus: Bus, heartbeat: Millis, renewal: Renewal) -> Arc<Self> {
         let desk = Arc::new(Desk::new(store, bus));
-        Arc::new(Self { desk, heartbeat, acts: Mutex::default(), judged: Notify::new() })
+        Arc::new(Self { desk, heartbeat, renewal, acts: Mutex::default(), judged: Notify::new() })
     }
 
     /// Passes on what the bus says, until the bus is gone. Run it as a task of its own, before the first link.
@@ -96,7 +101,8 @@ impl Gateway {
         match ring {
             Ring::Assignment(device) => registry.assignment_moved(&device),
             Ring::Removed(device) => registry.removed(&device),
-            Ring::Enrolled(device) => registry.enrolled(&device),
+            Ring::Identity(device) => registry.identity_moved(&device),
+            Ring::Rotate(device) => registry.rotate(&device),
             Ring::Exports(project, application) => {
                 let key = (project, application);
                 if registry.is_interesting(&key) {
@@ -135,13 +141,14 @@ impl Gateway {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        match self.desk.store.device(&peer.device).await {
-            Ok(Some(record)) if record.key_fingerprint == peer.key_fingerprint => {
-                link::serve(self, socket, record, stop).await;
+        match admission::admit(&self.desk, peer, now()).await {
+            Ok(Admission::Served(record)) => {
+                let renewal = self.renewal.due(record.rotate, peer.certificate_ends, now());
+                link::serve(self, socket, *record, Some(renewal), stop).await;
             }
-            Ok(_) => {
-                tracing::warn!(device = %peer.device, "link refused: not enrolled here any more, or with another key");
-                link::refuse(socket).await;
+            Ok(Admission::Refused(goodbye)) => {
+                tracing::warn!(device = %peer.device, reason = goodbye.reason, "link refused");
+                link::refuse(socket, goodbye).await;
             }
             Err(error) => {
                 tracing::error!(device = %peer.device, error = &error as &dyn std::error::Error, "link refused: the store cannot be read");

@@ -20,7 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{ApiState, PeerDevice};
 use crate::bus::Bus;
 use crate::ca::{Ca, CaError, Peer, peer_of};
-use crate::gateway::Gateway;
+use crate::gateway::{Gateway, Renewal};
 use crate::links::Links;
 use crate::plan::PortRanges;
 use crate::service::Service;
@@ -59,6 +59,8 @@ pub struct Config {
     pub forbidden_ports: PortRanges,
     /// How long a device may be out of contact before its hosts are PROBLEM.
     pub silent_after: Millis,
+    /// How long devices' certificates are good for.
+    pub device_lifetime: Millis,
 }
 
 /// Why a manager cannot run.
@@ -116,10 +118,11 @@ impl Server {
         let private = std::os::unix::fs::PermissionsExt::from_mode(0o700);
         std::fs::set_permissions(&config.data, private).map_err(folder_error)?;
         let store = Store::open(&config.data).await?;
-        let ca = Arc::new(Ca::load_or_create(&config.data)?);
+        let ca = Arc::new(Ca::load_or_create(&config.data)?.with_device_lifetime(config.device_lifetime));
         let tls = TlsAcceptor::from(server_config(&ca)?);
         let bus = Bus::default();
-        let gateway = Gateway::new(store.clone(), bus.clone(), config.heartbeat);
+        let gateway =
+            Gateway::new(store.clone(), bus.clone(), config.heartbeat, Renewal { lifetime: config.device_lifetime });
         let service =
             Service::open(store, bus, &config.data, ca.fingerprint().to_owned(), config.forbidden_ports).await?;
         let watchman = Watchman {

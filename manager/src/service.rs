@@ -13,6 +13,7 @@ mod enroll;
 mod error;
 mod events;
 mod history;
+mod identity;
 mod moved;
 mod overrides;
 mod scope;

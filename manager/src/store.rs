@@ -9,6 +9,7 @@ mod bindings;
 mod contact;
 mod devices;
 mod events;
+mod identity;
 mod instances;
 mod needed;
 mod release;
@@ -33,6 +34,7 @@ pub use self::bindings::{Bind, LetGo};
 pub use self::contact::{Contact, ContactMoved, Silence};
 pub use self::devices::DeviceRecord;
 pub use self::events::{EventFilter, EventPage, MAX_EVENTS, NewEvent};
+pub use self::identity::Promoted;
 pub use self::instances::{Recorded, ReportedInstance};
 pub use self::remove::{Homeless, Removed};
 pub use self::revisions::{MAX_REVISIONS, Told};
@@ -307,6 +309,10 @@ impl<'r> Columns<'r> {
 
     fn number_or_null(&self, column: &str) -> Result<Option<u64>, StoreError> {
         self.row.try_get::<Option<i64>, _>(column).map(|n| n.map(count)).map_err(at(self.what))
+    }
+
+    fn small(&self, column: &str) -> Result<u32, StoreError> {
+        self.number(column).map(|n| u32::try_from(n).unwrap_or(u32::MAX))
     }
 
     fn flag(&self, column: &str) -> Result<bool, StoreError> {

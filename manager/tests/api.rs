@@ -62,6 +62,9 @@ instance of VM {
 }
 ";
 
+/// Later than any of these tests.
+const LATER: UnixMillis = UnixMillis(u64::MAX / 2);
+
 /// Nothing in these tests takes longer, unless it hangs.
 const BOUND: Duration = Duration::from_secs(20);
 
@@ -81,7 +84,11 @@ impl Manager {
         let token = std::fs::read_to_string(data.path().join(ADMIN_TOKEN)).unwrap().trim().to_owned();
         let sign = |id: &DeviceId, request: &str| match request {
             "bad" => Err(CaError::Request(rcgen::Error::CouldNotParseCertificationRequest)),
-            key => Ok(Signed { certificate_pem: format!("certificate of {id}"), key_fingerprint: key.to_owned() }),
+            key => Ok(Signed {
+                certificate_pem: format!("certificate of {id}"),
+                key_fingerprint: key.to_owned(),
+                ends_at: LATER,
+            }),
         };
         let (router, _) = router(ApiState::new(service.clone(), Arc::new(Pretenders), Arc::new(sign)));
         Self { data, service, router, token }
@@ -379,7 +386,7 @@ async fn files_are_taken_once_and_given_to_who_needs_them() {
     manager.deploy(GRAPH).await;
     let get = async |device: &DeviceId, key: &str, range: Option<&str>| {
         let mut request = Request::get(format!("/v1/agent/files/{hash}")).body(Body::empty()).unwrap();
-        let peer = Peer { device: device.clone(), key_fingerprint: key.to_owned() };
+        let peer = Peer { device: device.clone(), key_fingerprint: key.to_owned(), certificate_ends: LATER };
         request.extensions_mut().insert(PeerDevice(peer));
         if let Some(range) = range {
             request.headers_mut().insert(header::RANGE, range.parse().unwrap());
@@ -672,21 +679,13 @@ async fn enrolment_tokens_are_refused_each_for_its_reason() {
     let mut bell = manager.service.bus().listen();
     let replaced = enrol(&replacing, None, "k2").await.unwrap();
     let rung = bell.next().await;
-    assert_eq!(rung, Heard::Ring(Ring::Enrolled(enrolled["device"].as_str().unwrap().parse().unwrap())));
+    assert_eq!(rung, Heard::Ring(Ring::Identity(enrolled["device"].as_str().unwrap().parse().unwrap())));
     assert_eq!(replaced["device"], enrolled["device"]);
     let shown = manager.get("devices/one").await.unwrap();
     assert_eq!((&shown["key_fingerprint"], &shown["labels"]["site"]), (&json!("k2"), &json!("tokyo")));
 
     let late = token::new_enroll_token(&ours).unwrap();
-    let record = EnrollTokenRecord {
-        project: ProjectName::default_project(),
-        name: None,
-        labels: BTreeMap::new(),
-        replace: false,
-        expires_at: UnixMillis(1_000),
-        used_at: None,
-        used_by: None,
-    };
+    let record = EnrollTokenRecord::new(ProjectName::default_project(), UnixMillis(1_000));
     manager.service.store().add_enroll_token(&token::hash(&late), &record, UnixMillis(0)).await.unwrap();
     refused(enrol(&late, Some("two"), "k").await, ErrorCode::TokenExpired, "new token");
     // One that an older manager made.

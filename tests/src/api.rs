@@ -89,12 +89,7 @@ impl Api {
     /// # Panics
     /// When the manager refuses.
     pub async fn enroll_token(&self, name: &str) -> String {
-        let request = TokenRequest {
-            name: Some(name.parse().expect("a device name")),
-            labels: BTreeMap::new(),
-            lifetime: None,
-            replace: false,
-        };
+        let request = TokenRequest { name: Some(name.parse().expect("a device name")), ..TokenRequest::default() };
         let view: TokenView =
             self.call(Method::POST, "/projects/default/tokens", Some(&request)).await.expect("a token");
         view.token

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use robo_manager::ca::DEVICE_LIFETIME;
 use robo_manager::plan::PortRanges;
 use robo_manager::server::{Config, ManagerError, Server};
 use robo_manager::watchman::SILENT_AFTER;
@@ -43,13 +44,28 @@ impl Manager {
     /// # Errors
     /// When it cannot start.
     pub async fn start_at(data: &Path, listen: SocketAddr) -> Result<Self, ManagerError> {
-        let config = Config {
+        Self::start_with(Self::config(data, listen)).await
+    }
+
+    /// How one runs on `data`, at `listen`, where nothing else is said.
+    #[must_use]
+    pub fn config(data: &Path, listen: SocketAddr) -> Config {
+        Config {
             listen,
             data: data.to_owned(),
             heartbeat: HEARTBEAT,
             silent_after: SILENT_AFTER,
+            device_lifetime: DEVICE_LIFETIME,
             forbidden_ports: PortRanges::default(),
-        };
+        }
+    }
+
+    /// Starts one that runs so.
+    ///
+    /// # Errors
+    /// When it cannot start.
+    pub async fn start_with(config: Config) -> Result<Self, ManagerError> {
+        let data = config.data.clone();
         let server = Server::bind(config).await?;
         let address = server.local_addr();
         let ca = server.ca_pem().to_owned();
@@ -57,7 +73,7 @@ impl Manager {
         let api = Api::new(address, &ca, token.trim());
         let (stop, stopped) = oneshot::channel();
         let task = tokio::spawn(server.serve(async { drop(stopped.await) }));
-        Ok(Self { data: data.to_owned(), address, api, stop: Some(stop), task })
+        Ok(Self { data, address, api, stop: Some(stop), task })
     }
 
     /// Ends it gently and waits for the end.
@@ -90,8 +106,14 @@ impl Agent {
     /// When no token can be had.
     pub async fn start(manager: &Manager, below: &Path, name: &str, address: &str) -> Self {
         let token = manager.api.enroll_token(name).await;
-        let mut agent = Self { state: below.join(name), task: None };
-        agent.resume(manager, Some(token), address);
+        Self::on(&below.join(name), manager, Some(token), address)
+    }
+
+    /// Starts an agent on a folder of its own.
+    #[must_use]
+    pub fn on(state: &Path, manager: &Manager, token: Option<String>, address: &str) -> Self {
+        let mut agent = Self { state: state.to_owned(), task: None };
+        agent.resume(manager, token, address);
         agent
     }
 
@@ -106,9 +128,11 @@ impl Agent {
             addresses: vec![address.parse().expect("an IP address")],
             boot: None,
         };
+        // It may have to be built first, which is nothing that a test should wait for in vain.
+        let keeper = robo_agent();
         self.task = Some(tokio::spawn(async move {
             let never = std::future::pending();
-            if let Err(error) = robo_agent::run_with_keeper(config, robo_agent(), never).await {
+            if let Err(error) = robo_agent::run_with_keeper(config, keeper, never).await {
                 panic!("an agent ended: {error}");
             }
         }));

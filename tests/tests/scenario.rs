@@ -5,6 +5,7 @@ mod attack;
 mod away;
 mod crash;
 mod drift;
+mod identity;
 mod order;
 mod release;
 mod ripple;

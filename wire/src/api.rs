@@ -410,8 +410,17 @@ pub struct DeviceView {
     pub facts: Facts,
     /// SHA-256 of its public key, in hexadecimal.
     pub key_fingerprint: String,
+    /// Whether it may connect.
+    #[serde(default)]
+    pub standing: Standing,
     /// Whether it is connected.
     pub online: bool,
+    /// Why it is not connected, or may not; empty where nobody knows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// When its certificate ends; it gets a new one at half its life.
+    #[serde(default)]
+    pub certificate_ends: Option<UnixMillis>,
     /// True when it was silent for so long that its host instances are PROBLEM.
     #[serde(default)]
     pub silent: bool,
@@ -431,6 +440,34 @@ pub struct DeviceView {
     #[serde(default)]
     pub applications: Vec<ApplicationName>,
 }
+
+/// Whether a device may connect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Standing {
+    /// It enrolled and waits for an operator: nothing is told to it.
+    Pending,
+    /// It is one of ours.
+    #[default]
+    Accepted,
+    /// Its key is worth nothing any more.
+    Revoked,
+}
+
+/// `PUT …/devices/{name}/standing`: lets a device in, or shuts it out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StandingRequest {
+    /// [`Standing::Accepted`] or [`Standing::Revoked`].
+    pub standing: Standing,
+    /// Why, for the history.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Longest reason, in characters: it stands in the history and in lists.
+pub const MAX_REASON: usize = 500;
 
 /// What a device tells of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -466,7 +503,7 @@ pub struct Facts {
 }
 
 /// `POST …/tokens`: makes an enrolment token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenRequest {
     /// The device's name; where none is given, the agent proposes one.
@@ -481,6 +518,12 @@ pub struct TokenRequest {
     /// When a device of that name exists: its key is replaced and it keeps its identity, instead of a refusal.
     #[serde(default)]
     pub replace: bool,
+    /// How many devices it lets in, 1 to [`TokenRequest::MAX_USES`]; one where nothing is said.
+    #[serde(default)]
+    pub uses: Option<u32>,
+    /// Whether an operator has to accept each device that comes with it.
+    #[serde(default)]
+    pub approve: bool,
 }
 
 impl TokenRequest {
@@ -488,12 +531,76 @@ impl TokenRequest {
     pub const LIFETIME: Millis = Millis::from_secs(3600);
     /// Longest lifetime that may be asked for: a week.
     pub const MAX_LIFETIME: Millis = Millis::from_secs(7 * 24 * 3600);
+    /// Most devices that one token lets in: a fleet's image.
+    pub const MAX_USES: u32 = 10_000;
+}
+
+/// `GET …/tokens`: an enrolment token that may still let devices in, or was used up or ended not long ago.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct EnrollTokenView {
+    /// Names the token: the beginning of its hash.
+    pub id: String,
+    /// The device's name, where it gives one.
+    #[serde(default)]
+    pub name: Option<DeviceName>,
+    /// The labels that devices get.
+    pub labels: Labels,
+    /// Whether it replaces a device's key.
+    #[serde(default)]
+    pub replace: bool,
+    /// Whether an operator has to accept each device.
+    #[serde(default)]
+    pub approve: bool,
+    /// How many devices it lets in.
+    pub uses: u32,
+    /// How many came already.
+    pub used: u32,
+    /// The device that came last.
+    #[serde(default)]
+    pub last_used_by: Option<DeviceName>,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// Whose token made it.
+    #[serde(default)]
+    pub created_by: String,
+    /// When it ends.
+    pub expires_at: UnixMillis,
+}
+
+/// `POST /v1/agent/certificate`: a device that has a certificate asks for one for its next key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CertificateRequest {
+    /// A PKCS#10 request (RFC 2986) in PEM, signed with the next key.
+    pub certificate_request: String,
+}
+
+/// A device's certificate. The key it is for becomes the device's with its first use.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct CertificateView {
+    /// In PEM.
+    pub certificate: String,
+    /// When it ends.
+    pub ends_at: UnixMillis,
+}
+
+/// `GET /v1/agent/certificate`: the manager knows the device's key.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct KeyView {
+    /// SHA-256 of the device's public key, in hexadecimal.
+    pub key_fingerprint: String,
 }
 
 /// A new enrolment token. It is told once and stored only as a hash.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
 pub struct TokenView {
+    /// What it is called in lists.
+    #[serde(default)]
+    pub id: String,
     /// The token: `rbe1.<SHA-256 of the manager's CA>.<secret>`.
     pub token: String,
     /// When it ends.

@@ -116,6 +116,24 @@ pub enum EventBody {
     LeaseEnded,
     /// A device was enrolled.
     Enrolled,
+    /// An operator let a device in that waited for it, or back in.
+    Admitted {
+        /// Who.
+        by: String,
+    },
+    /// A device's key is worth nothing any more.
+    Revoked {
+        /// Who said so.
+        by: String,
+        /// Why, where somebody said so.
+        #[serde(default)]
+        reason: String,
+    },
+    /// A device has another key now, certified by the one before it.
+    KeyRotated {
+        /// SHA-256 of the new public key, in hexadecimal.
+        fingerprint: String,
+    },
     /// A device was removed.
     Removed,
     /// A device has these labels now.
@@ -193,6 +211,12 @@ impl fmt::Display for EventBody {
             Self::Drift { changes } => write!(f, "changed behind our back: {}", changes.join(", ")),
             Self::LeaseEnded => f.write_str("exports withdrawn: its device is silent for longer than their lease"),
             Self::Removed => f.write_str("removed"),
+            Self::Admitted { by } => write!(f, "let in by {by}"),
+            Self::Revoked { by, reason } if reason.is_empty() => write!(f, "its key was revoked by {by}"),
+            Self::Revoked { by, reason } => write!(f, "its key was revoked by {by}: {reason}"),
+            Self::KeyRotated { fingerprint } => {
+                write!(f, "has a new key, {}", fingerprint.get(..16).unwrap_or_default())
+            }
             Self::Labelled { labels } => {
                 let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 write!(f, "labels: {}", labels.join(", "))

@@ -61,6 +61,8 @@ pub enum FromManager {
     Released(Released),
     /// Something to do once, for somebody who waits for the answer.
     Act(Act),
+    /// The device's certificate is at half its life, or an operator wants a new key: make one and have it certified.
+    Renew,
     /// A message of a newer version.
     Unknown(u8),
 }
@@ -217,6 +219,9 @@ pub struct Goodbye {
     /// True when dialling again is useless: the device was removed.
     #[serde(default)]
     pub final_: bool,
+    /// True when the device's certificate has ended: it gets a new one, and dials again with that.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub renew: bool,
 }
 
 const HELLO: u8 = 1;
@@ -233,6 +238,7 @@ const ACK: u8 = 68;
 const GOODBYE: u8 = 69;
 const RELEASED: u8 = 70;
 const ACT: u8 = 71;
+const RENEW: u8 = 72;
 
 impl FromAgent {
     /// The frame's bytes.
@@ -286,6 +292,7 @@ impl FromManager {
             Self::Goodbye(m) => control(GOODBYE, m),
             Self::Released(m) => control(RELEASED, m),
             Self::Act(m) => control(ACT, m),
+            Self::Renew => frame::encode(RENEW, &[], frame::MAX_CONTROL_FRAME),
             Self::Unknown(kind) => frame::encode(*kind, &[], frame::MAX_CONTROL_FRAME),
         }
     }
@@ -305,6 +312,7 @@ impl FromManager {
             GOODBYE => Self::Goodbye(frame::from_body(*kind, body)?),
             RELEASED => Self::Released(frame::from_body(*kind, body)?),
             ACT => Self::Act(frame::from_body(*kind, body)?),
+            RENEW => Self::Renew,
             other => Self::Unknown(other),
         })
     }

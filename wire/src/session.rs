@@ -58,5 +58,7 @@ pub enum SessionError {
         reason: String,
         /// True when dialling again is useless.
         final_: bool,
+        /// True when a new certificate is needed first.
+        renew: bool,
     },
 }

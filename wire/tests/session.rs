@@ -45,14 +45,14 @@ fn from_hello_to_goodbye() {
     assert_eq!(agent.frame(START, &told).unwrap(), Some(AgentEffect::Imports(ImportsChange::default())));
 
     let bye = of_manager(manager.goodbye("stopping".into(), false).unwrap());
-    let ended = SessionError::Goodbye { reason: "stopping".into(), final_: false };
+    let ended = SessionError::Goodbye { reason: "stopping".into(), final_: false, renew: false };
     assert_eq!(agent.frame(START, &bye), Err(ended));
 }
 
 #[test]
 fn a_goodbye_is_heard_before_the_welcome_too() {
-    let bye = manager_says(&FromManager::Goodbye(Goodbye { reason: "removed".into(), final_: true }));
-    let ended = SessionError::Goodbye { reason: "removed".into(), final_: true };
+    let bye = manager_says(&FromManager::Goodbye(Goodbye { reason: "removed".into(), final_: true, renew: false }));
+    let ended = SessionError::Goodbye { reason: "removed".into(), final_: true, renew: false };
     assert_eq!(greeting().frame(START, &bye), Err(ended));
 }
 
@@ -300,7 +300,8 @@ proptest! {
                     | AgentEffect::Imports(_)
                     | AgentEffect::Stored(_)
                     | AgentEffect::Released(_)
-                    | AgentEffect::Act(_),
+                    | AgentEffect::Act(_)
+                    | AgentEffect::Renew,
                 )) => {
                     prop_assert!(welcomed);
                 }
@@ -344,7 +345,7 @@ fn manager_frames() -> Vec<Frame> {
         FromManager::Imports(ImportsChange::default()),
         FromManager::Ack(Ack { seq: 1, events_stored: 0 }),
         FromManager::Heartbeat,
-        FromManager::Goodbye(Goodbye { reason: String::new(), final_: true }),
+        FromManager::Goodbye(Goodbye { reason: String::new(), final_: true, renew: false }),
     ];
     messages.iter().map(manager_says).collect()
 }

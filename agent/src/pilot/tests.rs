@@ -100,7 +100,7 @@ impl Desk {
                     assert_eq!(link, self.link);
                     self.hung_up = Some(why);
                 }
-                Out::Up(..) | Out::Tidy(_) => {}
+                Out::Up(..) | Out::Tidy(_) | Out::Renew => {}
                 Out::Begin(_) | Out::Watch(_) | Out::Abort { .. } | Out::Context(_) | Out::Forget(_) => {
                     self.done.push(out);
                 }
@@ -197,7 +197,9 @@ impl Desk {
             Out::Abort { key, .. } => format!("abort {}", key.path),
             Out::Context(context) => format!("context {}", context.key.path),
             Out::Forget(key) => format!("forget {}", key.path),
-            Out::Write(_) | Out::Tidy(_) | Out::Send(..) | Out::Up(..) | Out::HangUp(..) => panic!("{out:?}"),
+            Out::Write(_) | Out::Tidy(_) | Out::Send(..) | Out::Up(..) | Out::Renew | Out::HangUp(..) => {
+                panic!("{out:?}")
+            }
         };
         std::mem::take(&mut self.done).into_iter().map(line).collect()
     }

@@ -5,7 +5,8 @@ use reqwest::Method;
 use robo_model::name::{ApplicationName, ComponentName, DeviceName};
 use robo_model::spec::FileRef;
 use robo_wire::api::{
-    Accepted, ActAnswer, ActRequest, BindRequest, BindingView, DeviceChange, RevisionDetail, RevisionDiff, RevisionView,
+    Accepted, ActAnswer, ActRequest, BindRequest, BindingView, DeviceChange, DeviceView, EnrollTokenView,
+    RevisionDetail, RevisionDiff, RevisionView, StandingRequest,
 };
 
 use super::{Client, ClientError};
@@ -69,6 +70,30 @@ impl Client {
     pub(crate) async fn remove_device(&self, name: &DeviceName, force: bool) -> Result<(), ClientError> {
         let request = self.request(Method::DELETE, &format!("devices/{name}"));
         self.send(if force { request.query(&[("force", true)]) } else { request }).await.map(drop)
+    }
+
+    /// Lets a device in, or shuts it out.
+    pub(crate) async fn set_standing(
+        &self,
+        name: &DeviceName,
+        request: &StandingRequest,
+    ) -> Result<DeviceView, ClientError> {
+        self.json(self.request(Method::PUT, &format!("devices/{name}/standing")).json(request)).await
+    }
+
+    /// Has a device make itself a new key.
+    pub(crate) async fn rotate_key(&self, name: &DeviceName) -> Result<DeviceView, ClientError> {
+        self.json(self.request(Method::POST, &format!("devices/{name}/rotate-key"))).await
+    }
+
+    /// The enrolment tokens.
+    pub(crate) async fn tokens(&self) -> Result<Vec<EnrollTokenView>, ClientError> {
+        self.json(self.request(Method::GET, "tokens")).await
+    }
+
+    /// Revokes an enrolment token.
+    pub(crate) async fn revoke_token(&self, id: &str) -> Result<EnrollTokenView, ClientError> {
+        self.json(self.request(Method::DELETE, &format!("tokens/{id}"))).await
     }
 
     /// Changes a device's labels.

@@ -1,18 +1,21 @@
 //! `robo device`: the machines of a project.
 
-use robo_model::label::{self, Labels};
-use robo_model::limits::MAX_LABELS;
-use robo_model::name::{ApplicationName, DeviceName};
-use robo_model::quantity::Millis;
-use robo_wire::api::{DeviceChange, TokenRequest};
+mod standing;
+mod token;
 
+use robo_model::label;
+use robo_model::name::{ApplicationName, DeviceName};
+use robo_wire::api::DeviceChange;
+
+use self::standing::{AcceptArgs, RevokeArgs, RotateKeyArgs};
+use self::token::{EnrollArgs, TokenArgs};
 use super::apply::agreed;
 use crate::cli::{Env, Format};
 use crate::error::{CliError, Exit};
 use crate::output::detail;
 use crate::output::table::{self, Look};
 
-/// Lists devices, shows one, labels one, lets a new one in, or removes one.
+/// Lists devices, shows one, labels one, lets new ones in, shuts one out, or removes one.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeviceArgs {
     #[command(subcommand)]
@@ -30,30 +33,12 @@ enum DeviceCommand {
         name: DeviceName,
     },
     Enroll(EnrollArgs),
+    Token(TokenArgs),
+    Accept(AcceptArgs),
+    Revoke(RevokeArgs),
+    RotateKey(RotateKeyArgs),
     Label(LabelArgs),
     Remove(RemoveArgs),
-}
-
-/// Makes a token with which one new device may enrol, and says how.
-///
-/// The token goes to standard output and is told only this once. It is good for one device.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  robo device enroll robot-7 --label site=tokyo > token
-  robo device enroll robot-7 --replace          its disk was changed: it keeps its name and its identity")]
-struct EnrollArgs {
-    /// The device's name; without one the machine proposes its host name.
-    name: Option<DeviceName>,
-    /// A label for it; may be given again.
-    #[arg(long = "label", short = 'l', value_name = "KEY=VALUE", value_parser = parse_label)]
-    labels: Vec<(String, String)>,
-    /// How long the token is good for.
-    #[arg(long, value_name = "DURATION", default_value_t = TokenRequest::LIFETIME)]
-    ttl: Millis,
-    /// When a device of this name exists, its key is replaced.
-    #[arg(long, requires = "name")]
-    replace: bool,
 }
 
 /// Sets and removes labels of a device.
@@ -124,7 +109,11 @@ pub(crate) async fn run(args: DeviceArgs, env: &Env) -> Result<Exit, CliError> {
     match args.command {
         DeviceCommand::List => list(env).await?,
         DeviceCommand::Inspect { name } => inspect(&name, env).await?,
-        DeviceCommand::Enroll(args) => enroll(args, env).await?,
+        DeviceCommand::Enroll(args) => token::enroll(args, env).await?,
+        DeviceCommand::Token(args) => token::run(args, env).await?,
+        DeviceCommand::Accept(args) => standing::accept(&args, env).await?,
+        DeviceCommand::Revoke(args) => return standing::revoke(&args, env).await,
+        DeviceCommand::RotateKey(args) => standing::rotate_key(&args, env).await?,
         DeviceCommand::Label(args) => change_labels(args, env).await?,
         DeviceCommand::Remove(args) => return remove(&args, env).await,
     }
@@ -206,32 +195,6 @@ async fn remove(args: &RemoveArgs, env: &Env) -> Result<Exit, CliError> {
         Format::Table | Format::Wide => ui.note(format!("{name} is removed.")),
     }
     Ok(Exit::Done)
-}
-
-async fn enroll(args: EnrollArgs, env: &Env) -> Result<(), CliError> {
-    let ui = &env.ui;
-    if args.ttl > TokenRequest::MAX_LIFETIME {
-        return Err(CliError::new(format!("a token is good for at most {}", TokenRequest::MAX_LIFETIME))
-            .help("make it when the machine is at hand"));
-    }
-    let labels: Labels = args.labels.into_iter().collect();
-    if labels.len() > MAX_LABELS {
-        return Err(CliError::new(format!("a device has at most {MAX_LABELS} labels")));
-    }
-    let client = env.client()?;
-    let ttl = args.ttl;
-    let request = TokenRequest { name: args.name, labels, lifetime: Some(args.ttl), replace: args.replace };
-    let token = client.make_token(&request).await?;
-    if ui.is_machine() {
-        return ui.value(&token);
-    }
-    ui.line(&token.token)?;
-    let manager = client.url().trim_start_matches("https://").to_owned();
-    ui.note(format!(
-        "This token lets one device in, within {ttl}. On that machine, with the token in the file `token`:"
-    ));
-    ui.note(format!("  {}", ui.err.bold(&format!("robo agent --manager {manager} --token-file token"))));
-    Ok(())
 }
 
 #[cfg(test)]

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use robo_agent::folders::write_atomic;
+use robo_manager::ca::DEVICE_LIFETIME;
 use robo_manager::plan::PortRanges;
 use robo_manager::server::{Config, ManagerError, Server};
 use robo_manager::watchman::SILENT_AFTER;
@@ -36,6 +37,9 @@ pub(crate) struct ManagerArgs {
     /// How long a device may be out of contact before its machine counts as being in trouble.
     #[arg(long, default_value_t = SILENT_AFTER, value_name = "DURATION")]
     silent_after: Millis,
+    /// How long the certificates of devices are good for; each is renewed at half its life.
+    #[arg(long, default_value_t = DEVICE_LIFETIME, value_name = "DURATION")]
+    device_certificates: Millis,
     /// Writes the address to this file as soon as it listens.
     #[arg(long, hide = true, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -52,6 +56,7 @@ pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> 
         data: data.clone(),
         heartbeat: args.heartbeat,
         silent_after: args.silent_after,
+        device_lifetime: args.device_certificates,
         forbidden_ports: args.forbidden_ports,
     };
     let server = Server::bind(config).await.map_err(|error| explain(&error))?;

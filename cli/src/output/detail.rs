@@ -105,6 +105,7 @@ pub(crate) fn device(view: &DeviceView, look: &Look) -> String {
     let online = if view.online { look.palette.good(state) } else { look.palette.bad(state) };
     let seen = view.last_seen.map_or_else(|| ", never seen".into(), |at| format!(", seen {}", when::full(at, &zone)));
     lines.add("state", &format!("{online}{seen}"));
+    lines.add("reason", &view.reason);
     lines.add("labels", &table::labels(view));
     lines.add("address", &view.facts.address);
     lines.add("hostname", &view.facts.hostname);
@@ -115,6 +116,10 @@ pub(crate) fn device(view: &DeviceView, look: &Look) -> String {
     lines.add("installers", &view.facts.installers.join(", "));
     lines.add("enrolled", &when::full(view.enrolled_at, &zone));
     lines.add("key", &view.key_fingerprint);
+    lines.add(
+        "certificate",
+        &view.certificate_ends.map(|at| format!("until {}", when::full(at, &zone))).unwrap_or_default(),
+    );
     lines.add("assignment", &format!("{} of {} accepted", view.accepted, view.generation));
     lines.add("refused", &view.refused.as_ref().map(|why| look.palette.bad(why)).unwrap_or_default());
     let applications: Vec<_> = view.applications.iter().map(|a| a.as_str()).collect();

@@ -50,12 +50,15 @@ fn colour(body: &EventBody, text: &str, palette: Palette) -> String {
         | EventBody::Retried { .. }
         | EventBody::Bound { .. }
         | EventBody::Labelled { .. }
+        | EventBody::Admitted { .. }
+        | EventBody::Revoked { .. }
         | EventBody::Removed
         | EventBody::Deleted => palette.bold(text),
         EventBody::Updated { .. }
         | EventBody::Forgotten
         | EventBody::Assigned { .. }
         | EventBody::Enrolled
+        | EventBody::KeyRotated { .. }
         | EventBody::Executed { .. }
         | EventBody::Unknown => text.to_owned(),
     }

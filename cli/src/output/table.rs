@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use comfy_table::{Attribute, Cell, CellAlignment, Color, ContentArrangement, Table, presets};
 use console::measure_text_width;
+use robo_model::label::Labels;
 use robo_model::name::DeviceName;
 use robo_model::quantity::UnixMillis;
 use robo_model::state::{InstanceReport, InstanceState, Wanted};
-use robo_wire::api::{ApplicationView, DeviceView, InstanceView, Status};
+use robo_wire::api::{ApplicationView, DeviceView, InstanceView, Standing, Status};
 
 use super::paint::Palette;
 use super::when;
@@ -237,12 +238,7 @@ pub(crate) fn devices(devices: &[DeviceView], look: Look) -> String {
         header.extend(["OS", "ARCH", "AGENT", "ASSIGNMENT"]);
     }
     let rows = devices.iter().map(|device| device_row(device, look)).collect();
-    let notes: Vec<String> = devices
-        .iter()
-        .map(|d| {
-            d.refused.as_ref().map(|why| format!("refuses assignment {}: {why}", d.generation)).unwrap_or_default()
-        })
-        .collect();
+    let notes: Vec<String> = devices.iter().map(device_note).collect();
     with_notes(&header, rows, &notes, look)
 }
 
@@ -272,21 +268,41 @@ fn device_row(device: &DeviceView, look: Look) -> Vec<Cell> {
     cells
 }
 
-/// `silent` is offline for so long that nobody counts on it any more.
+/// `silent` is offline for so long that nobody counts on it any more; `new` was never there.
 pub(crate) const fn device_state(device: &DeviceView) -> &'static str {
-    match (device.online, device.silent) {
-        (true, _) => "online",
-        (false, true) => "silent",
-        (false, false) => "offline",
+    match device.standing {
+        Standing::Pending => return "pending",
+        Standing::Revoked => return "revoked",
+        Standing::Accepted => {}
+    }
+    match (device.online, device.silent, device.last_seen) {
+        (true, ..) => "online",
+        (false, _, None) => "new",
+        (false, true, Some(_)) => "silent",
+        (false, false, Some(_)) => "offline",
+    }
+}
+
+/// Why a device is not what it should be, and what to do about it.
+fn device_note(device: &DeviceView) -> String {
+    match (&device.refused, device.standing) {
+        (_, Standing::Pending) => format!("waits for you: `robo device accept {}`", device.name),
+        (Some(why), _) => format!("refuses assignment {}: {why}", device.generation),
+        (None, _) => device.reason.clone(),
     }
 }
 
 /// `site=tokyo gpu`.
 pub(crate) fn labels(device: &DeviceView) -> String {
+    labels_of(&device.labels)
+}
+
+/// The same, of anything that has labels.
+pub(crate) fn labels_of(labels: &Labels) -> String {
     let label = |(key, value): (&String, &String)| {
         if value.is_empty() { key.clone() } else { format!("{key}={value}") }
     };
-    device.labels.iter().map(label).collect::<Vec<_>>().join(" ")
+    labels.iter().map(label).collect::<Vec<_>>().join(" ")
 }
 
 /// A cell in the colour of what is well, or of what is not.
@@ -301,7 +317,7 @@ pub(crate) fn plain<C: Into<Cell>>(header: &[&str], rows: Vec<Vec<C>>, palette: 
 }
 
 /// A table with a column of notes, which go below their rows when they do not fit beside them.
-fn with_notes(header: &[&str], rows: Vec<Vec<Cell>>, notes: &[String], look: Look) -> String {
+pub(crate) fn with_notes(header: &[&str], rows: Vec<Vec<Cell>>, notes: &[String], look: Look) -> String {
     let longest = notes.iter().map(|n| measure_text_width(n)).max().unwrap_or_default();
     let drawn = lines(header, rows, look.palette);
     let used = drawn.iter().map(|line| measure_text_width(line)).max().unwrap_or_default();

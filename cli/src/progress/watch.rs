@@ -73,6 +73,9 @@ impl Watch {
             | EventBody::Drift { .. }
             | EventBody::LeaseEnded
             | EventBody::Enrolled
+            | EventBody::Admitted { .. }
+            | EventBody::Revoked { .. }
+            | EventBody::KeyRotated { .. }
             | EventBody::Removed
             | EventBody::Labelled { .. }
             | EventBody::Bound { .. }

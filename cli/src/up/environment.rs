@@ -287,9 +287,9 @@ impl Environment {
         }
         let request = TokenRequest {
             name: Some(host.clone()),
-            labels: BTreeMap::new(),
             lifetime: Some(TOKEN_LIFETIME),
             replace: true,
+            ..TokenRequest::default()
         };
         Ok(Some(client.make_token(&request).await?.token))
     }

@@ -167,6 +167,8 @@ const fn matters(body: &EventBody) -> bool {
         | EventBody::Drift { .. }
         | EventBody::LeaseEnded
         | EventBody::Bound { .. }
+        | EventBody::Admitted { .. }
+        | EventBody::Revoked { .. }
         | EventBody::Removed
         | EventBody::Online
         | EventBody::Offline { .. }
@@ -176,6 +178,7 @@ const fn matters(body: &EventBody) -> bool {
         EventBody::Forgotten
         | EventBody::Assigned { .. }
         | EventBody::Enrolled
+        | EventBody::KeyRotated { .. }
         | EventBody::Labelled { .. }
         | EventBody::Executed { .. }
         | EventBody::Unknown => false,

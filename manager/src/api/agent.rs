@@ -1,16 +1,17 @@
 //! What agents fetch.
 
-use axum::Extension;
 use axum::body::Body;
-use axum::extract::State;
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
+use axum::{Extension, Json};
 use http::{HeaderMap, StatusCode, header};
+use robo_wire::api::{CertificateRequest, CertificateView, KeyView, MAX_ENROLL_BODY};
 use robo_wire::problem::{ErrorCode, Problem};
 use tokio_util::io::ReaderStream;
 
-use super::ApiState;
-use super::extract::Hash;
+use super::extract::{Hash, read_json};
 use super::problem::Refusal;
+use super::{ApiState, PeerDevice};
 use crate::service::ServiceError;
 use crate::store::DeviceRecord;
 
@@ -59,6 +60,30 @@ pub(super) async fn file(
             (StatusCode::PARTIAL_CONTENT, [kind, length(size - from), range], body).into_response()
         }
     })
+}
+
+/// Certifies the device's next key. It takes the place of the one that the device has when it is used first.
+#[utoipa::path(post, path = "/v1/agent/certificate", tag = "agent", request_body = CertificateRequest,
+    responses((status = 200, body = CertificateView), (status = 400, body = Problem), (status = 401, body = Problem),
+        (status = 403, body = Problem)))]
+pub(super) async fn renew(
+    State(state): State<ApiState>,
+    Extension(device): Extension<DeviceRecord>,
+    request: Request,
+) -> Result<Json<CertificateView>, Refusal> {
+    let asked: CertificateRequest = read_json(request.into_body(), MAX_ENROLL_BODY).await?;
+    Ok(Json(state.service.certify(&device, &asked.certificate_request, &*state.sign).await?))
+}
+
+/// Says which key the device has, which it thereby uses.
+#[utoipa::path(get, path = "/v1/agent/certificate", tag = "agent",
+    responses((status = 200, body = KeyView), (status = 401, body = Problem), (status = 403, body = Problem)))]
+pub(super) async fn key(
+    State(state): State<ApiState>,
+    Extension(device): Extension<DeviceRecord>,
+    Extension(PeerDevice(peer)): Extension<PeerDevice>,
+) -> Result<Json<KeyView>, Refusal> {
+    Ok(Json(state.service.use_key(&device, &peer.key_fingerprint).await?))
 }
 
 fn range(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {

@@ -4,11 +4,12 @@ use axum::extract::{Request, State};
 use axum::middleware::Next;
 use axum::response::Response;
 use http::header;
+use robo_wire::api::Standing;
 use robo_wire::problem::ErrorCode;
 
 use super::problem::Refusal;
 use super::{ApiState, PeerDevice};
-use crate::service::ServiceError;
+use crate::service::{ServiceError, now};
 use crate::store::DeviceRecord;
 
 /// Who asks: the name of the token; an extension of every request of a person or a pipeline.
@@ -39,8 +40,20 @@ pub(super) async fn person(
     }
 }
 
-/// Lets through a device whose certificate is for the key it has now; handlers find its [`DeviceRecord`].
-pub(super) async fn device(
+/// Lets through a device that may connect, with a certificate that has not ended; handlers find its [`DeviceRecord`].
+pub(super) async fn device(State(state): State<ApiState>, request: Request, next: Next) -> Result<Response, Refusal> {
+    if let Some(PeerDevice(peer)) = request.extensions().get::<PeerDevice>()
+        && peer.certificate_ends <= now()
+    {
+        return Err(
+            Refusal::new(ErrorCode::Unauthorized, "the device's certificate has ended").help("it has to renew it")
+        );
+    }
+    renewing_device(State(state), request, next).await
+}
+
+/// Lets through a device that may connect, also with a certificate that has ended: for getting the next one.
+pub(super) async fn renewing_device(
     State(state): State<ApiState>,
     mut request: Request,
     next: Next,
@@ -49,7 +62,10 @@ pub(super) async fn device(
         return Err(Refusal::new(ErrorCode::Unauthorized, "this needs a device's certificate"));
     };
     let record: Option<DeviceRecord> = state.service.store().device(&peer.device).await.map_err(ServiceError::from)?;
-    match record.filter(|record| record.key_fingerprint == peer.key_fingerprint) {
+    match record.filter(|record| record.has_key(&peer.key_fingerprint)) {
+        Some(record) if record.standing != Standing::Accepted => {
+            Err(Refusal::new(ErrorCode::Forbidden, "the device may not connect").help("an operator has to let it in"))
+        }
         Some(record) => {
             request.extensions_mut().insert(record);
             Ok(next.run(request).await)

@@ -1,12 +1,13 @@
-//! Devices, and tokens to enrol them.
+//! Devices.
 
-use axum::Json as Answer;
 use axum::extract::State;
-use robo_wire::api::{Accepted, DeviceChange, DeviceView, TokenRequest, TokenView};
+use axum::{Extension, Json as Answer};
+use robo_wire::api::{Accepted, DeviceChange, DeviceView, StandingRequest};
 use robo_wire::problem::Problem;
 use serde::Deserialize;
 
 use super::ApiState;
+use super::auth::Caller;
 use super::extract::{Device, Json, Project, Query};
 use super::problem::Refusal;
 
@@ -70,14 +71,30 @@ pub(super) async fn remove(
     Ok(Answer(state.service.remove_device(&project, &name, query.force).await?))
 }
 
-/// Makes an enrolment token.
-#[utoipa::path(post, path = "/v1/projects/{project}/tokens", tag = "devices", security(("token" = [])),
-    params(("project" = String, Path)), request_body = TokenRequest,
-    responses((status = 200, body = TokenView), (status = 400, body = Problem)))]
-pub(super) async fn create_token(
+/// Lets a device in, or shuts it out.
+#[utoipa::path(put, path = "/v1/projects/{project}/devices/{name}/standing", tag = "devices",
+    security(("token" = [])), params(("project" = String, Path), ("name" = String, Path)),
+    request_body = StandingRequest,
+    responses((status = 200, body = DeviceView), (status = 400, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn standing(
+    State(state): State<ApiState>,
+    Extension(Caller(by)): Extension<Caller>,
+    Project(project): Project,
+    Device(name): Device,
+    Json(request): Json<StandingRequest>,
+) -> Result<Answer<DeviceView>, Refusal> {
+    Ok(Answer(state.service.set_standing(&project, &name, request, &by).await?))
+}
+
+/// Has a device make itself a new key: at once, or when it comes next.
+#[utoipa::path(post, path = "/v1/projects/{project}/devices/{name}/rotate-key", tag = "devices",
+    security(("token" = [])), params(("project" = String, Path), ("name" = String, Path)),
+    responses((status = 200, body = DeviceView), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "it is not let in")))]
+pub(super) async fn rotate_key(
     State(state): State<ApiState>,
     Project(project): Project,
-    Json(request): Json<TokenRequest>,
-) -> Result<Answer<TokenView>, Refusal> {
-    Ok(Answer(state.service.create_token(&project, request).await?))
+    Device(name): Device,
+) -> Result<Answer<DeviceView>, Refusal> {
+    Ok(Answer(state.service.rotate_key(&project, &name).await?))
 }

@@ -95,6 +95,17 @@ impl FromRequestParts<ApiState> for Device {
     }
 }
 
+/// `{id}` of an enrolment token.
+pub(super) struct TokenId(pub(super) String);
+
+impl FromRequestParts<ApiState> for TokenId {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        parameter(parts, state, "id").await.map(Self)
+    }
+}
+
 /// `{hash}` of a file.
 pub(super) struct Hash(pub(super) FileHash);
 

@@ -24,7 +24,7 @@ use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{Assignment, Generation, InstanceKey};
 use robo_wire::digest::{Digest, of_assignment};
 use robo_wire::frame::{Frame, FrameError};
-use robo_wire::link::{Act, Acted, FromManager, Goodbye, Hello, Released, Update};
+use robo_wire::link::{Act, Acted, Hello, Released, Update};
 use robo_wire::session::{ManagerEffect, ManagerSession, SessionError};
 
 pub use self::ask::{Answer, Ask};
@@ -63,6 +63,17 @@ pub struct LinkRecord {
     pub accepted: Generation,
     /// The highest number of its own events that is stored.
     pub events_stored: u64,
+    /// When it is told to renew its certificate; nothing where it never is.
+    pub renewal: Option<RenewalDue>,
+}
+
+/// When a device is told to renew its certificate: our clock counts, not the device's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RenewalDue {
+    /// So long after its link began.
+    pub first: Millis,
+    /// So long after each time: the certificate that it got then is at half its life.
+    pub again: Millis,
 }
 
 impl From<&DeviceRecord> for LinkRecord {
@@ -74,6 +85,7 @@ impl From<&DeviceRecord> for LinkRecord {
             generation: record.generation,
             accepted: record.accepted,
             events_stored: record.events_stored,
+            renewal: None,
         }
     }
 }
@@ -95,6 +107,8 @@ pub struct Woken {
     pub replaced: bool,
     /// The device was removed.
     pub removed: bool,
+    /// An operator wants the device to have a new key.
+    pub renew: bool,
 }
 
 /// What has to be done.
@@ -124,7 +138,7 @@ pub enum LinkEnd {
     #[error("the device dialled again")]
     Replaced,
     /// The device is not one of ours any more.
-    #[error("the device was removed from the manager; enrol it again to bring it back")]
+    #[error("the device was removed from the manager, or shut out; enrol it again to bring it back")]
     Removed,
     /// What it told of an instance was not kept, and would be missed now.
     #[error("the device told of `{0}` before it was assigned to it, and has to tell again")]
@@ -174,6 +188,8 @@ pub struct LinkCore {
     /// Those of them that were told that they need not.
     released: BTreeSet<InstanceKey>,
     acts: Vec<Act>,
+    /// When the device is told to renew its certificate.
+    renew_at: Option<UnixMillis>,
     /// Instances that the device told of and that are not assigned to it. It does not tell of them again by itself.
     unknown: BTreeSet<InstanceKey>,
 }
@@ -232,8 +248,10 @@ impl LinkCore {
     #[must_use]
     pub fn new(record: LinkRecord, heartbeat: Millis, now: UnixMillis) -> Self {
         let imports = Imports::new(record.id.clone(), None);
+        let renew_at = record.renewal.map(|due| now.plus(due.first));
         Self {
             record,
+            renew_at,
             session: ManagerSession::new(now, heartbeat),
             asked: None,
             waiting: VecDeque::new(),
@@ -286,7 +304,9 @@ impl LinkCore {
     #[must_use]
     pub fn wake_at(&self) -> UnixMillis {
         let session_at = self.session.wake_at();
-        self.look_at.map_or(session_at, |look_at| look_at.min(session_at))
+        // Before the welcome nothing is told.
+        let own = self.look_at.map(|look_at| self.renew_at.map_or(look_at, |renew_at| renew_at.min(look_at)));
+        own.map_or(session_at, |own| own.min(session_at))
     }
 
     /// Takes a frame of the device; only while [`LinkCore::takes_frames`].
@@ -355,7 +375,7 @@ impl LinkCore {
     /// # Errors
     /// Ends the link: the device dialled again, or was removed.
     pub fn woken(&mut self, woken: Woken) -> Result<Vec<Out>> {
-        let Woken { newest, assignment, imports, releases, released, replaced, removed } = woken;
+        let Woken { newest, assignment, imports, releases, released, replaced, removed, renew } = woken;
         if removed {
             return Err(LinkEnd::Removed);
         }
@@ -364,6 +384,9 @@ impl LinkCore {
         }
         let mut outs = Vec::new();
         self.look.newest |= newest;
+        if renew {
+            self.renew_at = Some(UnixMillis(0));
+        }
         if self.look_at.is_some() {
             self.look.assignment |= assignment;
             self.look.imports |= imports;
@@ -396,6 +419,10 @@ impl LinkCore {
     /// Ends the link: the device was silent for too long.
     pub fn tick(&mut self, now: UnixMillis) -> Result<Vec<Out>> {
         let mut outs: Vec<Out> = self.session.tick(now)?.and_then(send).into_iter().collect();
+        if self.look_at.is_some() && self.renew_at.is_some_and(|at| now >= at) {
+            self.renew_at = self.record.renewal.map(|due| now.plus(due.again));
+            outs.extend(send(self.session.renew()?));
+        }
         if self.look_at.is_some_and(|at| now >= at) {
             self.look_at = Some(now.plus(LOOK_ANYWAY));
             self.look = Look { newest: true, imports: true, fresh: true, releases: true, ..self.look };
@@ -411,13 +438,6 @@ impl LinkCore {
             Ok(ManagerEffect::Send(bytes)) => Some(bytes),
             Ok(_) | Err(_) => None,
         }
-    }
-
-    /// What a peer is told that is not one of ours any more.
-    #[must_use]
-    pub fn refusal() -> Option<Vec<u8>> {
-        let (reason, final_) = (LinkEnd::Removed.to_string(), LinkEnd::Removed.is_final());
-        FromManager::Goodbye(Goodbye { reason, final_ }).encode().ok()
     }
 
     /// What to ring once the store has noted that the device is offline: nobody has to wait for its instances.

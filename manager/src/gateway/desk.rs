@@ -10,6 +10,7 @@ use robo_model::name::{ApplicationName, DeviceId, ProjectName};
 use robo_model::quantity::Millis;
 use robo_model::spec::InstanceKey;
 
+use super::admission;
 use super::core::{Answer, Ask, LOOK_ANYWAY};
 use super::offers::Offers;
 use super::registry::{AppKey, Registry};
@@ -49,7 +50,7 @@ impl Desk {
         Ok(match ask {
             Ask::Online(facts) => Answer::Online(store.device_online(id, &facts, now()).await?),
             Ask::Newest => {
-                let newest = store.device(id).await?.filter(|d| d.key_fingerprint == device.key_fingerprint);
+                let newest = store.device(id).await?.filter(|d| admission::is_same(device, d));
                 Answer::Newest(newest.map(|d| d.generation))
             }
             Ask::Assignment => Answer::Assignment(store.assignment(id).await?),

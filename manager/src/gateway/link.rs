@@ -5,13 +5,14 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use robo_wire::frame;
+use robo_wire::link::{FromManager, Goodbye};
 use robo_wire::session::HANDSHAKE;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
 use tokio_util::sync::CancellationToken;
 
-use super::core::{Answer, Ask, LinkCore, LinkEnd, LinkRecord, Out};
+use super::core::{Answer, Ask, LinkCore, LinkEnd, LinkRecord, Out, RenewalDue};
 use super::registry::Link;
 use super::{Gateway, mux, now, uptime};
 use crate::store::{DeviceRecord, StoreError};
@@ -51,14 +52,19 @@ fn broken(error: &(dyn std::error::Error + 'static)) -> String {
 }
 
 /// Serves one link until it ends.
-pub(super) async fn serve<T>(gateway: &Gateway, socket: T, record: DeviceRecord, stop: &CancellationToken)
-where
+pub(super) async fn serve<T>(
+    gateway: &Gateway,
+    socket: T,
+    record: DeviceRecord,
+    renewal: Option<RenewalDue>,
+    stop: &CancellationToken,
+) where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let (mux, drive) = mux::multiplex(socket.compat());
     let mut drive = std::pin::pin!(drive);
     let device = Arc::new(record);
-    let mut core = LinkCore::new(LinkRecord::from(&*device), gateway.heartbeat, uptime());
+    let mut core = LinkCore::new(LinkRecord { renewal, ..LinkRecord::from(&*device) }, gateway.heartbeat, uptime());
     let mut registered = None;
     let control = async {
         let stream = first(mux.first).await?;
@@ -92,8 +98,8 @@ where
     ended(gateway, &device, &core, &link, &reason).await;
 }
 
-/// Tells a peer that it is not one of ours any more, so that it does not dial for ever.
-pub(super) async fn refuse<T>(socket: T)
+/// Tells a peer why it is not served, so that it does not dial in vain.
+pub(super) async fn refuse<T>(socket: T, goodbye: Goodbye)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
@@ -101,7 +107,7 @@ where
     let mut drive = std::pin::pin!(drive);
     let say = async {
         let Ok(mut stream) = first(mux.first).await else { return };
-        if let Some(bytes) = LinkCore::refusal() {
+        if let Ok(bytes) = FromManager::Goodbye(goodbye).encode() {
             last_words(&mut stream, &bytes).await;
         }
     };

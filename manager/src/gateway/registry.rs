@@ -213,10 +213,17 @@ impl Registry {
         }
     }
 
-    /// Has the link of a device that was enrolled again look whether it is still the device's.
-    pub(super) fn enrolled(&self, device: &DeviceId) {
+    /// Has the link of a device look whether it is still the device's.
+    pub(super) fn identity_moved(&self, device: &DeviceId) {
         if let Some(link) = self.get(device) {
             link.mark(|woken| woken.newest = true);
+        }
+    }
+
+    /// Has a device make itself a new key.
+    pub(super) fn rotate(&self, device: &DeviceId) {
+        if let Some(link) = self.get(device) {
+            link.mark(|woken| woken.renew = true);
         }
     }
 

@@ -18,6 +18,9 @@ use crate::watchman::{SILENT_AFTER, Watchman};
 /// Nothing in these tests takes longer, unless it hangs.
 const BOUND: Duration = Duration::from_secs(20);
 
+/// Later than any of these tests.
+const LATER: UnixMillis = UnixMillis(u64::MAX / 2);
+
 struct Rig {
     gateway: Arc<Gateway>,
     data: tempfile::TempDir,
@@ -29,21 +32,20 @@ impl Rig {
         let data = tempfile::tempdir().unwrap();
         let store = Store::open(data.path()).await.unwrap();
         for name in ["one", "two"] {
-            let token = EnrollTokenRecord {
-                project: ProjectName::default_project(),
-                name: None,
-                labels: robo_model::label::Labels::new(),
-                replace: false,
-                expires_at: UnixMillis(u64::MAX / 2),
-                used_at: None,
-                used_by: None,
-            };
+            let token = EnrollTokenRecord::new(ProjectName::default_project(), LATER);
             store.add_enroll_token(name, &token, UnixMillis(0)).await.unwrap();
             let (id, device, facts) = (name.parse().unwrap(), name.parse().unwrap(), Facts::default());
-            let new = NewDevice { token: name, id: &id, name: &device, key_fingerprint: name, facts: &facts };
+            let new = NewDevice {
+                token: name,
+                id: &id,
+                name: &device,
+                key_fingerprint: name,
+                certificate_ends: None,
+                facts: &facts,
+            };
             store.enroll(&new, UnixMillis(0)).await.unwrap();
         }
-        let gateway = Gateway::new(store, Bus::default(), HEARTBEAT);
+        let gateway = Gateway::new(store, Bus::default(), HEARTBEAT, Renewal { lifetime: Millis(u64::MAX / 2) });
         tokio::spawn(Arc::clone(&gateway).pass_on());
         // The bus keeps nothing for those who do not listen yet.
         until(async || gateway.desk.bus.has_listeners()).await;
@@ -54,7 +56,7 @@ impl Rig {
     async fn dial(&self, name: &str, key: &str) -> Agent {
         let (ours, theirs) = tokio::io::duplex(64 * 1024);
         let gateway = Arc::clone(&self.gateway);
-        let peer = Peer { device: name.parse().unwrap(), key_fingerprint: key.to_owned() };
+        let peer = Peer { device: name.parse().unwrap(), key_fingerprint: key.to_owned(), certificate_ends: LATER };
         tokio::spawn(async move { gateway.serve(theirs, &peer, &CancellationToken::new()).await });
         Agent::new(ours).await
     }
@@ -146,7 +148,7 @@ impl Agent {
 
     async fn goodbye(&mut self) -> (String, bool) {
         match self.said().await {
-            Err(SessionError::Goodbye { reason, final_ }) => (reason, final_),
+            Err(SessionError::Goodbye { reason, final_, .. }) => (reason, final_),
             other => panic!("no goodbye but {other:?}"),
         }
     }
@@ -218,19 +220,22 @@ async fn the_link_of_the_old_machine_ends_when_the_device_is_enrolled_again() {
     let mut old = rig.up("one").await;
     let store = &rig.gateway.desk.store;
     let token = EnrollTokenRecord {
-        project: ProjectName::default_project(),
         name: Some("one".parse().unwrap()),
-        labels: robo_model::label::Labels::new(),
         replace: true,
-        expires_at: UnixMillis(u64::MAX / 2),
-        used_at: None,
-        used_by: None,
+        ..EnrollTokenRecord::new(ProjectName::default_project(), LATER)
     };
     store.add_enroll_token("again", &token, UnixMillis(0)).await.unwrap();
     let (id, name, facts) = ("one".parse().unwrap(), "one".parse().unwrap(), Facts::default());
-    let new = NewDevice { token: "again", id: &id, name: &name, key_fingerprint: "new", facts: &facts };
+    let new = NewDevice {
+        token: "again",
+        id: &id,
+        name: &name,
+        key_fingerprint: "new",
+        certificate_ends: None,
+        facts: &facts,
+    };
     store.enroll(&new, UnixMillis(0)).await.unwrap();
-    rig.gateway.desk.bus.ring(Ring::Enrolled(id));
+    rig.gateway.desk.bus.ring(Ring::Identity(id));
     assert!(old.goodbye().await.1);
 }
 

@@ -115,7 +115,11 @@ impl Service {
         .await
     }
 
-    async fn record_of(&self, project: &ProjectName, name: &DeviceName) -> Result<DeviceRecord, ServiceError> {
+    pub(super) async fn record_of(
+        &self,
+        project: &ProjectName,
+        name: &DeviceName,
+    ) -> Result<DeviceRecord, ServiceError> {
         if let Some(device) = self.store().device_named(project, name).await? {
             return Ok(device);
         }
@@ -133,7 +137,10 @@ fn view(device: DeviceRecord, applications: Vec<ApplicationName>) -> DeviceView 
         labels: device.labels,
         facts: device.facts,
         key_fingerprint: device.key_fingerprint,
+        standing: device.standing,
         online: device.online,
+        reason: if device.online { String::new() } else { device.reason },
+        certificate_ends: device.certificate_ends,
         enrolled_at: device.enrolled_at,
         last_seen: device.last_seen,
         generation: device.generation,

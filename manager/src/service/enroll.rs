@@ -6,6 +6,7 @@ use robo_model::name::{DeviceId, DeviceName, ProjectName};
 use robo_wire::api::{EnrollRequest, EnrollResponse, TokenRequest, TokenView};
 
 use super::error::ServiceError;
+use super::identity::token_id;
 use super::{Service, now};
 use crate::bus::Ring;
 use crate::ca::{CaError, Signed};
@@ -23,7 +24,12 @@ impl Service {
     ///
     /// # Errors
     /// When labels or lifetime break their bounds, or the store fails.
-    pub async fn create_token(&self, project: &ProjectName, request: TokenRequest) -> Result<TokenView, ServiceError> {
+    pub async fn create_token(
+        &self,
+        project: &ProjectName,
+        request: TokenRequest,
+        by: &str,
+    ) -> Result<TokenView, ServiceError> {
         if request.labels.len() > MAX_LABELS {
             return Err(ServiceError::TooManyLabels { count: request.labels.len(), max: MAX_LABELS });
         }
@@ -33,6 +39,15 @@ impl Service {
         if request.replace && request.name.is_none() {
             return Err(ServiceError::ReplaceWhom);
         }
+        let uses = request.uses.unwrap_or(1);
+        if uses == 0 || uses > TokenRequest::MAX_USES {
+            return Err(ServiceError::Uses { asked: uses, max: TokenRequest::MAX_USES });
+        }
+        if uses > 1
+            && let Some(name) = request.name
+        {
+            return Err(ServiceError::OneNameForMany { name, uses });
+        }
         let lifetime = request.lifetime.unwrap_or(TokenRequest::LIFETIME);
         if lifetime > TokenRequest::MAX_LIFETIME {
             return Err(ServiceError::Lifetime { asked: lifetime, max: TokenRequest::MAX_LIFETIME });
@@ -40,16 +55,17 @@ impl Service {
         let text = token::new_enroll_token(&self.0.ca_fingerprint)?;
         let expires_at = now().plus(lifetime);
         let record = EnrollTokenRecord {
-            project: project.clone(),
+            uses,
+            approve: request.approve,
+            created_by: by.to_owned(),
             name: request.name,
             labels: request.labels,
             replace: request.replace,
-            expires_at,
-            used_at: None,
-            used_by: None,
+            ..EnrollTokenRecord::new(project.clone(), expires_at)
         };
-        self.store().add_enroll_token(&token::hash(&text), &record, now()).await?;
-        Ok(TokenView { token: text, expires_at })
+        let hash = token::hash(&text);
+        self.store().add_enroll_token(&hash, &record, now()).await?;
+        Ok(TokenView { id: token_id(&hash).to_owned(), token: text, expires_at })
     }
 
     /// Enrols a device. A refusal uses nothing up and is logged.
@@ -76,8 +92,11 @@ impl Service {
         };
         let _enrolling = self.0.enrolling.lock().await;
         let token = self.good_token(&hash).await?;
-        if let Some(used_by) = &token.used_by {
-            return self.enroll_again(&token, used_by, &request, sign).await;
+        if let Some(again) = self.enroll_again(&hash, &request, sign).await? {
+            return Ok(again);
+        }
+        if token.used >= token.uses {
+            return Err(ServiceError::TokenUsed(token.used_by.filter(|_| token.uses == 1)));
         }
         let name = name_of(&token, &request)?;
         let holder = self.store().device_named(&token.project, &name).await?;
@@ -94,6 +113,7 @@ impl Service {
             id: &id,
             name: &name,
             key_fingerprint: &signed.key_fingerprint,
+            certificate_ends: Some(signed.ends_at),
             facts: &request.facts,
         };
         match self.store().enroll(&device, now()).await? {
@@ -102,7 +122,7 @@ impl Service {
             Enrolment::NameTaken => return Err(ServiceError::NameTaken(name)),
         }
         if is_again {
-            self.bus().ring(Ring::Enrolled(id.clone()));
+            self.bus().ring(Ring::Identity(id.clone()));
         }
         self.bus().ring(Ring::Devices(token.project.clone()));
         self.bus().ring(Ring::Events(token.project.clone()));
@@ -113,23 +133,20 @@ impl Service {
     /// enrolled gets its certificate once more. Nothing is stored.
     async fn enroll_again(
         &self,
-        token: &EnrollTokenRecord,
-        used_by: &DeviceName,
+        hash: &str,
         request: &EnrollRequest,
         sign: &Sign,
-    ) -> Result<EnrollResponse, ServiceError> {
-        let used = || ServiceError::TokenUsed(Some(used_by.clone()));
-        let device = self.store().device_named(&token.project, used_by).await?.ok_or_else(used)?;
+    ) -> Result<Option<EnrollResponse>, ServiceError> {
+        // Only the key is looked at here; the certificate is for the device that has it.
+        let asked = sign(&new_id()?, &request.certificate_request).map_err(ServiceError::CertificateRequest)?;
+        let Some(device) = self.store().enrolled_with(hash, &asked.key_fingerprint).await? else { return Ok(None) };
         let signed = sign(&device.id, &request.certificate_request).map_err(ServiceError::CertificateRequest)?;
-        if signed.key_fingerprint != device.key_fingerprint {
-            return Err(used());
-        }
-        Ok(EnrollResponse {
+        Ok(Some(EnrollResponse {
             device: device.id,
             name: device.name,
-            project: token.project.clone(),
+            project: device.project,
             certificate: signed.certificate_pem,
-        })
+        }))
     }
 
     async fn good_token(&self, hash: &str) -> Result<EnrollTokenRecord, ServiceError> {

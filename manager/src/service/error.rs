@@ -7,6 +7,7 @@ use robo_model::label::SelectorError;
 use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{FileHash, InstanceKey, RelativePath};
+use robo_wire::api::Standing;
 
 use crate::ca::CaError;
 use crate::files::FilesError;
@@ -247,6 +248,47 @@ pub enum ServiceError {
         /// The bound.
         max: Millis,
     },
+    /// A token cannot let in so many.
+    #[error("a token lets in 1 to {max} devices, not {asked}")]
+    Uses {
+        /// What was asked for.
+        asked: u32,
+        /// The bound.
+        max: u32,
+    },
+    /// One name for several devices.
+    #[error("{uses} devices cannot all be called `{name}`")]
+    OneNameForMany {
+        /// The name.
+        name: DeviceName,
+        /// How many.
+        uses: u32,
+    },
+    /// There is no such enrolment token.
+    #[error("there is no enrolment token `{id}`")]
+    NoToken {
+        /// What it was called.
+        id: String,
+    },
+    /// A device cannot be made to wait again.
+    #[error("a device is let in or shut out, and never sent back to wait")]
+    BackToPending,
+    /// The device may not connect, so nothing can be asked of it.
+    #[error("`{name}` is not let in: it is {}", standing_word(*.standing))]
+    NotLetIn {
+        /// The device.
+        name: DeviceName,
+        /// How it stands.
+        standing: Standing,
+    },
+    /// The reason is too long to stand in lists.
+    #[error("the reason has {length} characters, at most {max} are kept")]
+    ReasonTooLong {
+        /// Its length.
+        length: usize,
+        /// The bound.
+        max: usize,
+    },
     /// The enrolment token is another manager's.
     #[error("the enrolment token is another manager's")]
     TokenForeign,
@@ -275,6 +317,14 @@ pub enum ServiceError {
 
 fn by(device: Option<&DeviceName>) -> String {
     device.map(|name| format!(" by device `{name}`")).unwrap_or_default()
+}
+
+const fn standing_word(standing: Standing) -> &'static str {
+    match standing {
+        Standing::Pending => "waiting for an operator",
+        Standing::Accepted => "accepted",
+        Standing::Revoked => "revoked",
+    }
 }
 
 fn offered(prefix: Option<&ComponentName>) -> String {

@@ -7,12 +7,13 @@ use robo_model::label::Labels;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::{Assignment, FileHash, Generation, InstanceSpec};
-use robo_wire::api::Facts;
+use robo_wire::api::{Facts, Standing};
 use robo_wire::event::EventBody;
 use sqlx::sqlite::SqliteRow;
 
 use super::contact::{self, ContactMoved};
 use super::events::{self, NewEvent};
+use super::identity;
 use super::{Columns, Store, StoreError, Tx, at, big, commit, from_json, to_json};
 
 /// One enrolled device.
@@ -30,6 +31,18 @@ pub struct DeviceRecord {
     pub facts: Facts,
     /// SHA-256 of its public key, in hexadecimal.
     pub key_fingerprint: String,
+    /// A key that was certified for it and not used yet.
+    pub next_key: Option<String>,
+    /// When its newest certificate ends; nothing for one of an older version.
+    pub certificate_ends: Option<UnixMillis>,
+    /// True when an operator asked for a new key.
+    pub rotate: bool,
+    /// Counts the times it was enrolled: what an earlier one began, ends.
+    pub enrolment: u64,
+    /// Whether it may connect.
+    pub standing: Standing,
+    /// Why it is not connected, or may not be; empty where nobody knows.
+    pub reason: String,
     /// When it was enrolled.
     pub enrolled_at: UnixMillis,
     /// When it last connected or was last heard of.
@@ -48,6 +61,14 @@ pub struct DeviceRecord {
     pub online: bool,
     /// Whether it was out of contact for so long that its host instances are PROBLEM.
     pub silent: bool,
+}
+
+impl DeviceRecord {
+    /// True when this is its key, or its next one.
+    #[must_use]
+    pub fn has_key(&self, fingerprint: &str) -> bool {
+        self.key_fingerprint == fingerprint || self.next_key.as_deref() == Some(fingerprint)
+    }
 }
 
 const DEVICE: &str = "a device";
@@ -157,7 +178,7 @@ impl Store {
     ) -> Result<Vec<ApplicationName>, StoreError> {
         let mut tx = self.begin().await?;
         let device = locked(&mut tx, id).await?;
-        sqlx::query("UPDATE devices SET online = 1, silent = 0, facts = $2, last_seen = $3 WHERE id = $1")
+        sqlx::query("UPDATE devices SET online = 1, silent = 0, reason = '', facts = $2, last_seen = $3 WHERE id = $1")
             .bind(id.as_str())
             .bind(to_json("a device's facts", facts)?)
             .bind(big(now.0))
@@ -238,9 +259,10 @@ impl Store {
         if !is_so(&device) {
             return Ok(None);
         }
-        sqlx::query("UPDATE devices SET online = 0, last_seen = $2 WHERE id = $1")
+        sqlx::query("UPDATE devices SET online = 0, last_seen = $2, reason = $3 WHERE id = $1")
             .bind(id.as_str())
             .bind(big(now.0))
+            .bind(reason_after(&device, reason))
             .execute(&mut *tx)
             .await
             .map_err(at("noting that a device is offline"))?;
@@ -433,6 +455,11 @@ pub(super) async fn assignment_of(tx: &mut Tx, id: &DeviceId) -> Result<Option<A
     row.as_ref().map(assignment).transpose()
 }
 
+/// Why a device is not connected: what shut it out counts more than that its link went.
+fn reason_after<'a>(device: &'a DeviceRecord, link: &'a str) -> &'a str {
+    if device.standing == Standing::Accepted { link } else { &device.reason }
+}
+
 pub(super) fn of_device(device: &DeviceRecord, body: EventBody, at: UnixMillis) -> NewEvent {
     NewEvent { at, device: Some(device.name.clone()), application: None, path: None, body }
 }
@@ -451,6 +478,12 @@ pub(super) fn record(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
         labels: columns.json("labels")?,
         facts: columns.json("facts")?,
         key_fingerprint: columns.text("key_fingerprint")?.to_owned(),
+        next_key: columns.text_or_null("next_key")?.map(str::to_owned),
+        certificate_ends: columns.number_or_null("certificate_ends")?.map(UnixMillis),
+        rotate: columns.flag("rotate")?,
+        enrolment: columns.number("enrolment")?,
+        standing: identity::standing(columns.text("standing")?)?,
+        reason: columns.text("reason")?.to_owned(),
         enrolled_at: UnixMillis(columns.number("enrolled_at")?),
         last_seen: columns.number_or_null("last_seen")?.map(UnixMillis),
         generation: Generation(columns.number("generation")?),

@@ -238,6 +238,9 @@ const fn is_of_an_agent(body: &EventBody) -> bool {
         | EventBody::Applied { .. }
         | EventBody::LeaseEnded
         | EventBody::Removed
+        | EventBody::Admitted { .. }
+        | EventBody::Revoked { .. }
+        | EventBody::KeyRotated { .. }
         | EventBody::Labelled { .. }
         | EventBody::Bound { .. }
         | EventBody::Asked { .. }
@@ -274,8 +277,11 @@ pub fn shortened(body: &EventBody) -> EventBody {
         | EventBody::Offline { reason: text }
         | EventBody::Cancelled { by: text }
         | EventBody::Retried { by: text } => shorten(text),
-        // Of names, numbers and labels, which have bounds of their own.
-        EventBody::Adopted { .. }
+        // Of names, numbers, reasons and labels, which have bounds of their own.
+        EventBody::Admitted { .. }
+        | EventBody::Revoked { .. }
+        | EventBody::KeyRotated { .. }
+        | EventBody::Adopted { .. }
         | EventBody::Forgotten
         | EventBody::Assigned { .. }
         | EventBody::Gap { .. }

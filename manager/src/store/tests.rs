@@ -33,19 +33,16 @@ fn id(text: &str) -> DeviceId {
 async fn enrol(store: &Store, name: &str, token: &str) -> Enrolment {
     let (id, name) = (id(&format!("id-{name}")), name.parse::<DeviceName>().unwrap());
     let facts = Facts::default();
-    let device = NewDevice { token, id: &id, name: &name, key_fingerprint: "k1", facts: &facts };
+    let device =
+        NewDevice { token, id: &id, name: &name, key_fingerprint: "k1", certificate_ends: None, facts: &facts };
     store.enroll(&device, NOW).await.unwrap()
 }
 
 async fn add_token(store: &Store, hash: &str, replace: bool) {
     let token = EnrollTokenRecord {
-        project: project(),
-        name: None,
         labels: [("site".to_owned(), "tokyo".to_owned())].into(),
         replace,
-        expires_at: UnixMillis(5_000),
-        used_at: None,
-        used_by: None,
+        ..EnrollTokenRecord::new(project(), UnixMillis(5_000))
     };
     store.add_enroll_token(hash, &token, NOW).await.unwrap();
 }
@@ -220,7 +217,14 @@ async fn an_enrolment_token_is_good_for_one_device() {
     add_token(&store, "t-third", true).await;
     let facts = Facts::default();
     let name = "one".parse().unwrap();
-    let again = NewDevice { token: "t-third", id: &device, name: &name, key_fingerprint: "k2", facts: &facts };
+    let again = NewDevice {
+        token: "t-third",
+        id: &device,
+        name: &name,
+        key_fingerprint: "k2",
+        certificate_ends: None,
+        facts: &facts,
+    };
     assert_eq!(store.enroll(&again, NOW).await.unwrap(), Enrolment::Done);
     assert_eq!(store.device(&device).await.unwrap().unwrap().key_fingerprint, "k2");
 }

@@ -5,12 +5,14 @@ use std::time::Instant;
 use robo_model::label::Labels;
 use robo_model::name::{DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::{Millis, UnixMillis};
-use robo_wire::api::Facts;
+use robo_wire::api::{Facts, Standing};
 use robo_wire::event::EventBody;
 use sqlx::sqlite::SqliteRow;
 
 use super::contact::ContactMoved;
+use super::devices::{self, DeviceRecord};
 use super::events::{self, NewEvent};
+use super::identity::standing_name;
 use super::{Columns, Store, StoreError, Tx, at, big, commit, to_json};
 
 /// How long an enrolment token is remembered after its end, to say *used* or *expired* and not *unknown*.
@@ -19,6 +21,16 @@ const REMEMBERED: Millis = Millis::from_secs(30 * 24 * 3600);
 /// What an enrolment token is good for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct EnrollTokenRecord {
+    /// How many devices it lets in.
+    pub uses: u32,
+    /// How many came.
+    pub used: u32,
+    /// Whether an operator has to accept each of them.
+    pub approve: bool,
+    /// When it was made.
+    pub created_at: UnixMillis,
+    /// Whose token made it.
+    pub created_by: String,
     /// Its project.
     pub project: ProjectName,
     /// The name of the device, where it gives one.
@@ -29,10 +41,31 @@ pub struct EnrollTokenRecord {
     pub replace: bool,
     /// When it ends.
     pub expires_at: UnixMillis,
-    /// When it was used.
+    /// When it was used last.
     pub used_at: Option<UnixMillis>,
     /// By which device.
     pub used_by: Option<DeviceName>,
+}
+
+impl EnrollTokenRecord {
+    /// One that lets in one device of any name until then.
+    #[must_use]
+    pub fn new(project: ProjectName, expires_at: UnixMillis) -> Self {
+        Self {
+            uses: 1,
+            used: 0,
+            approve: false,
+            created_at: UnixMillis(0),
+            created_by: String::new(),
+            project,
+            name: None,
+            labels: Labels::new(),
+            replace: false,
+            expires_at,
+            used_at: None,
+            used_by: None,
+        }
+    }
 }
 
 /// A device that enrols.
@@ -46,6 +79,8 @@ pub struct NewDevice<'a> {
     pub name: &'a DeviceName,
     /// SHA-256 of its public key, in hexadecimal.
     pub key_fingerprint: &'a str,
+    /// When its certificate ends; nothing where nobody knows.
+    pub certificate_ends: Option<UnixMillis>,
     /// What it tells of itself.
     pub facts: &'a Facts,
 }
@@ -55,7 +90,7 @@ pub struct NewDevice<'a> {
 pub enum Enrolment {
     /// It is, and the token is used.
     Done,
-    /// Somebody used the token first.
+    /// Others used the token up, or it was revoked.
     TokenUsed,
     /// Another device has the name.
     NameTaken,
@@ -79,8 +114,8 @@ impl Store {
             .await
             .map_err(at("dropping old enrolment tokens"))?;
         sqlx::query(
-            "INSERT INTO enroll_tokens (hash, project, name, labels, replaces, expires_at) \
-             VALUES ($1, $2, $3, $4, $5, $6)",
+            "INSERT INTO enroll_tokens (hash, project, name, labels, replaces, expires_at, uses, approve, created_at, \
+             created_by) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         )
         .bind(hash)
         .bind(token.project.as_str())
@@ -88,6 +123,10 @@ impl Store {
         .bind(to_json("labels", &token.labels)?)
         .bind(i64::from(token.replace))
         .bind(big(token.expires_at.0))
+        .bind(i64::from(token.uses))
+        .bind(i64::from(token.approve))
+        .bind(big(now.0))
+        .bind(&token.created_by)
         .execute(&mut *tx)
         .await
         .map_err(at("writing an enrolment token"))?;
@@ -107,6 +146,51 @@ impl Store {
         row.as_ref().map(token).transpose()
     }
 
+    /// The project's enrolment tokens with their hashes, those first that end last.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn enroll_tokens(&self, project: &ProjectName) -> Result<Vec<(String, EnrollTokenRecord)>, StoreError> {
+        let rows = sqlx::query("SELECT * FROM enroll_tokens WHERE project = $1 ORDER BY expires_at DESC, hash")
+            .bind(project.as_str())
+            .fetch_all(&self.readers)
+            .await
+            .map_err(at("reading the enrolment tokens"))?;
+        let with_hash = |row| {
+            let hash = Columns::of("an enrolment token", row).text("hash")?.to_owned();
+            Ok((hash, token(row)?))
+        };
+        rows.iter().map(with_hash).collect()
+    }
+
+    /// Forgets an enrolment token. False when there is none with this hash in the project.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn forget_enroll_token(&self, project: &ProjectName, hash: &str) -> Result<bool, StoreError> {
+        let done = sqlx::query("DELETE FROM enroll_tokens WHERE project = $1 AND hash = $2")
+            .bind(project.as_str())
+            .bind(hash)
+            .execute(&self.writer)
+            .await
+            .map_err(at("forgetting an enrolment token"))?;
+        Ok(done.rows_affected() > 0)
+    }
+
+    /// The device that enrolled with this token and this key.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn enrolled_with(&self, hash: &str, key: &str) -> Result<Option<DeviceRecord>, StoreError> {
+        let row = sqlx::query("SELECT * FROM devices WHERE enrolled_with = $1 AND key_fingerprint = $2")
+            .bind(hash)
+            .bind(key)
+            .fetch_optional(&self.readers)
+            .await
+            .map_err(at("looking for who enrolled with a token"))?;
+        row.as_ref().map(devices::record).transpose()
+    }
+
     /// Uses the token up and makes the device, or gives it its new key: both or neither.
     ///
     /// # Errors
@@ -119,8 +203,8 @@ impl Store {
             .await
             .map_err(at("reading an enrolment token"))?;
         let token = row.as_ref().map(token).transpose()?;
-        let Some(token) = token.filter(|t| t.used_at.is_none()) else { return Ok(Enrolment::TokenUsed) };
-        sqlx::query("UPDATE enroll_tokens SET used_at = $2, used_by = $3 WHERE hash = $1")
+        let Some(token) = token.filter(|t| t.used < t.uses) else { return Ok(Enrolment::TokenUsed) };
+        sqlx::query("UPDATE enroll_tokens SET used = used + 1, used_at = $2, used_by = $3 WHERE hash = $1")
             .bind(device.token)
             .bind(big(now.0))
             .bind(device.name.as_str())
@@ -182,12 +266,16 @@ impl Store {
     }
 }
 
-const SELECT_TOKEN: &str =
-    "SELECT project, name, labels, replaces, expires_at, used_at, used_by FROM enroll_tokens WHERE hash = $1";
+const SELECT_TOKEN: &str = "SELECT * FROM enroll_tokens WHERE hash = $1";
 
 fn token(row: &SqliteRow) -> Result<EnrollTokenRecord, StoreError> {
     let columns = Columns::of("an enrolment token", row);
     Ok(EnrollTokenRecord {
+        uses: columns.small("uses")?,
+        used: columns.small("used")?,
+        approve: columns.flag("approve")?,
+        created_at: UnixMillis(columns.number("created_at")?),
+        created_by: columns.text("created_by")?.to_owned(),
         project: columns.name("project")?,
         name: columns.name_or_null("name")?,
         labels: columns.json("labels")?,
@@ -198,6 +286,10 @@ fn token(row: &SqliteRow) -> Result<EnrollTokenRecord, StoreError> {
     })
 }
 
+fn standing_after(token: &EnrollTokenRecord) -> &'static str {
+    standing_name(if token.approve { Standing::Pending } else { Standing::Accepted })
+}
+
 async fn insert(
     tx: &mut Tx,
     device: &NewDevice<'_>,
@@ -205,8 +297,9 @@ async fn insert(
     now: UnixMillis,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "INSERT INTO devices (id, project, name, labels, facts, key_fingerprint, enrolled_at, \
-         generation, accepted, events_stored, online) VALUES ($1, $2, $3, $4, $5, $6, $7, 0, 0, 0, 0)",
+        "INSERT INTO devices (id, project, name, labels, facts, key_fingerprint, enrolled_at, standing, enrolled_with, \
+         certificate_ends, generation, accepted, events_stored, online) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, 0)",
     )
     .bind(device.id.as_str())
     .bind(token.project.as_str())
@@ -215,6 +308,9 @@ async fn insert(
     .bind(to_json("a device's facts", device.facts)?)
     .bind(device.key_fingerprint)
     .bind(big(now.0))
+    .bind(standing_after(token))
+    .bind(device.token)
+    .bind(device.certificate_ends.map(|ends| big(ends.0)))
     .execute(&mut **tx)
     .await
     .map_err(at("writing a device"))?;
@@ -229,13 +325,17 @@ async fn replace(
     now: UnixMillis,
 ) -> Result<(), StoreError> {
     sqlx::query(
-        "UPDATE devices SET key_fingerprint = $2, facts = $3, enrolled_at = $4, accepted = 0, reported = 0, refused = NULL, \
-         events_stored = 0 WHERE id = $1",
+        "UPDATE devices SET key_fingerprint = $2, facts = $3, enrolled_at = $4, standing = $5, enrolled_with = $6, \
+         certificate_ends = $7, enrolment = enrolment + 1, next_key = NULL, rotate = 0, reason = '', \
+         accepted = 0, reported = 0, refused = NULL, events_stored = 0 WHERE id = $1",
     )
     .bind(device.id.as_str())
     .bind(device.key_fingerprint)
     .bind(to_json("a device's facts", device.facts)?)
     .bind(big(now.0))
+    .bind(standing_after(token))
+    .bind(device.token)
+    .bind(device.certificate_ends.map(|ends| big(ends.0)))
     .execute(&mut **tx)
     .await
     .map_err(at("giving a device its new key"))?;

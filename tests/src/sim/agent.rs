@@ -323,7 +323,8 @@ impl World {
                     let reports = self.agents[device].machine.abort(run);
                     self.report(device, reports);
                 }
-                Out::Context(_) | Out::Tidy(_) => {}
+                // The simulated manager never asks for a new key.
+                Out::Context(_) | Out::Tidy(_) | Out::Renew => {}
                 Out::Forget(key) => {
                     if let Err(what) = self.agents[device].machine.forget(&key) {
                         self.fail(Failing::Order, format!("d{device}: {what}"));

@@ -114,6 +114,7 @@ impl World {
             generation: record.generation,
             accepted: record.accepted,
             events_stored: record.events_stored,
+            renewal: None,
         };
         let core = LinkCore::new(record, HEARTBEAT, UnixMillis(self.now()));
         let link = Link {
@@ -392,7 +393,8 @@ impl World {
         match ring {
             Ring::Assignment(device) => self.wake_device(&device, &Woken { assignment: true, ..Woken::default() }),
             Ring::Removed(device) => self.wake_device(&device, &Woken { removed: true, ..Woken::default() }),
-            Ring::Enrolled(device) => self.wake_device(&device, &Woken { newest: true, ..Woken::default() }),
+            Ring::Rotate(_) => {}
+            Ring::Identity(device) => self.wake_device(&device, &Woken { newest: true, ..Woken::default() }),
             Ring::Exports(_, application) => {
                 // Looked at once for all whom it concerns.
                 self.offers(&application, true);

@@ -1,6 +1,5 @@
 //! Peers that must not get in, and peers that talk nonsense.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use robo_agent::enroll::{EnrollError, Enrolment, enroll};
@@ -51,7 +50,7 @@ async fn a_token_is_good_once_here_and_now() {
     invented.push_str("0000");
     assert_eq!(refusal(try_to_enroll(&manager, &two, &invented).await), ErrorCode::TokenUnknown);
 
-    let request = TokenRequest { name: None, labels: BTreeMap::new(), lifetime: Some(Millis(1)), replace: false };
+    let request = TokenRequest { lifetime: Some(Millis(1)), ..TokenRequest::default() };
     let short: TokenView =
         manager.api.call(reqwest::Method::POST, "/projects/default/tokens", Some(&request)).await.unwrap();
     let code = eventually("the token has expired", || async {

@@ -54,20 +54,19 @@ impl Both {
         let real = Store::open(data).await.unwrap();
         let mut double = Double::default();
         for index in 0..DEVICES {
-            let token = EnrollTokenRecord {
-                project: ProjectName::default_project(),
-                name: None,
-                labels: BTreeMap::new(),
-                replace: false,
-                expires_at: UnixMillis(5_000),
-                used_at: None,
-                used_by: None,
-            };
+            let token = EnrollTokenRecord::new(ProjectName::default_project(), UnixMillis(5_000));
             let hash = format!("token{index}");
             real.add_enroll_token(&hash, &token, NOW).await.unwrap();
             let (id, name): (_, DeviceName) = (device(index), format!("d{index}").parse().unwrap());
             let (facts, key) = (Facts::default(), format!("key{index}"));
-            let new = NewDevice { token: &hash, id: &id, name: &name, key_fingerprint: &key, facts: &facts };
+            let new = NewDevice {
+                token: &hash,
+                id: &id,
+                name: &name,
+                key_fingerprint: &key,
+                certificate_ends: None,
+                facts: &facts,
+            };
             assert_eq!(real.enroll(&new, NOW).await.unwrap(), Enrolment::Done);
             double.enrol(id, name, 0);
         }

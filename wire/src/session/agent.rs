@@ -43,6 +43,8 @@ pub enum AgentEffect {
     Released(Released),
     /// Something to do once; answer with [`AgentSession::acted`].
     Act(Act),
+    /// Make a new key, and have it certified.
+    Renew,
 }
 
 impl AgentSession {
@@ -70,7 +72,9 @@ impl AgentSession {
         self.last_heard = now;
         let message = FromManager::decode(frame)?;
         match (&mut self.state, message) {
-            (_, FromManager::Goodbye(g)) => Err(SessionError::Goodbye { reason: g.reason, final_: g.final_ }),
+            (_, FromManager::Goodbye(g)) => {
+                Err(SessionError::Goodbye { reason: g.reason, final_: g.final_, renew: g.renew })
+            }
             (_, FromManager::Unknown(_) | FromManager::Heartbeat) => Ok(None),
             (State::Greeting, FromManager::Welcome(welcome)) => {
                 if welcome.protocol == 0 || welcome.protocol > PROTOCOL {
@@ -85,7 +89,8 @@ impl AgentSession {
                 | FromManager::Imports(_)
                 | FromManager::Ack(_)
                 | FromManager::Released(_)
-                | FromManager::Act(_),
+                | FromManager::Act(_)
+                | FromManager::Renew,
             ) => Err(SessionError::OutOfTurn { what: "a message", when: "before its welcome" }),
             (State::Up { .. }, FromManager::Welcome(_)) => {
                 Err(SessionError::OutOfTurn { what: "a welcome", when: "for the second time" })
@@ -94,6 +99,7 @@ impl AgentSession {
             (State::Up { .. }, FromManager::Imports(change)) => Ok(Some(AgentEffect::Imports(change))),
             (State::Up { .. }, FromManager::Released(released)) => Ok(Some(AgentEffect::Released(released))),
             (State::Up { .. }, FromManager::Act(act)) => Ok(Some(AgentEffect::Act(act))),
+            (State::Up { .. }, FromManager::Renew) => Ok(Some(AgentEffect::Renew)),
             (State::Up { under_way, .. }, FromManager::Ack(ack)) => {
                 if *under_way != Some(ack.seq) {
                     return Err(SessionError::OutOfTurn {

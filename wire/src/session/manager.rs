@@ -168,12 +168,20 @@ impl ManagerSession {
         Ok(ManagerEffect::Send(FromManager::Act(act).encode()?))
     }
 
+    /// Has the agent make a new key.
+    ///
+    /// # Errors
+    /// Never in practice: the message is empty.
+    pub fn renew(&self) -> Result<ManagerEffect, SessionError> {
+        Ok(ManagerEffect::Send(FromManager::Renew.encode()?))
+    }
+
     /// Ends the link.
     ///
     /// # Errors
     /// When the reason is absurdly long.
     pub fn goodbye(&self, reason: String, final_: bool) -> Result<ManagerEffect, SessionError> {
-        Ok(ManagerEffect::Send(FromManager::Goodbye(Goodbye { reason, final_ }).encode()?))
+        Ok(ManagerEffect::Send(FromManager::Goodbye(Goodbye { reason, final_, renew: false }).encode()?))
     }
 
     /// When the agent was last heard; before its hello, when the link began.

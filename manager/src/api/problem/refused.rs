@@ -22,6 +22,7 @@ pub(super) fn code(error: &ServiceError) -> Option<ErrorCode> {
         | ServiceError::NoDevice { .. }
         | ServiceError::NoComponent { .. }
         | ServiceError::NothingMeant { .. }
+        | ServiceError::NoToken { .. }
         | ServiceError::NotImported { .. } => ErrorCode::NotFound,
         ServiceError::NoRollback { .. }
         | ServiceError::NoteTooLong { .. }
@@ -34,12 +35,17 @@ pub(super) fn code(error: &ServiceError) -> Option<ErrorCode> {
         | ServiceError::TooManyLabels { .. }
         | ServiceError::ReplaceWhom
         | ServiceError::Lifetime { .. }
+        | ServiceError::Uses { .. }
+        | ServiceError::OneNameForMany { .. }
+        | ServiceError::BackToPending
+        | ServiceError::ReasonTooLong { .. }
         | ServiceError::NoName { .. }
         | ServiceError::CertificateRequest(_) => ErrorCode::BadRequest,
         ServiceError::TooManyBound { .. } | ServiceError::SourceTooLarge { .. } | ServiceError::TooManyFiles { .. } => {
             ErrorCode::TooLarge
         }
         ServiceError::InUse { .. } | ServiceError::DeviceInUse { .. } => ErrorCode::InUse,
+        ServiceError::NotLetIn { .. } => ErrorCode::Conflict,
         ServiceError::FilesMissing(_) => ErrorCode::FilesMissing,
         ServiceError::Graph(_) => ErrorCode::GraphInvalid,
         ServiceError::Plan(plan) => plan.code(),
@@ -101,6 +107,9 @@ pub(super) fn help(error: &ServiceError) -> Option<String> {
                 .to_owned()
         }
         ServiceError::NoName { .. } => "give the agent a name".to_owned(),
+        ServiceError::NoToken { .. } => "`robo device token list` shows all".to_owned(),
+        ServiceError::OneNameForMany { .. } => "leave the name out: each machine proposes its host name".to_owned(),
+        ServiceError::NotLetIn { name, .. } => format!("`robo device accept {name}` lets it in"),
         ServiceError::Store(_)
         | ServiceError::Files(_)
         | ServiceError::Randomness(_)
@@ -110,6 +119,9 @@ pub(super) fn help(error: &ServiceError) -> Option<String> {
         | ServiceError::WrongSize { .. }
         | ServiceError::Label(_)
         | ServiceError::TooManyLabels { .. }
+        | ServiceError::Uses { .. }
+        | ServiceError::BackToPending
+        | ServiceError::ReasonTooLong { .. }
         | ServiceError::SourceTooLarge { .. }
         | ServiceError::TooManyFiles { .. }
         | ServiceError::CertificateRequest(_) => return None,

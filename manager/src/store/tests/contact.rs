@@ -166,13 +166,9 @@ async fn a_removed_device_leaves_nothing_but_its_history_and_a_homeless_host() {
     let device = with_shop(&store).await;
     assert_eq!(store.hosts_on(&device).await.unwrap().len(), 1);
     let token = EnrollTokenRecord {
-        project: project(),
         name: Some("one".parse().unwrap()),
-        labels: Labels::new(),
         replace: true,
-        expires_at: UnixMillis(5_000),
-        used_at: None,
-        used_by: None,
+        ..EnrollTokenRecord::new(project(), UnixMillis(5_000))
     };
     store.add_enroll_token("t-again", &token, NOW).await.unwrap();
     let removed = store.remove_device(&device, NOW).await.unwrap();

@@ -162,7 +162,9 @@ impl Agent {
                     println!("down {}: {reason}", self.identity.enrolled.name);
                     return false;
                 }
-                Out::Watch(_) | Out::Abort { .. } | Out::Context(_) | Out::Forget(_) | Out::Tidy(_) => Vec::new(),
+                Out::Renew | Out::Watch(_) | Out::Abort { .. } | Out::Context(_) | Out::Forget(_) | Out::Tidy(_) => {
+                    Vec::new()
+                }
             };
             self.pending.extend(outs);
         }
