@@ -2,15 +2,22 @@
 //!
 //! All is JSON, but for file contents and for exec, which speaks the frames of [`crate::stream`].
 
+mod devices;
+mod enroll;
+
 use std::collections::BTreeMap;
 
-use robo_model::label::Labels;
-use robo_model::name::{ApplicationName, ComponentName, DeviceId, DeviceName, InstancePath, ProjectName};
-use robo_model::quantity::{Millis, UnixMillis};
-use robo_model::spec::{FileHash, FileRef, Generation, RecipeFiles, RelativePath};
+use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath};
+use robo_model::quantity::UnixMillis;
+use robo_model::spec::{FileHash, FileRef, RecipeFiles, RelativePath};
 use robo_model::state::{InstanceReport, InstanceState, Wanted};
 use serde::{Deserialize, Serialize};
 
+pub use self::devices::{DeviceChange, DeviceView, Facts, MAX_REASON, Standing, StandingRequest};
+pub use self::enroll::{
+    CertificateRequest, CertificateView, EnrollRequest, EnrollResponse, EnrollTokenView, KeyView, MAX_ENROLL_BODY,
+    TokenRequest, TokenView,
+};
 use crate::plan::Plan;
 
 /// Largest JSON body of a request, in bytes: a bundle's manifest with its bounds on files fits.
@@ -234,18 +241,6 @@ pub struct BindingView {
     pub candidates: Vec<ApplicationName>,
 }
 
-/// `PATCH …/devices/{name}`: changes labels.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct DeviceChange {
-    /// Labels to set.
-    #[serde(default)]
-    pub set: Labels,
-    /// Labels to remove.
-    #[serde(default)]
-    pub unset: Vec<String>,
-}
-
 /// The answer to an apply: it is on disk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -395,250 +390,6 @@ impl InstanceView {
         hold.is_some_and(|hold| hold != InstanceReport::HELD_BY_A_VALUE) && !self.is_homeless()
     }
 }
-
-/// One device.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct DeviceView {
-    /// Its identity.
-    pub id: DeviceId,
-    /// Its name.
-    pub name: DeviceName,
-    /// Its labels.
-    pub labels: Labels,
-    /// What it told of itself.
-    pub facts: Facts,
-    /// SHA-256 of its public key, in hexadecimal.
-    pub key_fingerprint: String,
-    /// Whether it may connect.
-    #[serde(default)]
-    pub standing: Standing,
-    /// Whether it is connected.
-    pub online: bool,
-    /// Why it is not connected, or may not; empty where nobody knows.
-    #[serde(default, skip_serializing_if = "String::is_empty")]
-    pub reason: String,
-    /// When its certificate ends; it gets a new one at half its life.
-    #[serde(default)]
-    pub certificate_ends: Option<UnixMillis>,
-    /// True when it was silent for so long that its host instances are PROBLEM.
-    #[serde(default)]
-    pub silent: bool,
-    /// When it was enrolled.
-    pub enrolled_at: UnixMillis,
-    /// When it last connected or was last heard of; nothing before the first time.
-    #[serde(default)]
-    pub last_seen: Option<UnixMillis>,
-    /// The newest assignment made for it.
-    pub generation: Generation,
-    /// The newest assignment it accepted.
-    pub accepted: Generation,
-    /// Why it refused a newer one.
-    #[serde(default)]
-    pub refused: Option<String>,
-    /// The applications that have instances on it.
-    #[serde(default)]
-    pub applications: Vec<ApplicationName>,
-}
-
-/// Whether a device may connect.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub enum Standing {
-    /// It enrolled and waits for an operator: nothing is told to it.
-    Pending,
-    /// It is one of ours.
-    #[default]
-    Accepted,
-    /// Its key is worth nothing any more.
-    Revoked,
-}
-
-/// `PUT …/devices/{name}/standing`: lets a device in, or shuts it out.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct StandingRequest {
-    /// [`Standing::Accepted`] or [`Standing::Revoked`].
-    pub standing: Standing,
-    /// Why, for the history.
-    #[serde(default)]
-    pub reason: String,
-}
-
-/// Longest reason, in characters: it stands in the history and in lists.
-pub const MAX_REASON: usize = 500;
-
-/// What a device tells of itself.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct Facts {
-    /// Its host name.
-    #[serde(default)]
-    pub hostname: String,
-    /// Its system, as in `Debian GNU/Linux 12 (bookworm)`.
-    #[serde(default)]
-    pub os: String,
-    /// Its kernel, as in `Linux 6.1.0`.
-    #[serde(default)]
-    pub kernel: String,
-    /// Its processor, as in `x86_64`.
-    #[serde(default)]
-    pub arch: String,
-    /// The agent's version.
-    #[serde(default)]
-    pub agent_version: String,
-    /// The address under which others reach it; what an export `ip` gets.
-    #[serde(default)]
-    pub address: String,
-    /// Installers it offers.
-    #[serde(default)]
-    pub installers: Vec<String>,
-    /// All its addresses but those of the loopback, IPv4 first; `address` is one of them, or what was configured.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub addresses: Vec<String>,
-    /// Ports from [`robo_model::limits::FIRST_RANDOM_PORT`] on that something listened on; bounded.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub ports: Vec<u16>,
-}
-
-/// `POST …/tokens`: makes an enrolment token.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct TokenRequest {
-    /// The device's name; where none is given, the agent proposes one.
-    #[serde(default)]
-    pub name: Option<DeviceName>,
-    /// Labels it gets.
-    #[serde(default)]
-    pub labels: Labels,
-    /// How long the token is good for; [`TokenRequest::LIFETIME`] where none is given.
-    #[serde(default)]
-    pub lifetime: Option<Millis>,
-    /// When a device of that name exists: its key is replaced and it keeps its identity, instead of a refusal.
-    #[serde(default)]
-    pub replace: bool,
-    /// How many devices it lets in, 1 to [`TokenRequest::MAX_USES`]; one where nothing is said.
-    #[serde(default)]
-    pub uses: Option<u32>,
-    /// Whether an operator has to accept each device that comes with it.
-    #[serde(default)]
-    pub approve: bool,
-}
-
-impl TokenRequest {
-    /// An hour: long enough to walk to the machine.
-    pub const LIFETIME: Millis = Millis::from_secs(3600);
-    /// Longest lifetime that may be asked for: a week.
-    pub const MAX_LIFETIME: Millis = Millis::from_secs(7 * 24 * 3600);
-    /// Most devices that one token lets in: a fleet's image.
-    pub const MAX_USES: u32 = 10_000;
-}
-
-/// `GET …/tokens`: an enrolment token that may still let devices in, or was used up or ended not long ago.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct EnrollTokenView {
-    /// Names the token: the beginning of its hash.
-    pub id: String,
-    /// The device's name, where it gives one.
-    #[serde(default)]
-    pub name: Option<DeviceName>,
-    /// The labels that devices get.
-    pub labels: Labels,
-    /// Whether it replaces a device's key.
-    #[serde(default)]
-    pub replace: bool,
-    /// Whether an operator has to accept each device.
-    #[serde(default)]
-    pub approve: bool,
-    /// How many devices it lets in.
-    pub uses: u32,
-    /// How many came already.
-    pub used: u32,
-    /// The device that came last.
-    #[serde(default)]
-    pub last_used_by: Option<DeviceName>,
-    /// When it was made.
-    pub created_at: UnixMillis,
-    /// Whose token made it.
-    #[serde(default)]
-    pub created_by: String,
-    /// When it ends.
-    pub expires_at: UnixMillis,
-}
-
-/// `POST /v1/agent/certificate`: a device that has a certificate asks for one for its next key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct CertificateRequest {
-    /// A PKCS#10 request (RFC 2986) in PEM, signed with the next key.
-    pub certificate_request: String,
-}
-
-/// A device's certificate. The key it is for becomes the device's with its first use.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct CertificateView {
-    /// In PEM.
-    pub certificate: String,
-    /// When it ends.
-    pub ends_at: UnixMillis,
-}
-
-/// `GET /v1/agent/certificate`: the manager knows the device's key.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct KeyView {
-    /// SHA-256 of the device's public key, in hexadecimal.
-    pub key_fingerprint: String,
-}
-
-/// A new enrolment token. It is told once and stored only as a hash.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct TokenView {
-    /// What it is called in lists.
-    #[serde(default)]
-    pub id: String,
-    /// The token: `rbe1.<SHA-256 of the manager's CA>.<secret>`.
-    pub token: String,
-    /// When it ends.
-    pub expires_at: UnixMillis,
-}
-
-/// `POST /v1/enroll`: the only request that needs no credentials but the token in it.
-#[derive(Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct EnrollRequest {
-    /// The enrolment token.
-    pub token: String,
-    /// A PKCS#10 request (RFC 2986) in PEM, signed with the device's key.
-    pub certificate_request: String,
-    /// The name the machine proposes; the token's goes first.
-    #[serde(default)]
-    pub name: Option<DeviceName>,
-    /// What it tells of itself.
-    #[serde(default)]
-    pub facts: Facts,
-}
-
-/// The answer to an enrolment.
-#[derive(Debug, Clone, Serialize, Deserialize)]
-#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
-pub struct EnrollResponse {
-    /// The device's identity.
-    pub device: DeviceId,
-    /// Its name.
-    pub name: DeviceName,
-    /// Its project.
-    pub project: ProjectName,
-    /// Its certificate, in PEM.
-    pub certificate: String,
-}
-
-/// Largest body of an enrolment, in bytes: it comes from an unauthenticated peer.
-pub const MAX_ENROLL_BODY: usize = 64 * 1024;
 
 /// `GET /v1/health`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,0 +1,125 @@
+//! Devices: what is known of them, who may connect, and what an operator changes.
+
+use robo_model::label::Labels;
+use robo_model::name::{ApplicationName, DeviceId, DeviceName};
+use robo_model::quantity::UnixMillis;
+use robo_model::spec::Generation;
+use serde::{Deserialize, Serialize};
+
+/// One device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeviceView {
+    /// Its identity.
+    pub id: DeviceId,
+    /// Its name.
+    pub name: DeviceName,
+    /// Its labels.
+    pub labels: Labels,
+    /// What it told of itself.
+    pub facts: Facts,
+    /// SHA-256 of its public key, in hexadecimal.
+    pub key_fingerprint: String,
+    /// Whether it may connect.
+    #[serde(default)]
+    pub standing: Standing,
+    /// Whether it is connected.
+    pub online: bool,
+    /// Why it is not connected, or may not; empty where nobody knows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub reason: String,
+    /// When its certificate ends; it gets a new one at half its life.
+    #[serde(default)]
+    pub certificate_ends: Option<UnixMillis>,
+    /// True when it was silent for so long that its host instances are PROBLEM.
+    #[serde(default)]
+    pub silent: bool,
+    /// When it was enrolled.
+    pub enrolled_at: UnixMillis,
+    /// When it last connected or was last heard of; nothing before the first time.
+    #[serde(default)]
+    pub last_seen: Option<UnixMillis>,
+    /// The newest assignment made for it.
+    pub generation: Generation,
+    /// The newest assignment it accepted.
+    pub accepted: Generation,
+    /// Why it refused a newer one.
+    #[serde(default)]
+    pub refused: Option<String>,
+    /// The applications that have instances on it.
+    #[serde(default)]
+    pub applications: Vec<ApplicationName>,
+}
+
+/// Whether a device may connect.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Standing {
+    /// It enrolled and waits for an operator: nothing is told to it.
+    Pending,
+    /// It is one of ours.
+    #[default]
+    Accepted,
+    /// Its key is worth nothing any more.
+    Revoked,
+}
+
+/// `PUT …/devices/{name}/standing`: lets a device in, or shuts it out.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct StandingRequest {
+    /// [`Standing::Accepted`] or [`Standing::Revoked`].
+    pub standing: Standing,
+    /// Why, for the history.
+    #[serde(default)]
+    pub reason: String,
+}
+
+/// Longest reason, in characters: it stands in the history and in lists.
+pub const MAX_REASON: usize = 500;
+
+/// What a device tells of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Facts {
+    /// Its host name.
+    #[serde(default)]
+    pub hostname: String,
+    /// Its system, as in `Debian GNU/Linux 12 (bookworm)`.
+    #[serde(default)]
+    pub os: String,
+    /// Its kernel, as in `Linux 6.1.0`.
+    #[serde(default)]
+    pub kernel: String,
+    /// Its processor, as in `x86_64`.
+    #[serde(default)]
+    pub arch: String,
+    /// The agent's version.
+    #[serde(default)]
+    pub agent_version: String,
+    /// The address under which others reach it; what an export `ip` gets.
+    #[serde(default)]
+    pub address: String,
+    /// Installers it offers.
+    #[serde(default)]
+    pub installers: Vec<String>,
+    /// All its addresses but those of the loopback, IPv4 first; `address` is one of them, or what was configured.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub addresses: Vec<String>,
+    /// Ports from [`robo_model::limits::FIRST_RANDOM_PORT`] on that something listened on; bounded.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ports: Vec<u16>,
+}
+
+/// `PATCH …/devices/{name}`: changes labels.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeviceChange {
+    /// Labels to set.
+    #[serde(default)]
+    pub set: Labels,
+    /// Labels to remove.
+    #[serde(default)]
+    pub unset: Vec<String>,
+}
