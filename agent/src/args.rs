@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use robo_model::name::DeviceName;
 
 use crate::Config;
+use crate::dial::Route;
+use crate::proxy::{SettingError, Variables};
 
 /// The enrolment token, for services that get their secrets by environment.
 pub const TOKEN_VARIABLE: &str = "ROBO_TOKEN";
@@ -29,6 +31,9 @@ pub struct Args {
     /// The manager's CA certificate, in PEM; without it the one that the token names is trusted.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// The CA certificate of an https:// proxy, in PEM; without it this machine's certificates are asked.
+    #[arg(long, value_name = "FILE")]
+    pub proxy_ca: Option<PathBuf>,
     /// The agent's folder: identity, ledger, instances.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
@@ -57,6 +62,9 @@ pub enum ArgsError {
         /// Why.
         source: io::Error,
     },
+    /// What the environment says about a proxy is of no use.
+    #[error(transparent)]
+    Proxy(#[from] SettingError),
     /// There is a token, and nothing in it.
     #[error(
         "the enrolment token is empty: make one with `robo device enroll`, or leave it out when this device is enrolled already"
@@ -73,12 +81,23 @@ impl Args {
         Ok(Config {
             token: self.token()?,
             ca_pem: self.ca.as_deref().map(|path| read(path, "the CA certificate")).transpose()?,
+            route: self.route()?,
             state: self.state.unwrap_or(state),
-            manager: self.manager,
             name: self.name,
             addresses: self.address,
             boot: self.boot_id,
         })
+    }
+
+    /// The way to the manager, as the options and the environment say.
+    ///
+    /// # Errors
+    /// When the environment names no usable proxy.
+    pub fn route(&self) -> Result<Route, ArgsError> {
+        let ca = self.proxy_ca.as_deref().map(|path| read(path, "the proxy's CA certificate")).transpose()?;
+        let variables = Variables::read(|name| std::env::var(name).ok());
+        let proxy = variables.proxy_for(&self.manager, ca.as_deref())?;
+        Ok(Route { manager: self.manager.clone(), proxy })
     }
 
     fn token(&self) -> Result<Option<String>, ArgsError> {

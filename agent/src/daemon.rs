@@ -18,6 +18,7 @@ use rustix::fs::FlockOperation;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::dial::Route;
 use crate::enroll::{EnrollError, Enrolment, enroll};
 use crate::facts::{addresses, facts, outbound_address};
 use crate::files::{Files, keep_only};
@@ -50,8 +51,8 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 pub struct Config {
     /// Its folder.
     pub state: PathBuf,
-    /// `host:port` of the manager.
-    pub manager: String,
+    /// The way to the manager.
+    pub route: Route,
     /// The enrolment token; needed once.
     pub token: Option<String>,
     /// The manager's authority in PEM, where it was given apart from the token.
@@ -141,7 +142,7 @@ async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentE
     let enrolment = Enrolment { token, ca_pem: config.ca_pem.clone(), name: config.name.clone() };
     loop {
         let about = facts(&addresses_of(config));
-        match enroll(&config.manager, &folders.identity(), &enrolment, about).await {
+        match enroll(&config.route, &folders.identity(), &enrolment, about).await {
             Ok(identity) => return Ok(identity),
             Err(error) if error.is_passing() => {
                 tracing::warn!(%error, "cannot enrol yet; trying again");
@@ -168,7 +169,7 @@ fn boot_id() -> String {
 }
 
 fn addresses_of(config: &Config) -> Addresses {
-    addresses(&config.addresses, outbound_address(&config.manager), &Addresses::default())
+    addresses(&config.addresses, outbound_address(&config.route.first_hop()), &Addresses::default())
 }
 
 struct Daemon {
@@ -200,13 +201,13 @@ impl Daemon {
         let (ledger, loaded) = open_ledger(&folders)?;
         let (give_reports, reports) = mpsc::channel(MAX_REPORTS);
         let http = tls::enrolled(identity, b"http/1.1")?;
-        let files = Arc::new(Files::new(folders.files(), config.manager.clone(), http));
+        let files = Arc::new(Files::new(folders.files(), config.route.clone(), http));
         let runtime = Runtime::new(folders.clone(), keeper, files, give_reports);
         let boot = config.boot.clone().unwrap_or_else(boot_id);
         let (pilot, outs) = Pilot::new(loaded, addresses_of(&config), boot, time());
         let (give_link, from_link) = mpsc::channel(link::QUEUE);
         let link_config = link::Config {
-            manager: config.manager.clone(),
+            route: config.route.clone(),
             tls: tls::enrolled(identity, robo_wire::ALPN_LINK)?,
             folders: folders.clone(),
         };
@@ -308,7 +309,7 @@ impl Daemon {
                 Out::Tidy(needed) => self.drop_old_files(&needed),
                 Out::Send(id, bytes) => outs.extend(self.say(id, Say::Bytes(bytes))),
                 Out::Up(id, welcome) => {
-                    tracing::info!(name = %welcome.name, manager = %self.config.manager, "link up");
+                    tracing::info!(name = %welcome.name, manager = %self.config.route, "link up");
                     outs.extend(self.say(id, Say::Welcomed));
                 }
                 Out::HangUp(id, why) => {

@@ -11,7 +11,7 @@ use robo_wire::SERVER_NAME;
 use robo_wire::api::{EnrollRequest, EnrollResponse, Facts, MAX_ENROLL_BODY};
 use robo_wire::problem::Problem;
 
-use crate::dial::{self, DialError};
+use crate::dial::{self, DialError, Route};
 use crate::identity::{Enrolled, Identity, IdentityError, key_and_request};
 use crate::tls::{self, Pin, TlsError};
 
@@ -89,7 +89,7 @@ impl EnrollError {
 /// # Errors
 /// Says why; [`EnrollError::is_passing`] tells whether to try again.
 pub async fn enroll(
-    manager: &str,
+    route: &Route,
     folder: &Path,
     enrolment: &Enrolment,
     facts: Facts,
@@ -107,9 +107,9 @@ pub async fn enroll(
         .body(Full::new(Bytes::from(body)))
         .map_err(|e| EnrollError::Answer(e.to_string()))?;
     let tls = tls::pinned(&pin, b"http/1.1")?;
-    let answer = dial::request(manager, Arc::clone(&tls), request).await.map_err(|error| {
+    let answer = dial::request(route, Arc::clone(&tls), request).await.map_err(|error| {
         if error.is_wrong_authority() {
-            EnrollError::WrongManager { manager: manager.to_owned() }
+            EnrollError::WrongManager { manager: route.to_string() }
         } else {
             EnrollError::Dial(error)
         }
@@ -117,7 +117,7 @@ pub async fn enroll(
     let status = answer.status();
     let mut answer = Limited::new(answer.into_body(), MAX_ENROLL_BODY);
     let mut body = Vec::new();
-    let cut = |reason| DialError::Http { manager: manager.to_owned(), reason };
+    let cut = |reason| DialError::Http { manager: route.to_string(), reason };
     while let Some(data) = dial::next_data(&mut answer, dial::BODY_SILENCE).await.map_err(cut)? {
         body.extend_from_slice(&data);
     }

@@ -7,7 +7,7 @@
 //! - [`runtime`]: steps, processes, checks and files: the only part that touches the machine.
 //! - [`keeper`]: the small process between the agent and what it runs.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
-//! - [`link`]: the connection to the manager; [`dial`], [`tls`], [`enroll`], [`identity`], [`files`], [`facts`] serve it.
+//! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`files`], [`facts`] serve it.
 //! - [`daemon`]: the loop that joins them; [`args`]: its options.
 //! - [`folders`]: where everything lies on disk; [`framing`]: frames on streams.
 
@@ -26,6 +26,7 @@ mod limits;
 pub mod link;
 pub mod order;
 pub mod pilot;
+pub mod proxy;
 pub mod reconcile;
 pub mod runtime;
 pub mod tls;

@@ -20,7 +20,7 @@ use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadC
 
 use self::backoff::Backoff;
 use self::talk::Talk;
-use crate::dial::{DialError, dial};
+use crate::dial::{DialError, Route, dial};
 use crate::folders::Folders;
 use crate::framing::read_frame;
 use crate::pilot::HangUp;
@@ -66,8 +66,8 @@ pub enum Say {
 
 /// What a link needs.
 pub struct Config {
-    /// `host:port`.
-    pub manager: String,
+    /// The way to the manager.
+    pub route: Route,
     /// TLS with our certificate, for the link's protocol.
     pub tls: Arc<ClientConfig>,
     /// Where instances' logs lie.
@@ -141,11 +141,11 @@ type Io = Compat<yamux::Stream>;
 
 impl Connection<'_> {
     async fn serve(&mut self) -> LinkError {
-        let socket = match dial(&self.config.manager, Arc::clone(&self.config.tls)).await {
+        let socket = match dial(&self.config.route, Arc::clone(&self.config.tls)).await {
             Ok(socket) => socket,
             Err(error) => return error.into(),
         };
-        let address = socket.get_ref().0.local_addr().ok().map(|local| local.ip());
+        let address = socket.get_ref().0.tcp().local_addr().ok().map(|local| local.ip());
         let folders = self.config.folders.clone();
         let (control, drive) =
             mux::multiplex(socket.compat(), move |stream| serve_stream(stream.compat(), folders.clone()));

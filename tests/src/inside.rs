@@ -99,7 +99,7 @@ impl Agent {
     pub fn resume(&mut self, manager: &Manager, token: Option<String>, address: &str) {
         let config = robo_agent::Config {
             state: self.state.clone(),
-            manager: manager.address.to_string(),
+            route: robo_agent::dial::Route::direct(manager.address.to_string()),
             token,
             ca_pem: None,
             name: None,
