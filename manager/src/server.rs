@@ -21,6 +21,7 @@ use crate::api::{ApiState, PeerDevice};
 use crate::bus::Bus;
 use crate::ca::{Ca, CaError, Peer, peer_of};
 use crate::gateway::Gateway;
+use crate::gateway::rotate::{KEYS_LIVE, Rotating};
 use crate::links::Links;
 use crate::plan::PortRanges;
 use crate::service::Service;
@@ -240,7 +241,10 @@ impl Shared {
         let is_link = connection.alpn_protocol() == Some(robo_wire::ALPN_LINK);
         let peer = connection.peer_certificates().and_then(|chain| chain.first()).and_then(peer_of);
         match (is_link, peer) {
-            (true, Some(peer)) => Box::pin(self.gateway.serve(stream, &peer, &self.stop)).await,
+            (true, Some(peer)) => {
+                let stream = Rotating::new(stream, KEYS_LIVE);
+                Box::pin(self.gateway.serve(stream, &peer, &self.stop)).await;
+            }
             (true, None) => tracing::info!(%from, "a link without a device's certificate was refused"),
             (false, peer) => Box::pin(self.http(stream, peer)).await,
         }

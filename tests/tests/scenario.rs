@@ -5,7 +5,9 @@ mod attack;
 mod away;
 mod crash;
 mod drift;
+mod keys;
 mod order;
+mod proxy;
 mod release;
 mod ripple;
 
