@@ -22,7 +22,7 @@ use crate::dial::Route;
 use crate::enroll::{EnrollError, Enrolment, enroll};
 use crate::facts::{addresses, facts, outbound_address};
 use crate::files::{Files, keep_only};
-use crate::folders::Folders;
+use crate::folders::{Folders, write_atomic};
 use crate::identity::{Identity, IdentityError};
 use crate::ledger::{LedgerError, LedgerStore, recover};
 use crate::limits;
@@ -89,7 +89,7 @@ pub enum AgentError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// Enrolment failed for good.
-    #[error("enrolment failed: {0}")]
+    #[error("enrolment failed ({code}): {0}", code = .0.code())]
     Enroll(#[from] EnrollError),
     /// TLS cannot be set up.
     #[error(transparent)]
@@ -120,6 +120,7 @@ pub async fn run_with_keeper(
     let folders = Folders::new(&config.state);
     folders.create().map_err(folder_error)?;
     let _lock = lock(folders.root()).map_err(folder_error)?.ok_or_else(|| AgentError::InUse(config.state.clone()))?;
+    note_manager(&folders, &config.route.manager);
     let mut shutdown = std::pin::pin!(shutdown);
     let identity = tokio::select! {
         identity = identify(&config, &folders) => identity?,
@@ -134,6 +135,17 @@ pub async fn run_with_keeper(
     Ok(())
 }
 
+/// Notes where the manager is, for who looks at the device later; nothing that runs depends on it.
+fn note_manager(folders: &Folders, manager: &str) {
+    let path = folders.manager();
+    if std::fs::read_to_string(&path).is_ok_and(|noted| noted == manager) {
+        return;
+    }
+    if let Err(error) = write_atomic(&path, manager.as_bytes(), 0o644) {
+        tracing::warn!(%error, "cannot note the manager's address in {}", path.display());
+    }
+}
+
 async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentError> {
     if let Some(identity) = Identity::load(&folders.identity())? {
         return Ok(identity);
@@ -145,7 +157,7 @@ async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentE
         match enroll(&config.route, &folders.identity(), &enrolment, about).await {
             Ok(identity) => return Ok(identity),
             Err(error) if error.is_passing() => {
-                tracing::warn!(%error, "cannot enrol yet; trying again");
+                tracing::warn!(code = %error.code(), %error, "cannot enrol yet; trying again");
                 tokio::time::sleep(ENROL_RETRY.mul_f64(0.5 + fastrand::f64())).await;
             }
             Err(error) => return Err(error.into()),

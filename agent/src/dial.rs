@@ -24,6 +24,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub use self::socket::Socket;
+use crate::code::Code;
 use crate::proxy::Proxy;
 use crate::proxy::tunnel::{self, TunnelError};
 
@@ -123,19 +124,51 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// What to look up about it.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Lookup { .. } => Code::Lookup,
+            Self::Connect { .. } => Code::Connect,
+            Self::Proxy { .. } => Code::Proxy,
+            Self::Tls { .. } if self.is_wrong_authority() => Code::WrongManager,
+            Self::Tls { .. } if self.is_of_another_time() => Code::Clock,
+            Self::Tls { .. } => Code::Tls,
+            Self::Http { .. } => Code::Answer,
+        }
+    }
+
+    /// True when the manager's certificate is not valid at this machine's time.
+    fn is_of_another_time(&self) -> bool {
+        matches!(
+            self.certificate_error(),
+            Some(
+                CertificateError::Expired
+                    | CertificateError::ExpiredContext { .. }
+                    | CertificateError::NotValidYet
+                    | CertificateError::NotValidYetContext { .. }
+            )
+        )
+    }
+
+    fn certificate_error(&self) -> Option<&CertificateError> {
+        let Self::Tls { source, .. } = self else { return None };
+        let error = source.get_ref()?.downcast_ref::<rustls::Error>()?;
+        if let rustls::Error::InvalidCertificate(error) = error { Some(error) } else { None }
+    }
+
     /// True when the manager's certificate is not from the authority that is pinned.
     #[must_use]
     pub fn is_wrong_authority(&self) -> bool {
-        let Self::Tls { source, .. } = self else { return false };
         // Not any invalid certificate: a device whose clock stands at 1970 finds every one not valid yet, and that passes.
         matches!(
-            source.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()),
-            Some(rustls::Error::InvalidCertificate(
+            self.certificate_error(),
+            Some(
                 CertificateError::UnknownIssuer
                     | CertificateError::BadSignature
                     | CertificateError::NotValidForName
                     | CertificateError::NotValidForNameContext { .. }
-            ))
+            )
         )
     }
 }
@@ -145,7 +178,18 @@ impl DialError {
 /// # Errors
 /// Says which part failed.
 pub async fn dial(route: &Route, tls: Arc<ClientConfig>) -> Result<TlsStream<Socket>, DialError> {
-    let socket = connect(route).await?;
+    secured(connect(route).await?, route, tls).await
+}
+
+/// Does TLS with the manager at the other end of `socket`.
+///
+/// # Errors
+/// When it fails.
+pub(crate) async fn secured(
+    socket: Socket,
+    route: &Route,
+    tls: Arc<ClientConfig>,
+) -> Result<TlsStream<Socket>, DialError> {
     let tls_error = |source| DialError::Tls { manager: route.to_string(), source };
     let name = ServerName::try_from(robo_wire::SERVER_NAME).map_err(|e| tls_error(io::Error::other(e)))?;
     secure(socket, name, tls).await.map_err(tls_error)
@@ -155,7 +199,7 @@ pub async fn dial(route: &Route, tls: Arc<ClientConfig>) -> Result<TlsStream<Soc
 ///
 /// # Errors
 /// Says which part failed.
-pub async fn connect(route: &Route) -> Result<Socket, DialError> {
+pub(crate) async fn connect(route: &Route) -> Result<Socket, DialError> {
     let Some(proxy) = &route.proxy else {
         return reach(&route.manager).await.map(Socket::Plain).map_err(|unreached| match unreached {
             Unreached::Lookup(source) => DialError::Lookup { manager: route.manager.clone(), source },
@@ -196,9 +240,14 @@ enum Unreached {
     Connect(io::Error),
 }
 
+/// The addresses of `host:port`.
+pub(crate) async fn look_up(host_port: &str) -> io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host(host_port).await?.collect())
+}
+
 /// Addresses are tried in turn: IPv6 and IPv4, as the resolver orders them.
 async fn reach(host_port: &str) -> Result<TcpStream, Unreached> {
-    let addresses: Vec<SocketAddr> = tokio::net::lookup_host(host_port).await.map_err(Unreached::Lookup)?.collect();
+    let addresses = look_up(host_port).await.map_err(Unreached::Lookup)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match timeout(CONNECT, TcpStream::connect(address)).await {
@@ -254,7 +303,18 @@ pub async fn request(
     tls: Arc<ClientConfig>,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<Incoming>, DialError> {
-    let stream = dial(route, tls).await?;
+    exchange(dial(route, tls).await?, route, request).await
+}
+
+/// Sends one request on `stream` and returns the answer's head.
+///
+/// # Errors
+/// When the answer's head fails.
+pub(crate) async fn exchange(
+    stream: TlsStream<Socket>,
+    route: &Route,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, DialError> {
     let failed = |reason: String| DialError::Http { manager: route.to_string(), reason };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(e.to_string()))?;
     // Ends by itself when sender and body are dropped.

@@ -11,6 +11,7 @@ use robo_wire::SERVER_NAME;
 use robo_wire::api::{EnrollRequest, EnrollResponse, Facts, MAX_ENROLL_BODY};
 use robo_wire::problem::Problem;
 
+use crate::code::Code;
 use crate::dial::{self, DialError, Route};
 use crate::identity::{Enrolled, Identity, IdentityError, key_and_request};
 use crate::tls::{self, Pin, TlsError};
@@ -68,6 +69,19 @@ pub enum EnrollError {
 }
 
 impl EnrollError {
+    /// What to look up about it.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotAToken | Self::Refused(_) => Code::Token,
+            Self::Foreign { .. } | Self::WrongManager { .. } => Code::WrongManager,
+            Self::Dial(error) => error.code(),
+            Self::Answer(_) => Code::Answer,
+            Self::Identity(_) => Code::Identity,
+            Self::Tls(_) => Code::Key,
+        }
+    }
+
     /// True when trying again may help: the manager did not answer, or is busy.
     #[must_use]
     pub fn is_passing(&self) -> bool {

@@ -1,7 +1,7 @@
 //! Where everything of an agent lies on disk.
 //!
 //! ```text
-//! <state>/ledger/  identity/  files/<hash>
+//! <state>/lock  manager  ledger/  identity/  files/<hash>
 //! <state>/instances/<application>/<segment>/<segment>/@recipe  @data  @logs  @runs/<run>  @context.json
 //! ```
 //!
@@ -79,6 +79,28 @@ impl Folders {
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(e)) => Err(e),
         }
+    }
+
+    /// True while an agent has the state folder. Nothing is made or changed.
+    ///
+    /// # Errors
+    /// When the lock's file cannot be opened.
+    pub fn is_locked(&self) -> io::Result<bool> {
+        let file = match File::open(self.root.join("lock")) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?,
+        };
+        match file.try_lock_shared() {
+            Ok(()) => Ok(false),
+            Err(fs::TryLockError::WouldBlock) => Ok(true),
+            Err(fs::TryLockError::Error(e)) => Err(e),
+        }
+    }
+
+    /// The file with `host:port` of the manager that was dialled last, for who looks at the device.
+    #[must_use]
+    pub fn manager(&self) -> PathBuf {
+        self.root.join("manager")
     }
 
     /// The state folder itself.

@@ -9,11 +9,14 @@
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`files`], [`facts`] serve it.
 //! - [`daemon`]: the loop that joins them; [`args`]: its options.
+//! - [`doctor`]: looks at a device from the inside; [`code`]: what can be wrong with one.
 //! - [`folders`]: where everything lies on disk; [`framing`]: frames on streams.
 
 pub mod args;
+pub mod code;
 pub mod daemon;
 pub mod dial;
+pub mod doctor;
 pub mod enroll;
 pub mod facts;
 pub mod files;

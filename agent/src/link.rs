@@ -129,7 +129,8 @@ pub async fn run(config: Config, to_loop: mpsc::Sender<FromLink>) {
         } else {
             ""
         };
-        tracing::warn!("link down: {error}{hint}; dialling again in {:.1} s", wait.as_secs_f64());
+        let code = if let LinkError::Dial(error) = &error { format!(" ({})", error.code()) } else { String::new() };
+        tracing::warn!("link down{code}: {error}{hint}; dialling again in {:.1} s", wait.as_secs_f64());
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
             // There may be a network again.

@@ -25,7 +25,7 @@ pub enum TlsError {
 }
 
 /// The cryptography of robo's connections: X25519MLKEM768 or X25519 or P-256, AES-256-GCM.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384],
         ..aws_lc_rs::default_provider()

@@ -132,6 +132,9 @@ async fn a_proxy_that_is_another_or_does_not_know_us_is_told() {
     let (proxy, other) = (HttpsProxy::start(manager.address).await, HttpsProxy::start(manager.address).await);
     let pin = robo_agent::tls::Pin::new("00".repeat(32));
     let tls = robo_agent::tls::pinned(&pin, b"http/1.1").unwrap();
+    let route = Route { manager: MANAGER.to_owned(), proxy: proxy.seen_by("me:secret", &proxy.ca_pem).unwrap() };
+    let other_manager = robo_agent::dial::dial(&route, Arc::clone(&tls)).await.unwrap_err();
+    assert!(other_manager.is_wrong_authority(), "{other_manager}");
     let shown = format!("the proxy https://localhost:{}", proxy.address.port());
     for (user, ca, expect) in [
         ("me:wrong", &proxy.ca_pem, "user and a password (407)"),
