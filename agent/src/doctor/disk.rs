@@ -17,14 +17,20 @@ const LITTLE_ROOM: u64 = 16 * 1024 * 1024;
 const TRIAL: &str = ".doctor";
 
 pub(super) fn examine(folders: &Folders) -> Vec<Finding> {
-    if !folders.root().is_dir() {
-        let missing = format!("there is no folder {}", folders.root().display());
-        return vec![
-            Finding::failed("folder", Code::StateFolder, missing),
-            Finding::failed("agent", Code::NotRunning, "there is no folder it could run on"),
-        ];
+    let root = folders.root();
+    // Whether it is there, and whether we may look into it.
+    if let Err(error) = fs::read_dir(root) {
+        let found = if error.kind() == io::ErrorKind::NotFound {
+            format!("there is no folder {}", root.display())
+        } else {
+            format!("{} cannot be read: {error}", root.display())
+        };
+        let mut findings = vec![Finding::failed("folder", Code::StateFolder, found)];
+        let others = ["room", "agent", "ledger", "keepers"];
+        findings.extend(others.map(|check| Finding::skipped(check, "the folder cannot be read")));
+        return findings;
     }
-    vec![folder(folders.root()), room(folders.root()), agent(folders), ledger(folders), keepers(folders)]
+    vec![folder(root), room(root), agent(folders), ledger(folders), keepers(folders)]
 }
 
 fn folder(root: &Path) -> Finding {
@@ -128,6 +134,7 @@ fn keepers(folders: &Folders) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ledger::Part;
 
     #[test]
     fn a_folder_is_looked_at_and_left_as_it_was() {
@@ -144,12 +151,12 @@ mod tests {
         let lock = folders.lock().unwrap();
         assert_eq!(of(&examine(&folders), "agent").found, "it runs");
         drop(lock);
-        fs::write(folders.ledger().join("state"), "nonsense").unwrap();
-        fs::write(folders.ledger().join("assignment"), "nonsense").unwrap();
-        let parts: Vec<_> = fs::read_dir(folders.ledger()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-        assert!(
-            fs::read_dir(temporary.path()).unwrap().all(|e| !e.unwrap().file_name().to_string_lossy().contains(TRIAL))
-        );
-        drop(parts);
+        for part in Part::ALL {
+            fs::write(folders.ledger().join(part.file_name()), "nonsense").unwrap();
+        }
+        let damaged = of(&examine(&folders), "ledger");
+        assert_eq!(damaged.code, Some("AGT_LEDGER"), "{damaged:?}");
+        let left = fs::read_dir(temporary.path()).unwrap().map(|entry| entry.unwrap().file_name());
+        assert!(left.into_iter().all(|name| !name.to_string_lossy().contains(TRIAL)));
     }
 }

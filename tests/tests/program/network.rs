@@ -110,13 +110,13 @@ fn a_device_that_reaches_a_proxy_and_nothing_else() {
     let world = World::start(namespaces, &QUICK);
     let configuration = world.path("tinyproxy.conf");
     let lines =
-        "Port 3128\nListen 192.168.1.1\nTimeout 600\nConnectPort 443\nBasicAuth robo open%sesame\nMaxClients 50\n";
+        "Port 3128\nListen 192.168.1.1\nTimeout 600\nConnectPort 443\nBasicAuth robo open-sesame\nMaxClients 50\n";
     fs::write(&configuration, lines).unwrap();
     let mut command = world.namespaces.command("home", "tinyproxy");
     let proxy = command.args(["-d", "-c", &configuration]).stdout(Stdio::null()).stderr(Stdio::null());
     let mut proxy = Running::start(proxy);
 
-    let address = "http://robo:open%25sesame@192.168.1.1:3128";
+    let address = "http://robo:open%2Dsesame@192.168.1.1:3128";
     let device = world.device(&[("HTTPS_PROXY", address), ("NO_PROXY", "localhost,203.0.113.0/28:444")]);
     everything_works(&world);
     one_connection_and_no_open_port(&world);

@@ -72,8 +72,12 @@ impl Namespaces {
     /// Loses some of what comes to a machine.
     pub(super) fn lose_some(&self, name: &str, percent: u32) {
         let rules = format!(
-            "table ip lossy {{ chain in {{ type filter hook input priority filter;
-                numgen random mod 100 < {percent} drop; }} }}"
+            "table ip lossy {{
+                chain in {{
+                    type filter hook input priority filter;
+                    iifname != \"lo\" numgen random mod 100 < {percent} drop
+                }}
+            }}"
         );
         self.done(name, "nft", &[&rules]);
     }
@@ -205,6 +209,9 @@ impl Device {
 
 impl Drop for Device {
     fn drop(&mut self) {
+        if std::thread::panicking() {
+            println!("the device's log:\n{}", self.log());
+        }
         drop(self.agent.0.kill());
         drop(self.agent.0.wait());
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
