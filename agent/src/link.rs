@@ -18,12 +18,13 @@ use robo_wire::frame::{self, Frame, FrameError};
 use robo_wire::stream::Open;
 use rustls::ClientConfig;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
 
 use self::backoff::Backoff;
 use self::network::Network;
 use self::rotate::{KEYS_LIVE, Rotating};
-use self::talk::Talk;
+use self::talk::{LAST_WORDS, Talk};
 use crate::dial::{DialError, Route, dial};
 use crate::folders::Folders;
 use crate::framing::read_frame;
@@ -178,9 +179,13 @@ impl Connection<'_> {
                 None => std::future::pending().await,
             }
         };
+        let mut talk = std::pin::pin!(talk);
         let ended = tokio::select! {
-            ended = &mut drive => ended.map_err(LinkError::from).and(Err(LinkError::HungUp)),
-            ended = talk => ended,
+            ended = &mut drive => match timeout(LAST_WORDS * 2, &mut talk).await {
+                Ok(Err(LinkError::HangUp(why))) => Err(LinkError::HangUp(why)),
+                Ok(_) | Err(_) => ended.map_err(LinkError::from).and(Err(LinkError::HungUp)),
+            },
+            ended = &mut talk => ended,
             moved = moved => Err(moved),
         };
         match ended {
@@ -204,7 +209,7 @@ async fn talk(
 
 /// Serves a stream that the manager opened.
 async fn serve_stream(mut stream: Io, folders: Folders) {
-    let opened = tokio::time::timeout(OPENING, read_frame(&mut stream, frame::MAX_STREAM_FRAME)).await;
+    let opened = timeout(OPENING, read_frame(&mut stream, frame::MAX_STREAM_FRAME)).await;
     let Ok(Ok(Some(first))) = opened else { return };
     match Open::decode(&first) {
         Ok(Open::Exec(command)) => exec::exec(command, stream).await,
