@@ -7,6 +7,10 @@ use std::path::{Path, PathBuf};
 use robo_model::name::DeviceName;
 
 use crate::Config;
+use crate::dial::Route;
+use crate::doctor;
+use crate::folders::Folders;
+use crate::proxy::{SettingError, Variables};
 
 /// The enrolment token, for services that get their secrets by environment.
 pub const TOKEN_VARIABLE: &str = "ROBO_TOKEN";
@@ -29,6 +33,9 @@ pub struct Args {
     /// The manager's CA certificate, in PEM; without it the one that the token names is trusted.
     #[arg(long, value_name = "FILE")]
     pub ca: Option<PathBuf>,
+    /// The CA certificate of an https:// proxy, in PEM; without it this machine's certificates are asked.
+    #[arg(long, value_name = "FILE")]
+    pub proxy_ca: Option<PathBuf>,
     /// The agent's folder: identity, ledger, instances.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
@@ -44,6 +51,47 @@ pub struct Args {
     pub boot_id: Option<String>,
 }
 
+/// Looks at this device, and says what keeps it from its manager.
+///
+/// Needs no root where the agent needs none, and does not disturb an agent that runs. Run it as the agent's user, with
+/// the agent's HTTPS_PROXY and NO_PROXY. It ends with 0 when all is well, and with 1 when something is not.
+#[derive(Debug, clap::Args)]
+pub struct DoctorArgs {
+    /// The manager to ask; without it the one that the agent dialled last.
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = manager_address)]
+    pub manager: Option<String>,
+    /// The CA certificate of an https:// proxy, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub proxy_ca: Option<PathBuf>,
+    /// The agent's folder.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+    /// How to print what was found.
+    #[arg(short, long, default_value = "table", value_name = "FORMAT")]
+    pub output: Output,
+}
+
+/// How the doctor prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Output {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+}
+
+impl DoctorArgs {
+    /// What to look at. The agent's folder is `state` where none is given.
+    #[must_use]
+    pub fn into_options(self, state: PathBuf) -> doctor::Options {
+        let state = self.state.unwrap_or(state);
+        let noted = || read(&Folders::new(&state).manager(), "the manager's address").ok();
+        let manager = self.manager.or_else(|| manager_address(noted()?.trim()).ok());
+        let route = manager.map(|manager| route(manager, self.proxy_ca.as_deref())).transpose();
+        doctor::Options { state, route: route.map_err(|error| error.to_string()) }
+    }
+}
+
 /// Why the options are of no use.
 #[derive(Debug, thiserror::Error)]
 pub enum ArgsError {
@@ -57,6 +105,9 @@ pub enum ArgsError {
         /// Why.
         source: io::Error,
     },
+    /// What the environment says about a proxy is of no use.
+    #[error(transparent)]
+    Proxy(#[from] SettingError),
     /// There is a token, and nothing in it.
     #[error(
         "the enrolment token is empty: make one with `robo device enroll`, or leave it out when this device is enrolled already"
@@ -73,8 +124,8 @@ impl Args {
         Ok(Config {
             token: self.token()?,
             ca_pem: self.ca.as_deref().map(|path| read(path, "the CA certificate")).transpose()?,
+            route: route(self.manager.clone(), self.proxy_ca.as_deref())?,
             state: self.state.unwrap_or(state),
-            manager: self.manager,
             name: self.name,
             addresses: self.address,
             boot: self.boot_id,
@@ -92,6 +143,14 @@ impl Args {
         let text = text.trim();
         if text.is_empty() { Err(ArgsError::EmptyToken) } else { Ok(Some(text.to_owned())) }
     }
+}
+
+/// The way to the manager, as the options and the environment say.
+fn route(manager: String, proxy_ca: Option<&Path>) -> Result<Route, ArgsError> {
+    let ca = proxy_ca.map(|path| read(path, "the proxy's CA certificate")).transpose()?;
+    let variables = Variables::read(|name| std::env::var(name).ok());
+    let proxy = variables.proxy_for(&manager, ca.as_deref())?;
+    Ok(Route { manager, proxy })
 }
 
 fn read(path: &Path, what: &'static str) -> Result<String, ArgsError> {

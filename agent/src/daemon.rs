@@ -19,10 +19,11 @@ use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::credentials::Credentials;
+use crate::dial::Route;
 use crate::enroll::{EnrollError, Enrolment, enroll};
 use crate::facts::{addresses, facts, outbound_address};
 use crate::files::{Files, keep_only};
-use crate::folders::{Folders, create_dir};
+use crate::folders::{Folders, create_dir, write_atomic};
 use crate::identity::{Identity, IdentityError};
 use crate::ledger::{LedgerError, LedgerStore, recover};
 use crate::limits;
@@ -52,8 +53,8 @@ const THIS_PROGRAM: &str = "/proc/self/exe";
 pub struct Config {
     /// Its folder.
     pub state: PathBuf,
-    /// `host:port` of the manager.
-    pub manager: String,
+    /// The way to the manager.
+    pub route: Route,
     /// The enrolment token; needed once.
     pub token: Option<String>,
     /// The manager's authority in PEM, where it was given apart from the token.
@@ -90,7 +91,7 @@ pub enum AgentError {
     #[error(transparent)]
     Identity(#[from] IdentityError),
     /// Enrolment failed for good.
-    #[error("enrolment failed: {0}")]
+    #[error("enrolment failed ({code}): {0}", code = .0.code())]
     Enroll(#[from] EnrollError),
     /// TLS cannot be set up.
     #[error(transparent)]
@@ -121,6 +122,7 @@ pub async fn run_with_keeper(
     let folders = Folders::new(&config.state);
     folders.create().map_err(folder_error)?;
     let _lock = lock(folders.root()).map_err(folder_error)?.ok_or_else(|| AgentError::InUse(config.state.clone()))?;
+    note_manager(&folders, &config.route.manager);
     let mut shutdown = std::pin::pin!(shutdown);
     let identity = tokio::select! {
         identity = identify(&config, &folders) => identity?,
@@ -135,6 +137,17 @@ pub async fn run_with_keeper(
     Ok(())
 }
 
+/// Notes where the manager is, for who looks at the device later; nothing that runs depends on it.
+fn note_manager(folders: &Folders, manager: &str) {
+    let path = folders.manager();
+    if std::fs::read_to_string(&path).is_ok_and(|noted| noted == manager) {
+        return;
+    }
+    if let Err(error) = write_atomic(&path, manager.as_bytes(), 0o644) {
+        tracing::warn!(%error, "cannot note the manager's address in {}", path.display());
+    }
+}
+
 async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentError> {
     if let Some(identity) = Identity::load(&folders.identity())? {
         return enrolled_anew(config, folders, identity).await;
@@ -143,10 +156,10 @@ async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentE
     let enrolment = Enrolment { token, ca_pem: config.ca_pem.clone(), name: config.name.clone() };
     loop {
         let about = facts(&addresses_of(config));
-        match enroll(&config.manager, &folders.identity(), &enrolment, about).await {
+        match enroll(&config.route, &folders.identity(), &enrolment, about).await {
             Ok(identity) => return Ok(identity),
             Err(error) if error.is_passing() => {
-                tracing::warn!(%error, "cannot enrol yet; trying again");
+                tracing::warn!(code = %error.code(), %error, "cannot enrol yet; trying again");
                 tokio::time::sleep(ENROL_RETRY.mul_f64(0.5 + fastrand::f64())).await;
             }
             Err(error) => return Err(error.into()),
@@ -165,7 +178,7 @@ async fn enrolled_anew(config: &Config, folders: &Folders, identity: Identity) -
     let anew = Identity::anew(&folders.identity());
     let folder_error = |source| AgentError::Folder { path: anew.clone(), source };
     create_dir(&anew).map_err(folder_error)?;
-    match enroll(&config.manager, &anew, &enrolment, facts(&addresses_of(config))).await {
+    match enroll(&config.route, &anew, &enrolment, facts(&addresses_of(config))).await {
         Ok(_) => Ok(Identity::keep_anew(&folders.identity())?.ok_or(AgentError::NoToken)?),
         Err(error) => {
             tracing::warn!(%error, "cannot enrol anew with this token; this device stays who it is");
@@ -190,7 +203,7 @@ fn boot_id() -> String {
 }
 
 fn addresses_of(config: &Config) -> Addresses {
-    addresses(&config.addresses, outbound_address(&config.manager), &Addresses::default())
+    addresses(&config.addresses, outbound_address(&config.route.first_hop()), &Addresses::default())
 }
 
 struct Daemon {
@@ -226,13 +239,13 @@ impl Daemon {
         let (ledger, loaded) = open_ledger(&folders)?;
         let (give_reports, reports) = mpsc::channel(MAX_REPORTS);
         let credentials = Credentials::new(identity)?;
-        let files = Arc::new(Files::new(folders.files(), config.manager.clone(), Arc::clone(&credentials)));
+        let files = Arc::new(Files::new(folders.files(), config.route.clone(), Arc::clone(&credentials)));
         let runtime = Runtime::new(folders.clone(), keeper, files, give_reports);
         let boot = config.boot.clone().unwrap_or_else(boot_id);
         let (pilot, outs) = Pilot::new(loaded, addresses_of(&config), boot, time());
         let (give_link, from_link) = mpsc::channel(link::QUEUE);
         let link_config = link::Config {
-            manager: config.manager.clone(),
+            route: config.route.clone(),
             credentials: Arc::clone(&credentials),
             folders: folders.clone(),
         };
@@ -349,7 +362,7 @@ impl Daemon {
                 Out::Tidy(needed) => self.drop_old_files(&needed),
                 Out::Send(id, bytes) => outs.extend(self.say(id, Say::Bytes(bytes))),
                 Out::Up(id, welcome) => {
-                    tracing::info!(name = %welcome.name, manager = %self.config.manager, "link up");
+                    tracing::info!(name = %welcome.name, manager = %self.config.route, "link up");
                     outs.extend(self.say(id, Say::Welcomed));
                 }
                 Out::Renew => self.renew(),
@@ -367,8 +380,8 @@ impl Daemon {
         if self.renewal.as_ref().is_some_and(|renewal| !renewal.is_finished()) {
             return;
         }
-        let (manager, folder) = (self.config.manager.clone(), self.folders.identity());
-        self.renewal = Some(tokio::spawn(renew::renew(manager, folder, Arc::clone(&self.credentials))));
+        let (route, folder) = (self.config.route.clone(), self.folders.identity());
+        self.renewal = Some(tokio::spawn(renew::renew(route, folder, Arc::clone(&self.credentials))));
     }
 
     /// Never waits: the link may be stuck for a minute, and what runs here must be looked after meanwhile.

@@ -1,5 +1,9 @@
-//! Dials the manager: TCP, TLS, and one HTTP/1.1 request at a time for enrolment and recipe files.
+//! Dials the manager, through a proxy where there is one: TCP, TLS, and one HTTP/1.1 request at a time for enrolment and
+//! recipe files.
 
+mod socket;
+
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,10 +17,16 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::{CertificateError, ClientConfig};
 use rustls_pki_types::ServerName;
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
+
+pub use self::socket::Socket;
+use crate::code::Code;
+use crate::proxy::Proxy;
+use crate::proxy::tunnel::{self, TunnelError};
 
 /// How long one address may take to answer.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -33,6 +43,38 @@ pub const BODY_SILENCE: Duration = Duration::from_secs(30);
 
 /// Unacknowledged data ends a connection after this time: how a half-open one is noticed by the kernel.
 const USER_TIMEOUT_MS: u32 = 60_000;
+
+/// The way to the manager.
+#[derive(Debug, Clone)]
+pub struct Route {
+    /// `host:port` of the manager.
+    pub manager: String,
+    /// The proxy to ask for a connection to it.
+    pub proxy: Option<Proxy>,
+}
+
+impl Route {
+    /// Without a proxy.
+    #[must_use]
+    pub fn direct(manager: impl Into<String>) -> Self {
+        Self { manager: manager.into(), proxy: None }
+    }
+
+    /// What this machine connects to: `host:port` of the proxy or of the manager.
+    #[must_use]
+    pub fn first_hop(&self) -> String {
+        self.proxy.as_ref().map_or_else(|| self.manager.clone(), Proxy::address)
+    }
+}
+
+impl fmt::Display for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.proxy {
+            None => write!(f, "{}", self.manager),
+            Some(proxy) => write!(f, "{} through the proxy {proxy}", self.manager),
+        }
+    }
+}
 
 /// Why the manager cannot be reached.
 #[derive(Debug, thiserror::Error)]
@@ -53,6 +95,16 @@ pub enum DialError {
         /// Why the last address did not answer.
         source: io::Error,
     },
+    /// The proxy does not let us through.
+    #[error("no connection to {manager} through the proxy {proxy}: {source}")]
+    Proxy {
+        /// Where to.
+        manager: String,
+        /// Which proxy, without its password.
+        proxy: String,
+        /// What it did.
+        source: TunnelError,
+    },
     /// TLS failed.
     #[error("no secure connection to {manager}: {source}")]
     Tls {
@@ -72,43 +124,130 @@ pub enum DialError {
 }
 
 impl DialError {
+    /// What to look up about it.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::Lookup { .. } => Code::Lookup,
+            Self::Connect { .. } => Code::Connect,
+            Self::Proxy { .. } => Code::Proxy,
+            Self::Tls { .. } if self.is_wrong_authority() => Code::WrongManager,
+            Self::Tls { .. } if self.is_of_another_time() => Code::Clock,
+            Self::Tls { .. } => Code::Tls,
+            Self::Http { .. } => Code::Answer,
+        }
+    }
+
+    /// True when the manager's certificate is not valid at this machine's time.
+    fn is_of_another_time(&self) -> bool {
+        matches!(
+            self.certificate_error(),
+            Some(
+                CertificateError::Expired
+                    | CertificateError::ExpiredContext { .. }
+                    | CertificateError::NotValidYet
+                    | CertificateError::NotValidYetContext { .. }
+            )
+        )
+    }
+
+    fn certificate_error(&self) -> Option<&CertificateError> {
+        let Self::Tls { source, .. } = self else { return None };
+        let error = source.get_ref()?.downcast_ref::<rustls::Error>()?;
+        if let rustls::Error::InvalidCertificate(error) = error { Some(error) } else { None }
+    }
+
     /// True when the manager's certificate is not from the authority that is pinned.
     #[must_use]
     pub fn is_wrong_authority(&self) -> bool {
-        let Self::Tls { source, .. } = self else { return false };
         // Not any invalid certificate: a device whose clock stands at 1970 finds every one not valid yet, and that passes.
         matches!(
-            source.get_ref().and_then(|e| e.downcast_ref::<rustls::Error>()),
-            Some(rustls::Error::InvalidCertificate(
+            self.certificate_error(),
+            Some(
                 CertificateError::UnknownIssuer
                     | CertificateError::BadSignature
                     | CertificateError::NotValidForName
                     | CertificateError::NotValidForNameContext { .. }
-            ))
+            )
         )
     }
 }
 
-/// Connects to `manager` (`host:port`) and does TLS.
+/// Connects to the manager and does TLS.
 ///
 /// # Errors
 /// Says which part failed.
-pub async fn dial(manager: &str, tls: Arc<ClientConfig>) -> Result<TlsStream<TcpStream>, DialError> {
-    let socket = connect(manager).await?;
-    let tls_error = |source| DialError::Tls { manager: manager.to_owned(), source };
+pub async fn dial(route: &Route, tls: Arc<ClientConfig>) -> Result<TlsStream<Socket>, DialError> {
+    secured(connect(route).await?, route, tls).await
+}
+
+/// Does TLS with the manager at the other end of `socket`.
+///
+/// # Errors
+/// When it fails.
+pub(crate) async fn secured(
+    socket: Socket,
+    route: &Route,
+    tls: Arc<ClientConfig>,
+) -> Result<TlsStream<Socket>, DialError> {
+    let tls_error = |source| DialError::Tls { manager: route.to_string(), source };
     let name = ServerName::try_from(robo_wire::SERVER_NAME).map_err(|e| tls_error(io::Error::other(e)))?;
-    let handshake = TlsConnector::from(tls).connect(name, socket);
-    match timeout(HANDSHAKE, handshake).await {
-        Ok(done) => done.map_err(tls_error),
-        Err(_) => Err(tls_error(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long"))),
+    secure(socket, name, tls).await.map_err(tls_error)
+}
+
+/// A connection to the manager in clear, through the proxy where there is one.
+///
+/// # Errors
+/// Says which part failed.
+pub(crate) async fn connect(route: &Route) -> Result<Socket, DialError> {
+    let Some(proxy) = &route.proxy else {
+        return reach(&route.manager).await.map(Socket::Plain).map_err(|unreached| match unreached {
+            Unreached::Lookup(source) => DialError::Lookup { manager: route.manager.clone(), source },
+            Unreached::Connect(source) => DialError::Connect { manager: route.manager.clone(), source },
+        });
+    };
+    let proxy_error = |source| DialError::Proxy { manager: route.manager.clone(), proxy: proxy.to_string(), source };
+    let socket = to_proxy(proxy).await.map_err(proxy_error)?;
+    tunnel::through(socket, proxy, &route.manager).await.map_err(proxy_error)
+}
+
+async fn to_proxy(proxy: &Proxy) -> Result<Socket, TunnelError> {
+    let socket = reach(&proxy.address()).await.map_err(|unreached| match unreached {
+        Unreached::Lookup(source) | Unreached::Connect(source) => TunnelError::Unreachable(source),
+    })?;
+    let Some((tls, name)) = proxy.tls() else { return Ok(Socket::Plain(socket)) };
+    let name = name.map_err(|e| TunnelError::Tls(io::Error::other(e)))?;
+    let secured = secure(socket, name, tls).await.map_err(TunnelError::Tls)?;
+    Ok(Socket::Secured(Box::new(secured)))
+}
+
+async fn secure<S: AsyncRead + AsyncWrite + Unpin>(
+    socket: S,
+    name: ServerName<'static>,
+    tls: Arc<ClientConfig>,
+) -> io::Result<TlsStream<S>> {
+    match timeout(HANDSHAKE, TlsConnector::from(tls).connect(name, socket)).await {
+        Ok(done) => done,
+        Err(_) => Err(io::Error::new(io::ErrorKind::TimedOut, "the handshake took too long")),
     }
 }
 
+/// Why nothing listens at `host:port`, as far as we can see.
+enum Unreached {
+    /// The name has no address.
+    Lookup(io::Error),
+    /// None of its addresses answers.
+    Connect(io::Error),
+}
+
+/// The addresses of `host:port`.
+pub(crate) async fn look_up(host_port: &str) -> io::Result<Vec<SocketAddr>> {
+    Ok(tokio::net::lookup_host(host_port).await?.collect())
+}
+
 /// Addresses are tried in turn: IPv6 and IPv4, as the resolver orders them.
-async fn connect(manager: &str) -> Result<TcpStream, DialError> {
-    let lookup = tokio::net::lookup_host(manager).await;
-    let addresses: Vec<SocketAddr> =
-        lookup.map_err(|source| DialError::Lookup { manager: manager.to_owned(), source })?.collect();
+async fn reach(host_port: &str) -> Result<TcpStream, Unreached> {
+    let addresses = look_up(host_port).await.map_err(Unreached::Lookup)?;
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
     for address in addresses {
         match timeout(CONNECT, TcpStream::connect(address)).await {
@@ -120,7 +259,7 @@ async fn connect(manager: &str) -> Result<TcpStream, DialError> {
             Err(_) => last = io::Error::new(io::ErrorKind::TimedOut, "no answer"),
         }
     }
-    Err(DialError::Connect { manager: manager.to_owned(), source: last })
+    Err(Unreached::Connect(last))
 }
 
 fn tune(socket: &TcpStream) {
@@ -160,12 +299,23 @@ where
 /// # Errors
 /// When the connection or the answer's head fails.
 pub async fn request(
-    manager: &str,
+    route: &Route,
     tls: Arc<ClientConfig>,
     request: Request<Full<Bytes>>,
 ) -> Result<Response<Incoming>, DialError> {
-    let stream = dial(manager, tls).await?;
-    let failed = |reason: String| DialError::Http { manager: manager.to_owned(), reason };
+    exchange(dial(route, tls).await?, route, request).await
+}
+
+/// Sends one request on `stream` and returns the answer's head.
+///
+/// # Errors
+/// When the answer's head fails.
+pub(crate) async fn exchange(
+    stream: TlsStream<Socket>,
+    route: &Route,
+    request: Request<Full<Bytes>>,
+) -> Result<Response<Incoming>, DialError> {
+    let failed = |reason: String| DialError::Http { manager: route.to_string(), reason };
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.map_err(|e| failed(e.to_string()))?;
     // Ends by itself when sender and body are dropped.
     drop(tokio::spawn(connection));

@@ -12,7 +12,8 @@ use robo_wire::api::{EnrollRequest, EnrollResponse, Facts, MAX_ENROLL_BODY};
 use robo_wire::problem::Problem;
 use sha2::{Digest as _, Sha256};
 
-use crate::dial::{self, DialError};
+use crate::code::Code;
+use crate::dial::{self, DialError, Route};
 use crate::identity::{Enrolled, Identity, IdentityError, key_and_request};
 use crate::tls::{self, Pin, TlsError};
 
@@ -77,6 +78,19 @@ pub enum EnrollError {
 }
 
 impl EnrollError {
+    /// What to look up about it.
+    #[must_use]
+    pub fn code(&self) -> Code {
+        match self {
+            Self::NotAToken | Self::Refused(_) => Code::Token,
+            Self::Foreign { .. } | Self::WrongManager { .. } => Code::WrongManager,
+            Self::Dial(error) => error.code(),
+            Self::Answer(_) => Code::Answer,
+            Self::Identity(_) => Code::Identity,
+            Self::Tls(_) => Code::Key,
+        }
+    }
+
     /// True when trying again may help: the manager did not answer, or is busy.
     #[must_use]
     pub fn is_passing(&self) -> bool {
@@ -98,7 +112,7 @@ impl EnrollError {
 /// # Errors
 /// Says why; [`EnrollError::is_passing`] tells whether to try again.
 pub async fn enroll(
-    manager: &str,
+    route: &Route,
     folder: &Path,
     enrolment: &Enrolment,
     facts: Facts,
@@ -116,9 +130,9 @@ pub async fn enroll(
         .body(Full::new(Bytes::from(body)))
         .map_err(|e| EnrollError::Answer(e.to_string()))?;
     let tls = tls::pinned(&pin, b"http/1.1")?;
-    let answer = dial::request(manager, Arc::clone(&tls), request).await.map_err(|error| {
+    let answer = dial::request(route, Arc::clone(&tls), request).await.map_err(|error| {
         if error.is_wrong_authority() {
-            EnrollError::WrongManager { manager: manager.to_owned() }
+            EnrollError::WrongManager { manager: route.to_string() }
         } else {
             EnrollError::Dial(error)
         }
@@ -126,7 +140,7 @@ pub async fn enroll(
     let status = answer.status();
     let mut answer = Limited::new(answer.into_body(), MAX_ENROLL_BODY);
     let mut body = Vec::new();
-    let cut = |reason| DialError::Http { manager: manager.to_owned(), reason };
+    let cut = |reason| DialError::Http { manager: route.to_string(), reason };
     while let Some(data) = dial::next_data(&mut answer, dial::BODY_SILENCE).await.map_err(cut)? {
         body.extend_from_slice(&data);
     }

@@ -27,6 +27,11 @@ pub fn facts(addresses: &Addresses) -> Facts {
     }
 }
 
+/// All lasting addresses of this machine that others can use, IPv4 first.
+pub(crate) fn machine_addresses() -> Vec<IpAddr> {
+    addresses::of_the_machine()
+}
+
 /// The machine's addresses: those that were configured; where none was, the one that leads to the manager, and behind
 /// it all others that other machines can use. The main one of `before` stays the main one for as long as the machine has
 /// it: a manager that is reached now by IPv4 and now by IPv6 moves nothing.

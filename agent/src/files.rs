@@ -17,7 +17,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Mutex as AsyncMutex, Semaphore};
 
 use crate::credentials::Credentials;
-use crate::dial;
+use crate::dial::{self, Route};
 use crate::runtime::FileSource;
 
 /// Downloads at a time: one device's share of the manager.
@@ -32,7 +32,7 @@ const PAUSE: std::time::Duration = std::time::Duration::from_millis(200);
 /// Fetches recipe files over HTTPS.
 pub struct Files {
     folder: PathBuf,
-    manager: String,
+    route: Route,
     credentials: Arc<Credentials>,
     slots: Semaphore,
     /// One lock for each file that is being fetched: two steps that need the same file must not both write it.
@@ -40,10 +40,10 @@ pub struct Files {
 }
 
 impl Files {
-    /// Keeps files in `folder`, which is there, and fetches those it lacks from `manager` (`host:port`).
+    /// Keeps files in `folder`, which is there, and fetches those it lacks from the manager.
     #[must_use]
-    pub fn new(folder: PathBuf, manager: String, credentials: Arc<Credentials>) -> Self {
-        Self { folder, manager, credentials, slots: Semaphore::new(MAX_DOWNLOADS), under_way: Mutex::default() }
+    pub fn new(folder: PathBuf, route: Route, credentials: Arc<Credentials>) -> Self {
+        Self { folder, route, credentials, slots: Semaphore::new(MAX_DOWNLOADS), under_way: Mutex::default() }
     }
 
     async fn get(&self, file: &FileRef) -> Result<PathBuf, String> {
@@ -123,7 +123,7 @@ impl Files {
             .body(Full::new(Bytes::new()))
             .map_err(|e| DownloadError::Final(e.to_string()))?;
         let mut answer =
-            dial::request(&self.manager, self.credentials.http(), request).await.map_err(|e| passing(e.to_string()))?;
+            dial::request(&self.route, self.credentials.http(), request).await.map_err(|e| passing(e.to_string()))?;
         match answer.status() {
             StatusCode::PARTIAL_CONTENT => {}
             StatusCode::OK => out.set_len(0).map_err(|e| DownloadError::Final(e.to_string()))?,

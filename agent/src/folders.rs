@@ -1,7 +1,7 @@
 //! Where everything of an agent lies on disk.
 //!
 //! ```text
-//! <state>/ledger/  identity/  files/<hash>
+//! <state>/lock  manager  ledger/  identity/  files/<hash>
 //! <state>/instances/<application>/<segment>/<segment>/@recipe  @data  @logs  @runs/<run>  @context.json
 //! ```
 //!
@@ -10,7 +10,7 @@
 
 use std::fs::{self, DirBuilder, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _, PermissionsExt as _};
+use std::os::unix::fs::{DirBuilderExt as _, MetadataExt as _, OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -79,6 +79,26 @@ impl Folders {
             Err(fs::TryLockError::WouldBlock) => Ok(None),
             Err(fs::TryLockError::Error(e)) => Err(e),
         }
+    }
+
+    /// True while an agent has the state folder. The lock itself is not touched: an agent that starts just then would find
+    /// it taken.
+    ///
+    /// # Errors
+    /// When the folder, or the kernel's table of locks (`/proc/locks`), cannot be read.
+    pub fn is_locked(&self) -> io::Result<bool> {
+        let inode = match fs::metadata(self.root.join("lock")) {
+            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+            other => other?.ino().to_string(),
+        };
+        let table = fs::read_to_string("/proc/locks")?;
+        Ok(table.lines().filter_map(|line| holder(line, &inode)).any(is_one_of_ours))
+    }
+
+    /// The file with `host:port` of the manager that was dialled last, for who looks at the device.
+    #[must_use]
+    pub fn manager(&self) -> PathBuf {
+        self.root.join("manager")
     }
 
     /// The state folder itself.
@@ -319,6 +339,19 @@ pub(crate) fn absent_is_fine(result: io::Result<()>) -> io::Result<()> {
     }
 }
 
+/// Who holds the file of this inode, as a line of `/proc/locks` has it. Of the device it lies on some file systems tell
+/// another number here than elsewhere.
+fn holder(line: &str, inode: &str) -> Option<u32> {
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let [_, "FLOCK", _, "WRITE", process, file, ..] = words[..] else { return None };
+    (file.rsplit(':').next() == Some(inode)).then(|| process.parse().ok())?
+}
+
+/// The same inode of another file system may be locked by somebody else.
+fn is_one_of_ours(process: u32) -> bool {
+    fs::read_to_string(format!("/proc/{process}/comm")).is_ok_and(|name| name.starts_with("robo"))
+}
+
 fn runs_in(folder: &Path) -> io::Result<Vec<RunFolder>> {
     let mut numbers: Vec<u64> = entries(folder)?.iter().filter_map(|e| e.file_name().to_str()?.parse().ok()).collect();
     numbers.sort_unstable_by(|a, b| b.cmp(a));
@@ -336,6 +369,17 @@ fn entries(folder: &Path) -> io::Result<Vec<fs::DirEntry>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_kernels_table_of_locks_is_read() {
+        let check = |line: &str, expect: Option<u32>| assert_eq!(holder(line, "131"), expect, "{line}");
+        check("1: FLOCK  ADVISORY  WRITE 42 08:01:131 0 EOF", Some(42));
+        check("1: FLOCK  ADVISORY  WRITE 42 08:01:1131 0 EOF", None);
+        check("1: -> FLOCK  ADVISORY  WRITE 42 08:01:131 0 EOF", None);
+        check("1: POSIX  ADVISORY  WRITE 42 08:01:131 0 EOF", None);
+        check("1: FLOCK  ADVISORY  WRITE x 08:01:131 0 EOF", None);
+        check("", None);
+    }
 
     fn key(path: &str) -> InstanceKey {
         InstanceKey { application: "shop".parse().unwrap(), path: path.parse().unwrap() }

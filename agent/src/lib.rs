@@ -7,15 +7,18 @@
 //! - [`runtime`]: steps, processes, checks and files: the only part that touches the machine.
 //! - [`keeper`]: the small process between the agent and what it runs.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
-//! - [`link`]: the connection to the manager; [`dial`], [`tls`], [`enroll`], [`identity`], [`credentials`], [`renew`],
-//!   [`files`], [`facts`] serve it.
+//! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
+//!   [`renew`], [`files`], [`facts`] serve it.
 //! - [`daemon`]: the loop that joins them; [`args`]: its options.
+//! - [`doctor`]: looks at a device from the inside; [`code`]: what can be wrong with one.
 //! - [`folders`]: where everything lies on disk; [`framing`]: frames on streams.
 
 pub mod args;
+pub mod code;
 pub mod credentials;
 pub mod daemon;
 pub mod dial;
+pub mod doctor;
 pub mod enroll;
 pub mod facts;
 pub mod files;
@@ -28,6 +31,7 @@ mod limits;
 pub mod link;
 pub mod order;
 pub mod pilot;
+pub mod proxy;
 pub mod reconcile;
 pub mod renew;
 pub mod runtime;

@@ -6,6 +6,8 @@
 
 mod backoff;
 mod mux;
+mod network;
+pub mod rotate;
 mod talk;
 
 use std::net::IpAddr;
@@ -15,12 +17,15 @@ use std::time::Duration;
 use robo_wire::frame::{self, Frame, FrameError};
 use robo_wire::stream::Open;
 use tokio::sync::mpsc;
+use tokio::time::timeout;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
 
 use self::backoff::Backoff;
-use self::talk::Talk;
+use self::network::Network;
+use self::rotate::{KEYS_LIVE, Rotating};
+use self::talk::{LAST_WORDS, Talk};
 use crate::credentials::Credentials;
-use crate::dial::{DialError, dial};
+use crate::dial::{DialError, Route, dial};
 use crate::folders::Folders;
 use crate::framing::read_frame;
 use crate::pilot::HangUp;
@@ -66,8 +71,8 @@ pub enum Say {
 
 /// What a link needs.
 pub struct Config {
-    /// `host:port`.
-    pub manager: String,
+    /// The way to the manager.
+    pub route: Route,
     /// TLS with our certificate.
     pub credentials: Arc<Credentials>,
     /// Where instances' logs lie.
@@ -87,6 +92,8 @@ enum LinkError {
     Io(#[from] std::io::Error),
     #[error("the connection broke: {0}")]
     Mux(#[from] yamux::ConnectionError),
+    #[error("the way to the manager leaves from {now} now, and no longer from {before}")]
+    Moved { before: IpAddr, now: IpAddr },
     #[error("the manager hung up")]
     HungUp,
     #[error("nothing of a message could be sent for {0:?}")]
@@ -100,8 +107,11 @@ enum LinkError {
 /// Keeps a link to the manager until the agent's loop is gone.
 pub async fn run(config: Config, to_loop: mpsc::Sender<FromLink>) {
     let mut backoff = Backoff::default();
+    let mut network = Network::watch();
     loop {
-        let mut connection = Connection { config: &config, to_loop: &to_loop, opened: false, welcomed: false };
+        let ways = network::ways();
+        let mut connection =
+            Connection { config: &config, to_loop: &to_loop, network: &mut network, opened: false, welcomed: false };
         let error = Box::pin(connection.serve()).await;
         let (opened, welcomed) = (connection.opened, connection.welcomed);
         if matches!(error, LinkError::Stopping) || to_loop.is_closed() {
@@ -120,9 +130,12 @@ pub async fn run(config: Config, to_loop: mpsc::Sender<FromLink>) {
         } else {
             ""
         };
-        tracing::warn!("link down: {error}{hint}; dialling again in {:.1} s", wait.as_secs_f64());
+        let code = if let LinkError::Dial(error) = &error { format!(" ({})", error.code()) } else { String::new() };
+        tracing::warn!("link down{code}: {error}{hint}; dialling again in {:.1} s", wait.as_secs_f64());
         tokio::select! {
             () = tokio::time::sleep(wait) => {}
+            // There may be a network again.
+            () = network.other_ways(&ways) => {}
             () = to_loop.closed() => return,
         }
     }
@@ -131,6 +144,7 @@ pub async fn run(config: Config, to_loop: mpsc::Sender<FromLink>) {
 struct Connection<'a> {
     config: &'a Config,
     to_loop: &'a mpsc::Sender<FromLink>,
+    network: &'a mut Network,
     /// True once the loop knows of it.
     opened: bool,
     /// True once the manager welcomed us.
@@ -141,41 +155,61 @@ type Io = Compat<yamux::Stream>;
 
 impl Connection<'_> {
     async fn serve(&mut self) -> LinkError {
-        let socket = match dial(&self.config.manager, self.config.credentials.link()).await {
+        let socket = match dial(&self.config.route, self.config.credentials.link()).await {
             Ok(socket) => socket,
             Err(error) => return error.into(),
         };
-        let address = socket.get_ref().0.local_addr().ok().map(|local| local.ip());
+        let tcp = socket.get_ref().0.tcp();
+        let address = tcp.local_addr().ok().map(|local| local.ip());
+        let peer = tcp.peer_addr().ok();
         let folders = self.config.folders.clone();
+        let socket = Rotating::new(socket, KEYS_LIVE);
         let (control, drive) =
             mux::multiplex(socket.compat(), move |stream| serve_stream(stream.compat(), folders.clone()));
         let mut drive = std::pin::pin!(drive);
+        let Self { config: _, to_loop, network, opened, welcomed } = self;
         let talk = async {
             let stream = control.await.map_err(|_| LinkError::HungUp)?.compat();
-            self.talk(stream, address).await
+            *opened = true;
+            talk(to_loop, welcomed, stream, address).await
         };
+        let moved = async {
+            match address.zip(peer) {
+                Some((before, peer)) => LinkError::Moved { before, now: network.moved(before, peer).await },
+                None => std::future::pending().await,
+            }
+        };
+        let mut talk = std::pin::pin!(talk);
         let ended = tokio::select! {
-            ended = &mut drive => ended.map_err(LinkError::from).and(Err(LinkError::HungUp)),
-            ended = talk => ended,
+            ended = &mut drive => match timeout(LAST_WORDS * 2, &mut talk).await {
+                Ok(Err(LinkError::HangUp(why))) => Err(LinkError::HangUp(why)),
+                Ok(_) | Err(_) => ended.map_err(LinkError::from).and(Err(LinkError::HungUp)),
+            },
+            ended = &mut talk => ended,
+            moved = moved => Err(moved),
         };
         match ended {
             Ok(()) => LinkError::HungUp,
             Err(error) => error,
         }
     }
+}
 
-    async fn talk(&mut self, stream: Io, address: Option<IpAddr>) -> Result<(), LinkError> {
-        let (say, to_say) = mpsc::channel(SAY_QUEUE);
-        self.opened = true;
-        let opened = FromLink::Open { address, say };
-        self.to_loop.send(opened).await.map_err(|_| LinkError::Stopping)?;
-        Talk::new(stream, self.to_loop, &mut self.welcomed).run(to_say).await
-    }
+async fn talk(
+    to_loop: &mpsc::Sender<FromLink>,
+    welcomed: &mut bool,
+    stream: Io,
+    address: Option<IpAddr>,
+) -> Result<(), LinkError> {
+    let (say, to_say) = mpsc::channel(SAY_QUEUE);
+    let opened = FromLink::Open { address, say };
+    to_loop.send(opened).await.map_err(|_| LinkError::Stopping)?;
+    Talk::new(stream, to_loop, welcomed).run(to_say).await
 }
 
 /// Serves a stream that the manager opened.
 async fn serve_stream(mut stream: Io, folders: Folders) {
-    let opened = tokio::time::timeout(OPENING, read_frame(&mut stream, frame::MAX_STREAM_FRAME)).await;
+    let opened = timeout(OPENING, read_frame(&mut stream, frame::MAX_STREAM_FRAME)).await;
     let Ok(Ok(Some(first))) = opened else { return };
     match Open::decode(&first) {
         Ok(Open::Exec(command)) => exec::exec(command, stream).await,

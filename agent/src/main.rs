@@ -7,7 +7,8 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use robo_agent::args::Args;
+use robo_agent::args::{Args, DoctorArgs, Output};
+use robo_agent::doctor;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Runs the agent of this machine.
@@ -15,10 +16,17 @@ use tokio::signal::unix::{SignalKind, signal};
 /// It dials its manager, and keeps what it is told running, with or without it. ROBO_LOG chooses what is logged.
 /// SIGTERM and Ctrl-C end it; what it looks after goes on running, and it looks after it again at its next start.
 #[derive(Parser)]
-#[command(name = "robo-agent", version)]
+#[command(name = "robo-agent", version, args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 struct Cli {
     #[command(flatten)]
-    args: Args,
+    args: Option<Args>,
+    #[command(subcommand)]
+    command: Option<Command>,
+}
+
+#[derive(clap::Subcommand)]
+enum Command {
+    Doctor(DoctorArgs),
 }
 
 fn main() -> ExitCode {
@@ -29,15 +37,17 @@ fn main() -> ExitCode {
     {
         return robo_agent::keeper::main(Path::new(&folder));
     }
-    match run(Cli::parse().args) {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            let mut err = std::io::stderr().lock();
-            // Nobody reads: nothing can be done about that.
-            drop(writeln!(err, "error: {error:#}"));
-            ExitCode::FAILURE
-        }
-    }
+    let done = match Cli::parse() {
+        Cli { command: Some(Command::Doctor(doctor)), .. } => examine(doctor),
+        Cli { args: Some(args), command: None } => run(args).map(|()| ExitCode::SUCCESS),
+        Cli { args: None, command: None } => Err(anyhow::anyhow!("name the manager: --manager HOST[:PORT]")),
+    };
+    done.unwrap_or_else(|error| {
+        let mut err = std::io::stderr().lock();
+        // Nobody reads: nothing can be done about that.
+        drop(writeln!(err, "error: {error:#}"));
+        ExitCode::FAILURE
+    })
 }
 
 fn run(args: Args) -> anyhow::Result<()> {
@@ -58,6 +68,16 @@ fn run(args: Args) -> anyhow::Result<()> {
         Box::pin(robo_agent::run(config, stop)).await?;
         Ok(())
     })
+}
+
+fn examine(args: DoctorArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let is_json = args.output == Output::Json;
+    let report = runtime.block_on(doctor::examine(&args.into_options(default_state())));
+    let text = if is_json { report.json() } else { report.text() };
+    // Who reads may stop reading; the exit code says it all the same.
+    drop(std::io::stdout().lock().write_all(text.as_bytes()));
+    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
 /// `/var/lib/robo-agent` for root, and the user's state folder for others (XDG Base Directory Specification).

@@ -16,7 +16,7 @@ use robo_wire::problem::Problem;
 use serde::de::DeserializeOwned;
 
 use crate::credentials::Credentials;
-use crate::dial::{self, DialError};
+use crate::dial::{self, DialError, Route};
 use crate::identity::{Identity, IdentityError};
 use crate::tls::TlsError;
 
@@ -57,10 +57,10 @@ impl RenewError {
 }
 
 /// Renews until it is done, or the manager says no. From then on everything that is dialled has the new key.
-pub async fn renew(manager: String, folder: PathBuf, credentials: Arc<Credentials>) {
+pub async fn renew(route: Route, folder: PathBuf, credentials: Arc<Credentials>) {
     let mut pause = PAUSE;
     loop {
-        match once(&manager, &folder, &credentials).await {
+        match once(&route, &folder, &credentials).await {
             Ok(fingerprint) => return tracing::info!(fingerprint, "this device has a new key and certificate"),
             Err(error) if error.is_final() => {
                 return tracing::error!(%error, "the certificate is not renewed");
@@ -72,20 +72,20 @@ pub async fn renew(manager: String, folder: PathBuf, credentials: Arc<Credential
     }
 }
 
-async fn once(manager: &str, folder: &Path, credentials: &Credentials) -> Result<String, RenewError> {
+async fn once(route: &Route, folder: &Path, credentials: &Credentials) -> Result<String, RenewError> {
     let (next, certificate_request) = Identity::next_key(folder)?;
     let body = serde_json::to_vec(&CertificateRequest { certificate_request })
         .map_err(|e| RenewError::Answer(e.to_string()))?;
-    let signed: CertificateView = ask(manager, credentials, Method::POST, body).await?;
+    let signed: CertificateView = ask(route, credentials, Method::POST, body).await?;
     let identity = Identity::keep_next(folder, &next, &signed.certificate)?;
     credentials.replace(&identity)?;
     // The first use: from here on the old key is worth nothing. When this gets lost, the next connection does it.
-    let known: KeyView = ask(manager, credentials, Method::GET, Vec::new()).await?;
+    let known: KeyView = ask(route, credentials, Method::GET, Vec::new()).await?;
     Ok(known.key_fingerprint)
 }
 
 async fn ask<T: DeserializeOwned>(
-    manager: &str,
+    route: &Route,
     credentials: &Credentials,
     method: Method,
     body: Vec<u8>,
@@ -97,11 +97,11 @@ async fn ask<T: DeserializeOwned>(
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))
         .map_err(|e| RenewError::Answer(e.to_string()))?;
-    let answer = dial::request(manager, credentials.http(), request).await?;
+    let answer = dial::request(route, credentials.http(), request).await?;
     let status = answer.status();
     let mut answer = Limited::new(answer.into_body(), MAX_ENROLL_BODY);
     let mut body = Vec::new();
-    let cut = |reason| DialError::Http { manager: manager.to_owned(), reason };
+    let cut = |reason| DialError::Http { manager: route.to_string(), reason };
     while let Some(data) = dial::next_data(&mut answer, dial::BODY_SILENCE).await.map_err(cut)? {
         body.extend_from_slice(&data);
     }

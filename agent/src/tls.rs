@@ -25,7 +25,7 @@ pub enum TlsError {
 }
 
 /// The cryptography of robo's connections: X25519MLKEM768 or X25519 or P-256, AES-256-GCM.
-fn provider() -> Arc<CryptoProvider> {
+pub(crate) fn provider() -> Arc<CryptoProvider> {
     Arc::new(CryptoProvider {
         cipher_suites: vec![aws_lc_rs::cipher_suite::TLS13_AES_256_GCM_SHA384],
         ..aws_lc_rs::default_provider()
@@ -60,6 +60,19 @@ pub fn pinned(pin: &Arc<Pin>, alpn: &[u8]) -> Result<Arc<ClientConfig>, TlsError
         .with_custom_certificate_verifier(Arc::clone(pin) as Arc<dyn ServerCertVerifier>)
         .with_no_client_auth();
     Ok(finish(config, alpn))
+}
+
+/// For a proxy that is spoken to by TLS: trusts `roots`, and brings nothing. TLS 1.3 as everywhere, with any cipher of it.
+///
+/// # Errors
+/// Never in practice.
+pub(crate) fn server_only(roots: Arc<RootCertStore>) -> Result<Arc<ClientConfig>, TlsError> {
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(&[&rustls::version::TLS13])?
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    config.resumption = rustls::client::Resumption::disabled();
+    Ok(Arc::new(config))
 }
 
 fn finish(mut config: ClientConfig, alpn: &[u8]) -> Arc<ClientConfig> {

@@ -15,6 +15,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::stream::{BoxStream, Stream, StreamExt as _};
 use reqwest::{Method, RequestBuilder, Response, StatusCode};
+use robo_agent::proxy::Variables;
 use robo_model::name::{ApplicationName, DeviceName, ProjectName};
 use robo_model::spec::FileHash;
 use robo_wire::api::{
@@ -65,6 +66,8 @@ pub(crate) type ByteStream = BoxStream<'static, Result<Bytes, ClientError>>;
 pub(crate) struct Client {
     http: reqwest::Client,
     address: Address,
+    /// The proxy on the way there, without its password.
+    proxy: Option<String>,
     context: String,
     project: ProjectName,
     token: String,
@@ -97,23 +100,32 @@ impl Client {
     pub(crate) fn new(name: &str, context: &Context, project: ProjectName) -> Result<Self, CliError> {
         let address = Address::parse(&context.url)
             .map_err(|reason| CliError::new(format!("the context `{name}` has a wrong address: {reason}")))?;
-        let config = tls::config(&context.ca)
+        let variables = Variables::read(|name| std::env::var(name).ok());
+        let proxy =
+            variables.proxy_for(&address.host_and_port(), None).map_err(|error| CliError::new(error.to_string()))?;
+        let config = tls::config(&context.ca, &address, proxy.as_ref())
             .map_err(|reason| CliError::new(format!("the CA of the context `{name}` cannot be used: {reason}")))?;
-        let http = reqwest::Client::builder()
+        let builder = reqwest::Client::builder()
             .tls_backend_preconfigured(config)
-            .dns_resolver(address.clone())
-            .no_proxy()
             .redirect(reqwest::redirect::Policy::none())
             .connect_timeout(CONNECT_TIMEOUT)
             .http2_adaptive_window(true)
             .http2_keep_alive_interval(KEEP_ALIVE)
             .http2_keep_alive_timeout(KEEP_ALIVE)
-            .user_agent(concat!("robo/", env!("CARGO_PKG_VERSION")))
-            .build()
-            .map_err(|error| CliError::new(format!("the HTTP client cannot be made: {error}")))?;
+            .user_agent(concat!("robo/", env!("CARGO_PKG_VERSION")));
+        let unusable = |error: reqwest::Error| CliError::new(format!("the HTTP client cannot be made: {error}"));
+        // Which one is our decision, by the same rules as an agent's.
+        let builder = match &proxy {
+            Some(proxy) => {
+                builder.proxy(reqwest::Proxy::all(proxy.url_with_password()).map_err(|e| unusable(e.without_url()))?)
+            }
+            None => builder.no_proxy(),
+        };
+        let http = builder.build().map_err(unusable)?;
         Ok(Self {
             http,
             address,
+            proxy: proxy.map(|proxy| proxy.to_string()),
             context: name.to_owned(),
             project,
             token: context.read_token()?,
@@ -258,8 +270,7 @@ impl Client {
     }
 
     fn raw(&self, method: Method, path: &str) -> RequestBuilder {
-        let url = format!("https://{}:{}{path}", robo_wire::SERVER_NAME, self.address.port());
-        self.http.request(method, url).bearer_auth(&self.token)
+        self.http.request(method, format!("{}{path}", self.address)).bearer_auth(&self.token)
     }
 
     /// Sends; as long as no connection can be made, some more times.
@@ -330,7 +341,7 @@ impl Client {
     }
 
     fn failed(&self, error: &reqwest::Error, tries: u32) -> ClientError {
-        failure::classify(error, &self.url(), &self.context, tries)
+        failure::classify(error, self, tries)
     }
 }
 

@@ -12,6 +12,7 @@ mod link;
 mod mux;
 pub mod offers;
 mod registry;
+pub mod rotate;
 mod shared;
 
 use std::collections::{BTreeMap, BTreeSet};

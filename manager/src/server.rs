@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 use crate::api::{ApiState, PeerDevice};
 use crate::bus::Bus;
 use crate::ca::{Ca, CaError, Peer, peer_of};
+use crate::gateway::rotate::{KEYS_LIVE, Rotating};
 use crate::gateway::{Gateway, Renewal};
 use crate::links::Links;
 use crate::plan::PortRanges;
@@ -243,7 +244,10 @@ impl Shared {
         let is_link = connection.alpn_protocol() == Some(robo_wire::ALPN_LINK);
         let peer = connection.peer_certificates().and_then(|chain| chain.first()).and_then(peer_of);
         match (is_link, peer) {
-            (true, Some(peer)) => Box::pin(self.gateway.serve(stream, &peer, &self.stop)).await,
+            (true, Some(peer)) => {
+                let stream = Rotating::new(stream, KEYS_LIVE);
+                Box::pin(self.gateway.serve(stream, &peer, &self.stop)).await;
+            }
             (true, None) => tracing::info!(%from, "a link without a device's certificate was refused"),
             (false, peer) => Box::pin(self.http(stream, peer)).await,
         }

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
+use robo_agent::dial::Route;
 use robo_manager::ca::DEVICE_LIFETIME;
 use robo_manager::plan::PortRanges;
 use robo_manager::server::{Config, ManagerError, Server};
@@ -117,11 +118,26 @@ impl Agent {
         agent
     }
 
+    /// The same, on another way to the manager than the straight one.
+    ///
+    /// # Panics
+    /// When no token can be had.
+    pub async fn start_on(route: Route, manager: &Manager, below: &Path, name: &str) -> Self {
+        let token = manager.api.enroll_token(name).await;
+        let mut agent = Self { state: below.join(name), task: None };
+        agent.resume_on(route, Some(token), "127.0.0.1");
+        agent
+    }
+
     /// Starts it again on its folder.
     pub fn resume(&mut self, manager: &Manager, token: Option<String>, address: &str) {
+        self.resume_on(Route::direct(manager.address.to_string()), token, address);
+    }
+
+    fn resume_on(&mut self, route: Route, token: Option<String>, address: &str) {
         let config = robo_agent::Config {
             state: self.state.clone(),
-            manager: manager.address.to_string(),
+            route,
             token,
             ca_pem: None,
             name: None,

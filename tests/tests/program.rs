@@ -6,6 +6,7 @@ mod faults;
 mod history;
 mod input;
 mod manager;
+mod network;
 mod shop;
 mod steps;
 mod terminal;

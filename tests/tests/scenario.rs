@@ -6,7 +6,9 @@ mod away;
 mod crash;
 mod drift;
 mod identity;
+mod keys;
 mod order;
+mod proxy;
 mod release;
 mod ripple;
 

@@ -99,7 +99,8 @@ impl LedgerStore {
         }
         let folder = File::open(dir).map_err(|e| io_error("open", dir, e))?;
         let store = Self { dir: dir.to_owned(), folder, _lock: lock };
-        let found = store.look()?;
+        // A newer version is found before anything is changed.
+        let found = Self::inspect(dir)?;
         for (part, origin) in &found.origins {
             if let Origin::Before(Some(_)) | Origin::Lost(_) = origin {
                 store.put_aside(*part)?;
@@ -108,15 +109,19 @@ impl LedgerStore {
         Ok((store, found))
     }
 
-    /// Reads what is there. A newer version is found before anything is changed.
-    fn look(&self) -> Result<Found, LedgerError> {
+    /// Reads the ledger in `dir` and changes nothing, also while an agent holds it.
+    ///
+    /// # Errors
+    /// When a file cannot be opened, or a newer agent wrote it.
+    pub fn inspect(dir: &Path) -> Result<Found, LedgerError> {
+        let newest = |part: Part| dir.join(part.file_name());
         let mut found = Found::default();
         for part in Part::ALL {
-            let origin = match self.read(&self.newest(part), part, &mut found.ledger)? {
+            let origin = match read(&newest(part), part, &mut found.ledger)? {
                 Some(Ok(())) => Origin::Whole,
-                newest => {
-                    let before = self.read(&self.before(part), part, &mut found.ledger)?;
-                    match (newest.and_then(Result::err), before) {
+                damaged => {
+                    let before = read(&newest(part).with_extension("old"), part, &mut found.ledger)?;
+                    match (damaged.and_then(Result::err), before) {
                         (damage, Some(Ok(()))) => Origin::Before(damage),
                         (Some(damage), Some(Err(_)) | None) | (None, Some(Err(damage))) => Origin::Lost(damage),
                         (None, None) => Origin::Missing,
@@ -182,22 +187,22 @@ impl LedgerStore {
             drop(fs::rename(&newest, &before));
         }
     }
+}
 
-    /// Nothing where there is no such file.
-    fn read(&self, path: &Path, part: Part, ledger: &mut Ledger) -> Result<Option<Result<(), Damage>>, LedgerError> {
-        let file = match File::open(path) {
-            Ok(file) => file,
-            Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            Err(e) => return Err(io_error("open", path, e)),
-        };
-        let mut bytes = Vec::new();
-        let read = file.take(MAX_PART_BYTES).read_to_end(&mut bytes);
-        // A disk that gives a part of a file only, or nothing, has damaged it as well.
-        let read = read.map_or_else(|e| Err(Damage::Unreadable(e.to_string())), |_| decode(part, &bytes, ledger));
-        match read {
-            Err(Damage::Newer(found)) => Err(LedgerError::Newer { path: path.to_owned(), found }),
-            other => Ok(Some(other)),
-        }
+/// Nothing where there is no such file.
+fn read(path: &Path, part: Part, ledger: &mut Ledger) -> Result<Option<Result<(), Damage>>, LedgerError> {
+    let file = match File::open(path) {
+        Ok(file) => file,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(e) => return Err(io_error("open", path, e)),
+    };
+    let mut bytes = Vec::new();
+    let read = file.take(MAX_PART_BYTES).read_to_end(&mut bytes);
+    // A disk that gives a part of a file only, or nothing, has damaged it as well.
+    let read = read.map_or_else(|e| Err(Damage::Unreadable(e.to_string())), |_| decode(part, &bytes, ledger));
+    match read {
+        Err(Damage::Newer(found)) => Err(LedgerError::Newer { path: path.to_owned(), found }),
+        other => Ok(Some(other)),
     }
 }
 

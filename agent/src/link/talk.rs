@@ -8,13 +8,16 @@ use std::time::Duration;
 use robo_wire::frame::{self, MAX_CONTROL_FRAME};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc;
-use tokio::time::{Instant, timeout_at};
+use tokio::time::{Instant, timeout, timeout_at};
 
 use super::{FromLink, LinkError, Say};
 
 /// A message of which nothing leaves for this time means a dead connection. However long the whole of it takes: a line
 /// may be narrow.
 const STUCK: Duration = Duration::from_secs(60);
+
+/// How long the loop may take to read the other side's last words: it answers within milliseconds.
+pub(super) const LAST_WORDS: Duration = Duration::from_millis(100);
 
 /// How often the loop is told that a message is coming: often enough for a link that is kept by the second.
 const HEARD_EVERY: Duration = Duration::from_secs(1);
@@ -64,7 +67,7 @@ impl<'a, S: AsyncRead + AsyncWrite> Talk<'a, S> {
                 said = to_say.recv(), if self.going.is_none() => Event::Said(said),
             };
             match event {
-                Event::Read(0) => return Err(LinkError::HungUp),
+                Event::Read(0) => return Err(last_words(&mut to_say).await),
                 Event::Read(_) => {}
                 Event::Sent(0) => self.going = None,
                 Event::Sent(more) => {
@@ -103,6 +106,20 @@ impl<'a, S: AsyncRead + AsyncWrite> Talk<'a, S> {
     }
 }
 
+/// The other side ended. The loop may just be reading why.
+async fn last_words(to_say: &mut mpsc::Receiver<Say>) -> LinkError {
+    let why = async {
+        loop {
+            match to_say.recv().await {
+                Some(Say::HangUp(why)) => return LinkError::HangUp(why),
+                Some(Say::Bytes(_) | Say::Welcomed) => {}
+                None => return LinkError::HungUp,
+            }
+        }
+    };
+    timeout(LAST_WORDS, why).await.unwrap_or(LinkError::HungUp)
+}
+
 /// Sends a part of what is going, and flushes behind the last one. Nothing is lost when this is cancelled.
 async fn go_on(writer: &mut (impl AsyncWrite + Unpin), going: Option<&Going>) -> Result<usize, LinkError> {
     let Some(Going { bytes, sent, moved }) = going else { return Ok(0) };
@@ -120,10 +137,11 @@ async fn go_on(writer: &mut (impl AsyncWrite + Unpin), going: Option<&Going>) ->
 
 #[cfg(test)]
 mod tests {
+    use robo_wire::session::SessionError;
     use tokio::io::duplex;
-    use tokio::time::timeout;
 
     use super::*;
+    use crate::pilot::HangUp;
 
     const LARGE: usize = MAX_CONTROL_FRAME / 2;
     const PATIENCE: Duration = Duration::from_secs(30);
@@ -151,6 +169,26 @@ mod tests {
         assert!(welcomed);
         assert!(matches!(heard.recv().await, Some(FromLink::Heard)));
         assert!(matches!(heard.recv().await, Some(FromLink::Frame(frame)) if frame.body.len() == LARGE));
+    }
+
+    #[tokio::test]
+    async fn who_hung_up_with_last_words_is_heard() {
+        let (ours, mut theirs) = duplex(64);
+        let (to_loop, mut heard) = mpsc::channel(4);
+        let (say, to_say) = mpsc::channel(4);
+        let mut welcomed = false;
+        theirs.write_all(&frame::encode(9, b"goodbye", MAX_CONTROL_FRAME).unwrap()).await.unwrap();
+        drop(theirs);
+        let agent = async move {
+            while !matches!(heard.recv().await, Some(FromLink::Frame(_))) {}
+            tokio::task::yield_now().await;
+            say.send(Say::Bytes(Vec::new())).await.unwrap();
+            let why = HangUp::Session(SessionError::Goodbye { reason: "enough".into(), final_: true, renew: false });
+            say.send(Say::HangUp(why)).await.unwrap();
+        };
+        let talk = Talk::new(ours, &to_loop, &mut welcomed).run(to_say);
+        let (ended, ()) = timeout(PATIENCE, async { tokio::join!(talk, agent) }).await.unwrap();
+        assert!(matches!(ended, Err(LinkError::HangUp(_))), "{ended:?}");
     }
 
     #[tokio::test]

@@ -2,6 +2,7 @@
 
 use std::error::Error as StdError;
 
+use super::Client;
 use robo_wire::problem::{ErrorCode, Problem};
 
 use crate::error::{CliError, Exit};
@@ -11,7 +12,7 @@ use crate::error::{CliError, Exit};
 pub(crate) enum ClientError {
     /// No connection could be made.
     #[error("the manager at {url} cannot be reached: {reason}")]
-    Unreachable { url: String, context: String, tries: u32, reason: String },
+    Unreachable { url: String, context: String, proxy: Option<String>, tries: u32, reason: String },
     /// Its certificate is not signed by the pinned CA, or is not a manager's.
     #[error("the manager at {url} is not the one of the context `{context}`: {reason}")]
     WrongCa { url: String, context: String, reason: String },
@@ -53,8 +54,8 @@ impl ClientError {
 }
 
 /// What `error` means. `tries` is how often it was tried, this time included.
-pub(super) fn classify(error: &reqwest::Error, url: &str, context: &str, tries: u32) -> ClientError {
-    let (url, context) = (url.to_owned(), context.to_owned());
+pub(super) fn classify(error: &reqwest::Error, client: &Client, tries: u32) -> ClientError {
+    let (url, context) = (client.url(), client.context.clone());
     if let Some(rustls::Error::InvalidCertificate(reason)) = tls_error(error) {
         let foreign = [rustls::CertificateError::UnknownIssuer, rustls::CertificateError::BadSignature];
         let reason = if foreign.contains(reason) {
@@ -66,7 +67,7 @@ pub(super) fn classify(error: &reqwest::Error, url: &str, context: &str, tries: 
     }
     let reason = root_cause(error);
     if error.is_connect() {
-        ClientError::Unreachable { url, context, tries, reason }
+        ClientError::Unreachable { url, context, proxy: client.proxy.clone(), tries, reason }
     } else if error.is_timeout() {
         ClientError::Lost { url, reason: "no answer came in time".into() }
     } else {
@@ -111,7 +112,12 @@ fn root_cause(error: &(dyn StdError + 'static)) -> String {
 impl From<ClientError> for CliError {
     fn from(error: ClientError) -> Self {
         match error {
-            ClientError::Unreachable { ref context, tries, .. } => Self::new(error.to_string())
+            ClientError::Unreachable { ref context, tries, proxy: Some(ref proxy), .. } => Self::new(error.to_string())
+                .note(format!("tried {} with the context `{context}`, through the proxy {proxy}", times(tries)))
+                .help("the proxy comes from HTTPS_PROXY or ALL_PROXY: is it right, with user and password, and does it let CONNECT through?")
+                .help("to go without it: put the manager's host into NO_PROXY")
+                .exit_with(Exit::Unreachable),
+            ClientError::Unreachable { ref context, tries, proxy: None, .. } => Self::new(error.to_string())
                 .note(format!("tried {} with the context `{context}`", times(tries)))
                 .help("is the manager running? On this machine `robo up FILE` starts one")
                 .help("another one: `robo context use NAME`, see `robo context list`")

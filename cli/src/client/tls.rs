@@ -1,13 +1,17 @@
-//! TLS to a manager: one pinned CA, TLS 1.3, HTTP/2, and the manager's own name whatever its address is.
+//! TLS to a manager: one pinned CA, TLS 1.3, HTTP/2, and the manager's own name whatever its address is. A proxy on the
+//! way that is spoken to by TLS has a name of its own, and is verified by other authorities.
 
 use std::fmt;
 use std::sync::Arc;
 
-use reqwest::dns::{Addrs, Name, Resolve, Resolving};
-use rustls_pki_types::CertificateDer;
+use robo_agent::proxy::Proxy;
+use rustls::client::WebPkiServerVerifier;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::{DigitallySignedStruct, SignatureScheme};
 use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
 
-/// `https://HOST:PORT`, read. As a resolver it answers every question with that host's addresses.
+/// `https://HOST:PORT`, read.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Address {
     host: String,
@@ -33,9 +37,15 @@ impl Address {
         Ok(Self { host, port: port_of(text, &url) })
     }
 
-    /// The port.
-    pub(crate) const fn port(&self) -> u16 {
-        self.port
+    /// What TLS calls the host.
+    fn server_name(&self) -> Result<ServerName<'static>, String> {
+        ServerName::try_from(self.host.clone())
+            .map_err(|error| format!("`{}` is no name of a host: {error}", self.host))
+    }
+
+    /// `HOST:PORT`.
+    pub(crate) fn host_and_port(&self) -> String {
+        self.to_string().replacen("https://", "", 1)
     }
 }
 
@@ -55,24 +65,11 @@ impl fmt::Display for Address {
     }
 }
 
-impl Resolve for Address {
-    fn resolve(&self, _asked: Name) -> Resolving {
-        let Self { host, port } = self.clone();
-        Box::pin(async move {
-            let found: Vec<_> = tokio::net::lookup_host((host.as_str(), port)).await?.collect();
-            if found.is_empty() {
-                return Err(format!("the name {host} has no address").into());
-            }
-            Ok(Box::new(found.into_iter()) as Addrs)
-        })
-    }
-}
-
-/// The configuration that trusts the certificates in `pem` and nothing else.
+/// The configuration that trusts the certificates in `pem` and nothing else; on the way there, what `proxy` is trusted by.
 ///
 /// # Errors
 /// Why `pem` is no CA, in words.
-pub(crate) fn config(pem: &str) -> Result<rustls::ClientConfig, String> {
+pub(crate) fn config(pem: &str, address: &Address, proxy: Option<&Proxy>) -> Result<rustls::ClientConfig, String> {
     let mut roots = rustls::RootCertStore::empty();
     for certificate in CertificateDer::pem_slice_iter(pem.as_bytes()) {
         let certificate = certificate.map_err(|error| format!("it is not PEM: {error}"))?;
@@ -82,13 +79,72 @@ pub(crate) fn config(pem: &str) -> Result<rustls::ClientConfig, String> {
         return Err("it holds no certificate in PEM".into());
     }
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let verifier = |roots| WebPkiServerVerifier::builder_with_provider(roots, Arc::clone(&provider)).build();
+    let manager = verifier(Arc::new(roots)).map_err(|error| error.to_string())?;
+    let roots_of_proxy = proxy.and_then(Proxy::roots).map(Arc::clone);
+    let proxy = roots_of_proxy.map(verifier).transpose().map_err(|error| error.to_string())?;
+    let verifier = Verifier { host: address.server_name()?, manager, proxy };
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(|error| error.to_string())?
-        .with_root_certificates(roots)
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(verifier))
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec()];
     Ok(config)
+}
+
+/// Verifies a manager by its own name: it is the same one at every address. Whoever is dialled under another name than
+/// the manager's address is the proxy.
+#[derive(Debug)]
+struct Verifier {
+    host: ServerName<'static>,
+    manager: Arc<WebPkiServerVerifier>,
+    proxy: Option<Arc<WebPkiServerVerifier>>,
+}
+
+impl ServerCertVerifier for Verifier {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        match &self.proxy {
+            Some(proxy) if *server_name != self.host => {
+                proxy.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+            }
+            Some(_) | None => {
+                let name = ServerName::try_from(robo_wire::SERVER_NAME)
+                    .map_err(|_| rustls::Error::InvalidCertificate(rustls::CertificateError::NotValidForName))?;
+                self.manager.verify_server_cert(end_entity, intermediates, &name, ocsp_response, now)
+            }
+        }
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.manager.verify_tls12_signature(message, certificate, signed)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        self.manager.verify_tls13_signature(message, certificate, signed)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.manager.supported_verify_schemes()
+    }
 }
 
 #[cfg(test)]
@@ -115,8 +171,9 @@ pub(crate) mod tests {
 
     #[test]
     fn only_certificates_are_a_ca() {
-        assert!(config(CA).is_ok());
-        assert!(config("").unwrap_err().contains("no certificate"));
-        assert!(config("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n").is_err());
+        let address = Address::parse("https://10.0.0.1:99").unwrap();
+        assert!(config(CA, &address, None).is_ok());
+        assert!(config("", &address, None).unwrap_err().contains("no certificate"));
+        assert!(config("-----BEGIN CERTIFICATE-----\nAAAA\n-----END CERTIFICATE-----\n", &address, None).is_err());
     }
 }

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use robo_agent::dial::Route;
 use robo_agent::enroll::{EnrollError, Enrolment, enroll};
 use robo_agent::identity::Identity;
 use robo_model::quantity::Millis;
@@ -15,7 +16,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 async fn try_to_enroll(manager: &Manager, folder: &std::path::Path, token: &str) -> Result<Identity, EnrollError> {
     std::fs::create_dir_all(folder).unwrap();
     let enrolment = Enrolment { token: token.to_owned(), ca_pem: None, name: Some("dev".parse().unwrap()) };
-    enroll(&manager.address.to_string(), folder, &enrolment, Facts::default()).await
+    enroll(&Route::direct(manager.address.to_string()), folder, &enrolment, Facts::default()).await
 }
 
 fn refusal(result: Result<Identity, EnrollError>) -> ErrorCode {
@@ -68,7 +69,7 @@ async fn a_token_is_good_once_here_and_now() {
 async fn talk(manager: &Manager, identity: &Identity, bytes: &[u8]) -> Vec<u8> {
     use tokio_util::compat::{FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
     let tls = robo_agent::tls::enrolled(identity, robo_wire::ALPN_LINK).unwrap();
-    let socket = robo_agent::dial::dial(&manager.address.to_string(), tls).await.unwrap();
+    let socket = robo_agent::dial::dial(&Route::direct(manager.address.to_string()), tls).await.unwrap();
     let mut connection = yamux::Connection::new(socket.compat(), yamux::Config::default(), yamux::Mode::Client);
     let stream = std::future::poll_fn(|cx| connection.poll_new_outbound(cx)).await.unwrap();
     let drive = tokio::spawn(async move {
@@ -125,7 +126,7 @@ async fn nonsense_on_the_link_ends_the_link_and_nothing_else() {
     // Half a frame, then silence: the connection ends with its peer.
     let half = &hello[..hello.len() / 2];
     let tls = robo_agent::tls::enrolled(&identity, robo_wire::ALPN_LINK).unwrap();
-    let mut socket = robo_agent::dial::dial(&manager.address.to_string(), tls).await.unwrap();
+    let mut socket = robo_agent::dial::dial(&Route::direct(manager.address.to_string()), tls).await.unwrap();
     socket.write_all(half).await.unwrap();
     drop(socket);
     eventually("no link is left", || async {
@@ -152,7 +153,7 @@ async fn without_credentials_nothing_is_told() {
     // A link without a certificate is closed before a byte of it is read.
     let pin = robo_agent::tls::Pin::new(robo_agent::tls::fingerprint_of(&pem).unwrap());
     let tls = robo_agent::tls::pinned(&Arc::clone(&pin), robo_wire::ALPN_LINK).unwrap();
-    let mut socket = robo_agent::dial::dial(&manager.address.to_string(), tls).await.unwrap();
+    let mut socket = robo_agent::dial::dial(&Route::direct(manager.address.to_string()), tls).await.unwrap();
     let mut answer = Vec::new();
     drop(socket.read_to_end(&mut answer).await);
     assert!(answer.is_empty());

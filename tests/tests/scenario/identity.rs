@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 
 use reqwest::Method;
+use robo_agent::dial::Route;
 use robo_agent::identity::Identity;
 use robo_model::quantity::Millis;
 use robo_tests::eventually;
@@ -55,7 +56,7 @@ async fn count(manager: &Manager, is_it: impl Fn(&EventBody) -> bool) -> usize {
 async fn goodbye(manager: &Manager, identity: &Identity) -> Goodbye {
     use tokio_util::compat::{FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
     let tls = robo_agent::tls::enrolled(identity, robo_wire::ALPN_LINK).unwrap();
-    let socket = robo_agent::dial::dial(&manager.address.to_string(), tls).await.unwrap();
+    let socket = robo_agent::dial::dial(&Route::direct(manager.address.to_string()), tls).await.unwrap();
     let mut connection = yamux::Connection::new(socket.compat(), yamux::Config::default(), yamux::Mode::Client);
     let stream = std::future::poll_fn(|cx| connection.poll_new_outbound(cx)).await.unwrap();
     let drive = tokio::spawn(async move {
@@ -178,7 +179,7 @@ async fn a_token_for_many_lets_in_so_many_and_each_waits_for_an_operator() {
             ca_pem: None,
             name: Some(name.parse().unwrap()),
         };
-        let at = manager.address.to_string();
+        let at = Route::direct(manager.address.to_string());
         agents.push(robo_agent::enroll::enroll(&at, &folder, &enrolment, Default::default()).await);
     }
     assert_eq!(agents.iter().map(Result::is_ok).collect::<Vec<_>>(), [true, true, false]);
@@ -255,7 +256,7 @@ async fn requests_that_make_no_sense_change_nothing() {
     let token = token(&manager, TokenRequest::default()).await;
     let path = format!("/projects/default/tokens/{}", token.id);
     manager.api.call::<(), EnrollTokenView>(Method::DELETE, &path, None).await.unwrap();
-    let at = manager.address.to_string();
+    let at = Route::direct(manager.address.to_string());
     let enrolment =
         robo_agent::enroll::Enrolment { token: token.token, ca_pem: None, name: Some("robot".parse().unwrap()) };
     let refused = robo_agent::enroll::enroll(&at, folder.path(), &enrolment, Default::default()).await;

@@ -10,6 +10,7 @@ use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use robo_agent::dial::Route;
 use robo_agent::enroll::{Enrolment, enroll};
 use robo_agent::identity::Identity;
 use robo_agent::ledger::Ledger;
@@ -73,7 +74,7 @@ pub(super) async fn run(manager: &str) {
 async fn enrolled(manager: &str, folder: &Path, token: &str) -> Identity {
     let enrolment = Enrolment { token: token.to_owned(), ca_pem: None, name: None };
     loop {
-        match enroll(manager, folder, &enrolment, Facts::default()).await {
+        match enroll(&Route::direct(manager), folder, &enrolment, Facts::default()).await {
             Ok(identity) => return identity,
             Err(error) => assert!(error.is_passing(), "{error}"),
         }
@@ -103,7 +104,7 @@ impl Agent {
     /// One link, from dialling to its end.
     async fn connect(&mut self) {
         let tls = robo_agent::tls::enrolled(&self.identity, robo_wire::ALPN_LINK).expect("our certificate");
-        let Ok(socket) = robo_agent::dial::dial(&self.manager, tls).await else { return };
+        let Ok(socket) = robo_agent::dial::dial(&Route::direct(&*self.manager), tls).await else { return };
         let mut connection = yamux::Connection::new(socket.compat(), yamux::Config::default(), yamux::Mode::Client);
         let Ok(stream) = std::future::poll_fn(|cx| connection.poll_new_outbound(cx)).await else { return };
         let drive = tokio::spawn(async move {
