@@ -9,6 +9,7 @@ mod mux;
 mod network;
 pub mod rotate;
 mod talk;
+mod thrifty;
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -24,6 +25,7 @@ use self::backoff::Backoff;
 use self::network::Network;
 use self::rotate::{KEYS_LIVE, Rotating};
 use self::talk::{LAST_WORDS, Talk};
+use self::thrifty::Thrifty;
 use crate::credentials::Credentials;
 use crate::dial::{DialError, Route, dial};
 use crate::folders::Folders;
@@ -163,7 +165,7 @@ impl Connection<'_> {
         let address = tcp.local_addr().ok().map(|local| local.ip());
         let peer = tcp.peer_addr().ok();
         let folders = self.config.folders.clone();
-        let socket = Rotating::new(socket, KEYS_LIVE);
+        let socket = Thrifty::new(Rotating::new(socket, KEYS_LIVE));
         let (control, drive) =
             mux::multiplex(socket.compat(), move |stream| serve_stream(stream.compat(), folders.clone()));
         let mut drive = std::pin::pin!(drive);

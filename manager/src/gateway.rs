@@ -14,6 +14,7 @@ pub mod offers;
 mod registry;
 pub mod rotate;
 mod shared;
+mod thrifty;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;

@@ -6,6 +6,7 @@
 //! - [`link`]: control messages between agent and manager; [`session`]: the two state machines that speak them.
 //! - [`digest`]: by which both sides see that they have the same.
 //! - [`stream`]: exec and logs, on a stream of their own.
+//! - [`thrift`]: what an idle link does not send.
 //!
 //! Everything is append-only: a field is added with `#[serde(default)]` and never changes its meaning; an
 //! unknown field is skipped, a frame of an unknown kind too. `tests` holds golden bytes of each message.
@@ -19,6 +20,7 @@ pub mod plan;
 pub mod problem;
 pub mod session;
 pub mod stream;
+pub mod thrift;
 
 /// The name in the manager's certificate. Clients and agents check this name against the pinned CA and not the
 /// host they dial: the CA signs server certificates for nobody else, and a device may reach its manager by any

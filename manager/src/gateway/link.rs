@@ -14,6 +14,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::core::{Answer, Ask, LinkCore, LinkEnd, LinkRecord, Out, RenewalDue};
 use super::registry::Link;
+use super::thrifty::Thrifty;
 use super::{Gateway, mux, now, uptime};
 use crate::store::{DeviceRecord, StoreError};
 
@@ -61,7 +62,7 @@ pub(super) async fn serve<T>(
 ) where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let (mux, drive) = mux::multiplex(socket.compat());
+    let (mux, drive) = mux::multiplex(Thrifty::new(socket).compat());
     let mut drive = std::pin::pin!(drive);
     let device = Arc::new(record);
     let mut core = LinkCore::new(LinkRecord { renewal, ..LinkRecord::from(&*device) }, gateway.heartbeat, uptime());
@@ -103,7 +104,7 @@ pub(super) async fn refuse<T>(socket: T, goodbye: Goodbye)
 where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
-    let (mux, drive) = mux::multiplex(socket.compat());
+    let (mux, drive) = mux::multiplex(Thrifty::new(socket).compat());
     let mut drive = std::pin::pin!(drive);
     let say = async {
         let Ok(mut stream) = first(mux.first).await else { return };

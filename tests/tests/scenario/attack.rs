@@ -2,15 +2,17 @@
 
 use std::sync::Arc;
 
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
 use robo_agent::dial::Route;
 use robo_agent::enroll::{EnrollError, Enrolment, enroll};
-use robo_agent::identity::Identity;
+use robo_agent::identity::{Enrolled, Identity, key_and_request};
 use robo_model::quantity::Millis;
 use robo_tests::eventually;
 use robo_tests::inside::{Manager, folder};
 use robo_wire::api::{Facts, TokenRequest, TokenView};
 use robo_wire::link::{FromAgent, Hello, PROTOCOL};
 use robo_wire::problem::ErrorCode;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 
 async fn try_to_enroll(manager: &Manager, folder: &std::path::Path, token: &str) -> Result<Identity, EnrollError> {
@@ -157,4 +159,53 @@ async fn without_credentials_nothing_is_told() {
     let mut answer = Vec::new();
     drop(socket.read_to_end(&mut answer).await);
     assert!(answer.is_empty());
+}
+
+/// Listens as somebody who has a certificate for `name`, from the authority `issuer` or from none.
+async fn impostor(name: &str, issuer: Option<&Issuer<'_, KeyPair>>) -> std::net::SocketAddr {
+    let pair = KeyPair::generate().unwrap();
+    let params = CertificateParams::new(vec![name.to_owned()]).unwrap();
+    let certificate = match issuer {
+        Some(issuer) => params.signed_by(&pair, issuer).unwrap(),
+        None => params.self_signed(&pair).unwrap(),
+    };
+    let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(pair.serialize_der()));
+    let config = rustls::ServerConfig::builder_with_provider(Arc::new(robo_manager::tls::provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![certificate.der().clone()], key)
+        .unwrap();
+    let listener = tokio::net::TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        let (socket, _) = listener.accept().await.unwrap();
+        drop(tokio_rustls::TlsAcceptor::from(Arc::new(config)).accept(socket).await);
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_of_another_name_or_of_nobody_is_refused() {
+    let folder = folder();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let ca_key = KeyPair::generate().unwrap();
+    let ca_pem = params.self_signed(&ca_key).unwrap().pem();
+    let issuer = Issuer::new(params, ca_key);
+    let (key_pem, _) = key_and_request(folder.path()).unwrap();
+    let own = CertificateParams::new(vec!["device".to_owned()]).unwrap();
+    let certificate_pem = own.signed_by(&KeyPair::from_pem(&key_pem).unwrap(), &issuer).unwrap().pem();
+    let enrolled =
+        Enrolled { device: "d-1".parse().unwrap(), name: "dev".parse().unwrap(), project: "default".parse().unwrap() };
+    let identity = Identity { enrolled, key_pem, certificate_pem, ca_pem };
+    let tls = robo_agent::tls::enrolled(&identity, b"http/1.1").unwrap();
+    for (address, refused) in [
+        (impostor(robo_wire::SERVER_NAME, Some(&issuer)).await, false),
+        (impostor("another-manager", Some(&issuer)).await, true),
+        (impostor(robo_wire::SERVER_NAME, None).await, true),
+    ] {
+        let dialled = robo_agent::dial::dial(&Route::direct(address.to_string()), Arc::clone(&tls)).await;
+        assert_eq!(dialled.err().is_some_and(|error| error.is_wrong_authority()), refused, "{address}");
+    }
 }
