@@ -370,10 +370,14 @@ impl World {
 
     fn act(&mut self, request: RequestId, application: usize, pick: usize, verb: Verb) {
         let name = application_name(application);
-        let Some(there) = self.store.applications.get(&name) else {
+        let devices: Vec<DeviceId> = self.store.devices_with(&name).into_iter().collect();
+        let there = self.store.applications.get(&name);
+        // What is left of a deleted one may hang, and is asked as well.
+        if there.is_none() && devices.is_empty() {
             return self.verdict(request, "refused: there is no such application");
-        };
-        let paths: Vec<&InstancePath> = there.newest().desired.application.instances.keys().collect();
+        }
+        let wished = there.map(|there| there.newest().desired.application.instances.keys());
+        let paths: Vec<&InstancePath> = wished.into_iter().flatten().collect();
         // Every third act is for the whole application.
         let path = (!pick.is_multiple_of(3)).then(|| paths.get(pick % paths.len().max(1))).flatten();
         let scope = Scope {
@@ -382,7 +386,6 @@ impl World {
             below: false,
             component: None::<ComponentName>,
         };
-        let devices: Vec<DeviceId> = self.store.devices_of(&name).into_iter().collect();
         let links: Vec<Option<u64>> = devices.iter().map(|id| Some(*self.manager.newest.get(id)? as u64)).collect();
         let now = UnixMillis(self.now());
         let Begun { job, ids } = self.people.acts.begin(now, &links);

@@ -131,4 +131,12 @@ impl Store {
             |assignment: &Assignment| assignment.instances.iter().any(|spec| spec.key.application == *application);
         self.assignments.iter().filter(|(_, assignment)| has(assignment)).map(|(id, _)| id.clone()).collect()
     }
+
+    /// Who has something of an application, or told of something that is not gone yet.
+    pub(super) fn devices_with(&self, application: &ApplicationName) -> BTreeSet<DeviceId> {
+        let mut all = self.devices_of(application);
+        let told = self.instances.iter().filter(|(_, there)| there.keys().any(|key| key.application == *application));
+        all.extend(told.map(|(id, _)| id.clone()));
+        all
+    }
 }
