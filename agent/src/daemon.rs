@@ -29,6 +29,7 @@ use crate::link::{self, FromLink, Say};
 use crate::order::{Addresses, Report};
 use crate::pilot::{LinkId, Loaded, Now, Out, Pilot};
 use crate::runtime::Runtime;
+use crate::shell::Shells;
 use crate::tls::{self, TlsError};
 use crate::{now, uptime};
 
@@ -201,6 +202,7 @@ impl Daemon {
         let (give_reports, reports) = mpsc::channel(MAX_REPORTS);
         let http = tls::enrolled(identity, b"http/1.1")?;
         let files = Arc::new(Files::new(folders.files(), config.manager.clone(), http));
+        let shells = Shells::new(keeper.clone());
         let runtime = Runtime::new(folders.clone(), keeper, files, give_reports);
         let boot = config.boot.clone().unwrap_or_else(boot_id);
         let (pilot, outs) = Pilot::new(loaded, addresses_of(&config), boot, time());
@@ -209,6 +211,7 @@ impl Daemon {
             manager: config.manager.clone(),
             tls: tls::enrolled(identity, robo_wire::ALPN_LINK)?,
             folders: folders.clone(),
+            shells,
         };
         drop(tokio::spawn(link::run(link_config, give_link)));
         let removals = JoinSet::new();

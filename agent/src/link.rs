@@ -2,7 +2,7 @@
 //!
 //! One task owns the connection. It gives the frames that come to the agent's loop, and sends what the loop gives it;
 //! what they mean is the business of [`crate::pilot`]. Both ways go through small bounded queues. Streams that the
-//! manager opens (exec, logs) get tasks of their own.
+//! manager opens (exec, logs, shells) get tasks of their own.
 
 mod backoff;
 mod mux;
@@ -25,6 +25,7 @@ use crate::folders::Folders;
 use crate::framing::read_frame;
 use crate::pilot::HangUp;
 use crate::runtime::{exec, logs};
+use crate::shell::Shells;
 
 /// Messages that may wait between link and loop. The loop is fast; the manager sends few.
 pub const QUEUE: usize = 16;
@@ -72,6 +73,8 @@ pub struct Config {
     pub tls: Arc<ClientConfig>,
     /// Where instances' logs lie.
     pub folders: Folders,
+    /// The sessions of people: they outlive the link.
+    pub shells: Shells,
 }
 
 /// Why a connection ended.
@@ -146,9 +149,10 @@ impl Connection<'_> {
             Err(error) => return error.into(),
         };
         let address = socket.get_ref().0.local_addr().ok().map(|local| local.ip());
-        let folders = self.config.folders.clone();
-        let (control, drive) =
-            mux::multiplex(socket.compat(), move |stream| serve_stream(stream.compat(), folders.clone()));
+        let (folders, shells) = (self.config.folders.clone(), self.config.shells.clone());
+        let (control, drive) = mux::multiplex(socket.compat(), move |stream| {
+            serve_stream(stream.compat(), folders.clone(), shells.clone())
+        });
         let mut drive = std::pin::pin!(drive);
         let talk = async {
             let stream = control.await.map_err(|_| LinkError::HungUp)?.compat();
@@ -174,12 +178,13 @@ impl Connection<'_> {
 }
 
 /// Serves a stream that the manager opened.
-async fn serve_stream(mut stream: Io, folders: Folders) {
+async fn serve_stream(mut stream: Io, folders: Folders, shells: Shells) {
     let opened = tokio::time::timeout(OPENING, read_frame(&mut stream, frame::MAX_STREAM_FRAME)).await;
     let Ok(Ok(Some(first))) = opened else { return };
     match Open::decode(&first) {
         Ok(Open::Exec(command)) => exec::exec(command, stream).await,
         Ok(Open::Logs(open)) => logs::logs(folders, open, stream).await,
+        Ok(Open::Shell(open)) => shells.serve(open, stream).await,
         Err(error) => tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
     }
 }
