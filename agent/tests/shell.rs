@@ -204,7 +204,8 @@ async fn a_login_shell_is_the_users_and_ctrl_c_is_its_exit_code() {
 #[tokio::test]
 async fn after_a_cut_nothing_is_missing_and_nothing_comes_twice() {
     let shells = shells();
-    let mut line = Line::begin(&shells, "s1", sh("stty -echo; echo ready; read go; seq 1 20000; read end; echo $end")).await;
+    let mut line =
+        Line::begin(&shells, "s1", sh("stty -echo; echo ready; read go; seq 1 20000; read end; echo $end")).await;
     line.until("ready\r\n").await;
     line.type_in(b"go\r").await;
     line.until("\n500\r").await;

@@ -192,6 +192,7 @@ impl Links for Pretenders {
         Box::pin(async move {
             let words = match open {
                 Open::Exec(command) => command.argv,
+                Open::Shell(_) => return Err(OpenError::Offline),
                 Open::Logs(logs) => vec!["say".to_owned(), format!("{} {} {}", logs.key, logs.lines, logs.follow)],
             };
             if words[0] == "offline" {

@@ -115,7 +115,15 @@ impl Service {
         .await
     }
 
-    async fn record_of(&self, project: &ProjectName, name: &DeviceName) -> Result<DeviceRecord, ServiceError> {
+    /// What is stored of the device with this name.
+    ///
+    /// # Errors
+    /// When there is none, or the store fails.
+    pub(crate) async fn record_of(
+        &self,
+        project: &ProjectName,
+        name: &DeviceName,
+    ) -> Result<DeviceRecord, ServiceError> {
         if let Some(device) = self.store().device_named(project, name).await? {
             return Ok(device);
         }
