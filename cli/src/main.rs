@@ -15,6 +15,7 @@ mod output;
 mod paths;
 mod progress;
 mod service;
+mod terminal;
 mod up;
 
 use std::process::ExitCode;

@@ -57,6 +57,8 @@ fn colour(body: &EventBody, text: &str, palette: Palette) -> String {
         | EventBody::Assigned { .. }
         | EventBody::Enrolled
         | EventBody::Executed { .. }
+        | EventBody::SessionBegan { .. }
+        | EventBody::SessionEnded { .. }
         | EventBody::Unknown => text.to_owned(),
     }
 }

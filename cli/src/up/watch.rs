@@ -178,6 +178,8 @@ const fn matters(body: &EventBody) -> bool {
         | EventBody::Enrolled
         | EventBody::Labelled { .. }
         | EventBody::Executed { .. }
+        | EventBody::SessionBegan { .. }
+        | EventBody::SessionEnded { .. }
         | EventBody::Unknown => false,
     }
 }
