@@ -218,10 +218,7 @@ impl Sessions {
         if let Some(verdict) = live.look().verdict.clone() {
             return Err(SessionError::Ended { id: id.clone(), verdict });
         }
-        live.change(|state| {
-            state.say(format!("the session is ended by {by}"));
-            state.end_by.get_or_insert(by);
-        });
+        live.change(|state| state.end_by = Some(state.end_by.take().unwrap_or(by)));
         self.show(project, id).await
     }
 
@@ -296,7 +293,13 @@ async fn keep(mut line: Line, service: Service, sessions: Weak<Inner>) {
         tokio::time::sleep(STORE_PAUSE).await;
     }
     service.bus().ring(Ring::Events(live.record.project.clone()));
-    live.change(|state| state.verdict = Some(verdict));
+    live.change(|state| {
+        // At the end: before, a full-screen program may stand over it.
+        if let Some(by) = &end.by {
+            state.say(format!("the session was ended by {by}"));
+        }
+        (state.reachable, state.verdict) = (false, Some(verdict));
+    });
     tokio::time::sleep(LINGER).await;
     if let Some(inner) = sessions.upgrade() {
         inner.table().live.remove(&live.record.id);

@@ -89,17 +89,34 @@ impl Agent {
     /// # Panics
     /// When no token can be had.
     pub async fn start(manager: &Manager, below: &Path, name: &str, address: &str) -> Self {
+        Self::start_through(manager, below, (name, address), manager.address).await
+    }
+
+    /// The same, for one that dials `through` something. `device` is its name and its address.
+    ///
+    /// # Panics
+    /// When no token can be had.
+    pub async fn start_through(
+        manager: &Manager,
+        below: &Path,
+        (name, address): (&str, &str),
+        through: SocketAddr,
+    ) -> Self {
         let token = manager.api.enroll_token(name).await;
         let mut agent = Self { state: below.join(name), task: None };
-        agent.resume(manager, Some(token), address);
+        agent.dial(through, Some(token), address);
         agent
     }
 
     /// Starts it again on its folder.
     pub fn resume(&mut self, manager: &Manager, token: Option<String>, address: &str) {
+        self.dial(manager.address, token, address);
+    }
+
+    fn dial(&mut self, manager: SocketAddr, token: Option<String>, address: &str) {
         let config = robo_agent::Config {
             state: self.state.clone(),
-            manager: manager.address.to_string(),
+            manager: manager.to_string(),
             token,
             ca_pem: None,
             name: None,

@@ -8,6 +8,7 @@ mod drift;
 mod order;
 mod release;
 mod ripple;
+mod shell;
 
 use robo_model::state::InstanceState;
 use robo_tests::eventually;

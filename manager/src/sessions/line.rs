@@ -65,10 +65,10 @@ impl Line {
                 }
                 Err(OpenError::Offline | OpenError::Failed(_)) => Cut::Broken,
             };
-            self.live.change(|state| state.reachable = false);
             if let Cut::Over(verdict) = cut {
                 return verdict;
             }
+            self.live.change(|state| state.reachable = false);
             let since = *away_since.get_or_insert_with(Instant::now);
             let longest = Millis(self.live.record.keep.0 + MARGIN.0).duration();
             if since.elapsed() >= longest {

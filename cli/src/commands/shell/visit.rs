@@ -352,7 +352,8 @@ impl<'a> Visit<'a> {
             return Err(Leave::Failed(CliError::new(reason.to_owned())));
         };
         let since = Instant::now();
-        self.say(&format!("{reason}; coming back, for up to {}; Ctrl-] d leaves", self.keep()));
+        tracing::debug!("the connection broke: {reason}");
+        self.say(&format!("the connection is lost; coming back, for up to {}; Ctrl-] d leaves", self.keep()));
         loop {
             let way = Way::Come { id: id.clone(), from: Some(self.place) };
             let opening = line::open(self.client.clone().impatient(), way, self.number, terminal::size());
@@ -392,10 +393,10 @@ impl<'a> Visit<'a> {
         self.say("back");
         match joined.taken {
             Some(taken) => self.typed.forget_before(taken),
-            None if self.typed.end() > self.typed.start() => {
-                let bytes = self.typed.end() - self.typed.start();
-                self.typed.forget_before(self.typed.end());
-                self.say(&format!("the last {bytes} bytes that were typed may not have arrived"));
+            None if self.sent > self.typed.start() => {
+                let bytes = self.sent - self.typed.start();
+                self.typed.forget_before(self.sent);
+                self.say(&format!("the last {bytes} bytes that were typed have perhaps not arrived"));
             }
             None => {}
         }
