@@ -6,6 +6,7 @@ mod faults;
 mod history;
 mod input;
 mod manager;
+mod shell;
 mod shop;
 mod steps;
 mod terminal;

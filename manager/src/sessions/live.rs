@@ -156,7 +156,8 @@ impl State {
             return Err(Crowded);
         }
         let (start, end) = (self.output.start(), self.output.end());
-        let from = from.unwrap_or(end.saturating_sub(MAX_REPLAY)).clamp(start, end);
+        // A client may be ahead of a manager that has just started: what is between comes from the device.
+        let from = from.unwrap_or(end.saturating_sub(MAX_REPLAY)).max(start);
         let viewer = self.next_viewer;
         self.next_viewer += 1;
         self.viewers.insert(viewer, Viewer { drives, cursor: from });

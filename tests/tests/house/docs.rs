@@ -108,7 +108,10 @@ fn tests_are_told_from_what_only_looks_like_them() {
 fn tests_of_rows(text: &str) -> Vec<(&str, Vec<&str>)> {
     let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
     let cells = rows.map(|row| row.split(" | ").collect::<Vec<_>>());
-    let is_row = |id: &str| id.starts_with(['B', 'C', 'H']) && id[1..].parse::<u8>().is_ok();
+    let is_row = |id: &str| {
+        let number = id.trim_start_matches(|c: char| c.is_ascii_uppercase());
+        number.len() < id.len() && number.parse::<u8>().is_ok()
+    };
     cells
         .filter(|cells| cells.len() == 4 && is_row(cells[0]))
         .map(|cells| (cells[0], cells[3].split('`').skip(1).step_by(2).collect()))

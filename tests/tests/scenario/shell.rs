@@ -71,6 +71,9 @@ async fn a_cut_of_the_link_loses_nothing_and_doubles_nothing() {
     visitor.type_in("go\r").await;
     for cut in 1..=4 {
         visitor.until(&format!("line {}\r", cut * LINES / 10)).await;
+        while visitor.reachable.last() == Some(&false) {
+            assert_eq!(visitor.step().await, Ok(None));
+        }
         proxy.cut();
         while visitor.reachable.last() != Some(&false) {
             assert_eq!(visitor.step().await, Ok(None));
@@ -144,6 +147,8 @@ async fn several_use_watch_and_end_a_session_and_the_history_knows() {
     first.until("third").await;
     assert_eq!(first.text().matches("from the first").count(), 1);
     first.send(&ShellFrame::Resize(Size { cols: 132, rows: 43 })).await;
+    first.send(&ShellFrame::Input(21, b"wider\r".to_vec())).await;
+    first.until("wider").await;
 
     let ended: SessionView =
         api.call::<(), _>(Method::DELETE, &format!("/projects/default/sessions/{id}"), None).await.unwrap();
@@ -159,7 +164,7 @@ async fn several_use_watch_and_end_a_session_and_the_history_knows() {
     assert!(told.contains(&EventBody::SessionBegan { session: session(), by: by(), command }), "{told:?}");
     let verdict = Verdict::Failed { code: 129 };
     assert!(told.contains(&EventBody::SessionEnded { session: session(), verdict, by: Some(by()) }), "{told:?}");
-    assert!(recording(api, &id).await.contains("\"r\", \"132x43\"") || !recording(api, &id).await.is_empty());
+    assert!(recording(api, &id).await.contains("\"r\", \"132x43\""), "{}", recording(api, &id).await);
     let problem = problem(Visitor::attach(api, &id, 3, None).await);
     assert_eq!(problem.code, ErrorCode::Conflict);
     // Who was cut off at the end still learns how it ended.
