@@ -109,8 +109,19 @@ mod tests {
             SessionView { ended_by: Some("bob".into()), ..view("s6", Some(Verdict::Failed { code: 129 })) },
         ];
         let look = Look { palette: Palette::new(false), now: UnixMillis(121_000), width: None, wide: false };
-        insta::assert_snapshot!(table_in(&sessions, look, &TimeZone::UTC), @"");
+        insta::assert_snapshot!(table_in(&sessions, look, &TimeZone::UTC), @"
+        SESSION  DEVICE   BY   BEGAN   LASTED  STATE                     COMMAND
+        s1       robot-7  ann  2m ago  2m      used                      shell
+        s2       robot-7  ann  2m ago  2m      nobody there, 2 watching  vim 'a b'
+        s3       robot-7  ann  2m ago  2m      out of reach              shell
+        s4       robot-7  ann  2m ago  1m      ended                     shell
+        s5       robot-7  ann  2m ago  1m      ended: exit 130           shell
+        s6       robot-7  ann  2m ago  1m      ended by bob              shell
+        ");
         let wide = table_in(&sessions[..1], Look { wide: true, ..look }, &TimeZone::UTC);
-        insta::assert_snapshot!(wide, @"");
+        insta::assert_snapshot!(wide, @"
+        SESSION  DEVICE   BY   BEGAN                LASTED  STATE  COMMAND  RECORDED
+        s1       robot-7  ann  1970-01-01 00:00:01  2m      used   shell    2 KiB
+        ");
     }
 }
