@@ -97,9 +97,16 @@ impl Line {
             Err(_) => return Cut::Broken,
         };
         let live = Arc::clone(&self.live);
+        let speaking = async {
+            if let Err(error) = speak(&live, write, taken).await {
+                tracing::debug!(%error, "a session's stream takes no more");
+            }
+            // An agent may have said all and gone: how it ends is heard, not told.
+            std::future::pending::<()>().await;
+        };
         tokio::select! {
             cut = self.hear(frames) => cut,
-            _ = speak(&live, write, taken) => Cut::Broken,
+            () = speaking => Cut::Broken,
         }
     }
 

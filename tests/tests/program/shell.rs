@@ -116,10 +116,15 @@ async fn a_shell_is_used_left_and_come_back_to() {
     terminal.type_in("stty size; echo $TERM\r").await;
     terminal.until("24 80\r\nxterm").await;
     terminal.send(&ShellFrame::Resize(Size { cols: 120, rows: 40 })).await;
-    terminal.type_in("until stty size | grep -x '40 120'; do :; done; sleep 1000\r").await;
+    terminal.type_in("until stty size | grep -x '40 120'; do :; done\r").await;
     terminal.until("40 120\r\n").await;
+    // What answers runs, and is what a Ctrl-C ends.
+    terminal.type_in("cat\r").await;
+    terminal.type_in("purr\r").await;
+    terminal.until("purr\r\npurr\r\n").await;
     terminal.type_in("\x03").await;
     terminal.until("^C").await;
+    terminal.until("# ").await;
     terminal.type_in("echo grün; x=5\r").await;
     terminal.until("grün\r\n").await;
 
