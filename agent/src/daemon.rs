@@ -32,6 +32,7 @@ use crate::order::{Addresses, Report};
 use crate::pilot::{LinkId, Loaded, Now, Out, Pilot};
 use crate::renew;
 use crate::runtime::Runtime;
+use crate::shell::Shells;
 use crate::tls::TlsError;
 use crate::{now, uptime};
 
@@ -240,6 +241,7 @@ impl Daemon {
         let (give_reports, reports) = mpsc::channel(MAX_REPORTS);
         let credentials = Credentials::new(identity)?;
         let files = Arc::new(Files::new(folders.files(), config.route.clone(), Arc::clone(&credentials)));
+        let shells = Shells::new(keeper.clone());
         let runtime = Runtime::new(folders.clone(), keeper, files, give_reports);
         let boot = config.boot.clone().unwrap_or_else(boot_id);
         let (pilot, outs) = Pilot::new(loaded, addresses_of(&config), boot, time());
@@ -248,6 +250,7 @@ impl Daemon {
             route: config.route.clone(),
             credentials: Arc::clone(&credentials),
             folders: folders.clone(),
+            shells,
         };
         drop(tokio::spawn(link::run(link_config, give_link)));
         let removals = JoinSet::new();

@@ -6,6 +6,7 @@
 //! - [`ledger`]: what must survive a crash, on disk.
 //! - [`runtime`]: steps, processes, checks and files: the only part that touches the machine.
 //! - [`keeper`]: the small process between the agent and what it runs.
+//! - [`shell`]: sessions of people, each with a terminal.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
 //!   [`renew`], [`files`], [`facts`] serve it.
@@ -35,9 +36,21 @@ pub mod proxy;
 pub mod reconcile;
 pub mod renew;
 pub mod runtime;
+pub mod shell;
 pub mod tls;
 
 pub use daemon::{AgentError, Config, run, run_with_keeper};
+
+/// What this program is when the agent has started it again, as a keeper or as the leader of a terminal; nothing when it
+/// was started by others. To be asked first of all in `main`: such a process must be there fast and be small.
+#[must_use]
+pub fn as_helper(mut words: impl Iterator<Item = std::ffi::OsString>) -> Option<std::process::ExitCode> {
+    let word = words.nth(1)?;
+    if word == keeper::ARGUMENT {
+        return Some(keeper::main(std::path::Path::new(&words.next()?)));
+    }
+    (word == shell::leader::ARGUMENT).then(|| shell::leader::main(words))
+}
 
 /// The time now, by this machine's clock. The only place that asks it.
 pub(crate) fn now() -> robo_model::quantity::UnixMillis {

@@ -2,7 +2,7 @@
 //!
 //! One task owns the connection. It gives the frames that come to the agent's loop, and sends what the loop gives it;
 //! what they mean is the business of [`crate::pilot`]. Both ways go through small bounded queues. Streams that the
-//! manager opens (exec, logs) get tasks of their own.
+//! manager opens (exec, logs, shells) get tasks of their own.
 
 mod backoff;
 mod mux;
@@ -32,6 +32,7 @@ use crate::folders::Folders;
 use crate::framing::read_frame;
 use crate::pilot::HangUp;
 use crate::runtime::{exec, logs};
+use crate::shell::Shells;
 
 /// Messages that may wait between link and loop. The loop is fast; the manager sends few.
 pub const QUEUE: usize = 16;
@@ -79,6 +80,8 @@ pub struct Config {
     pub credentials: Arc<Credentials>,
     /// Where instances' logs lie.
     pub folders: Folders,
+    /// The sessions of people: they outlive the link.
+    pub shells: Shells,
 }
 
 /// Why a connection ended.
@@ -164,10 +167,11 @@ impl Connection<'_> {
         let tcp = socket.get_ref().0.tcp();
         let address = tcp.local_addr().ok().map(|local| local.ip());
         let peer = tcp.peer_addr().ok();
-        let folders = self.config.folders.clone();
+        let (folders, shells) = (self.config.folders.clone(), self.config.shells.clone());
         let socket = Thrifty::new(Rotating::new(socket, KEYS_LIVE));
-        let (control, drive) =
-            mux::multiplex(socket.compat(), move |stream| serve_stream(stream.compat(), folders.clone()));
+        let (control, drive) = mux::multiplex(socket.compat(), move |stream| {
+            serve_stream(stream.compat(), folders.clone(), shells.clone())
+        });
         let mut drive = std::pin::pin!(drive);
         let Self { config: _, to_loop, network, opened, welcomed } = self;
         let talk = async {
@@ -210,12 +214,13 @@ async fn talk(
 }
 
 /// Serves a stream that the manager opened.
-async fn serve_stream(mut stream: Io, folders: Folders) {
+async fn serve_stream(mut stream: Io, folders: Folders, shells: Shells) {
     let opened = timeout(OPENING, read_frame(&mut stream, frame::MAX_STREAM_FRAME)).await;
     let Ok(Ok(Some(first))) = opened else { return };
     match Open::decode(&first) {
         Ok(Open::Exec(command)) => exec::exec(command, stream).await,
         Ok(Open::Logs(open)) => logs::logs(folders, open, stream).await,
+        Ok(Open::Shell(open)) => shells.serve(open, stream).await,
         Err(error) => tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
     }
 }

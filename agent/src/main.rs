@@ -1,8 +1,7 @@
 //! `robo-agent`: the agent alone, for devices. The same agent as `robo agent`.
 
-use std::ffi::OsStr;
 use std::io::Write as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -30,12 +29,8 @@ enum Command {
 }
 
 fn main() -> ExitCode {
-    // A keeper is this program again; it must be there fast and small, so it never sees the options' parser.
-    let mut words = std::env::args_os().skip(1);
-    if words.next().as_deref() == Some(OsStr::new(robo_agent::keeper::ARGUMENT))
-        && let Some(folder) = words.next()
-    {
-        return robo_agent::keeper::main(Path::new(&folder));
+    if let Some(code) = robo_agent::as_helper(std::env::args_os()) {
+        return code;
     }
     let done = match Cli::parse() {
         Cli { command: Some(Command::Doctor(doctor)), .. } => examine(doctor),

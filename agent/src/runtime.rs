@@ -38,7 +38,7 @@ mod step;
 mod supervise;
 
 /// Where programs are looked for when the agent itself was not told.
-const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+pub(crate) const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
 /// Steps at a time, and as many besides that end something: each has files open and processes that it starts, and a
 /// machine that begins a thousand at once does nothing else for a minute.

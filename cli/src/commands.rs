@@ -23,6 +23,8 @@ pub(crate) mod manager;
 pub(crate) mod plan;
 pub(crate) mod rollback;
 mod saved;
+pub(crate) mod session;
+pub(crate) mod shell;
 pub(crate) mod status;
 mod target;
 pub(crate) mod up;
@@ -58,6 +60,8 @@ pub(crate) enum Command {
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
     Exec(exec::ExecArgs),
+    Shell(shell::ShellArgs),
+    Session(session::SessionArgs),
     Device(device::DeviceArgs),
     Context(context::ContextArgs),
     Manager(manager::ManagerArgs),
@@ -103,6 +107,8 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Logs(args) => Box::pin(logs::run(args, env)).await,
         Command::Events(args) => Box::pin(events::run(args, env)).await,
         Command::Exec(args) => Box::pin(exec::run(args, env)).await,
+        Command::Shell(args) => Box::pin(shell::run(args, env)).await,
+        Command::Session(args) => Box::pin(session::run(args, env)).await,
         Command::Device(args) => Box::pin(device::run(args, env)).await,
         Command::Context(args) => context::run(args, env),
         Command::Manager(args) => Box::pin(manager::run(args, env)).await,

@@ -87,6 +87,18 @@ pub(crate) fn devices() -> ArgValueCompleter {
     })
 }
 
+/// Shell sessions: those that go on, or all.
+pub(crate) fn sessions(ended_too: bool) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |current: &OsStr| {
+        ask(current, async |client, current| {
+            let all = client.sessions().await.ok()?;
+            let told = |view: &robo_wire::shell::SessionView| format!("{} on {}", view.by, view.device);
+            let wanted = all.iter().filter(|view| ended_too || view.ended_at.is_none());
+            Some(wanted.filter_map(|view| offer(view.id.as_str(), &told(view), current)).collect())
+        })
+    })
+}
+
 /// Contexts: they are in a file, and need no manager.
 pub(crate) fn contexts() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {

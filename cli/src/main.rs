@@ -15,18 +15,14 @@ mod output;
 mod paths;
 mod progress;
 mod service;
+mod terminal;
 mod up;
 
-use std::path::Path;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
-    // Before all else: one keeper stands beside each process of an application, so it must be small and start quickly.
-    let mut words = std::env::args_os().skip(1);
-    if words.next().is_some_and(|word| word == "keeper")
-        && let Some(folder) = words.next()
-    {
-        return robo_agent::keeper::main(Path::new(&folder));
+    if let Some(code) = robo_agent::as_helper(std::env::args_os()) {
+        return code;
     }
     cli::run()
 }

@@ -4,7 +4,8 @@
 //! - `table`: tables of instances and devices; `detail`: all of one thing; `event`; `plan`;
 //! - `diagnostics`: mistakes in a graph; `sarif`: the same for code review tools; `explain`: what a code means;
 //! - `diff`: what differs between two texts; `history`: revisions, and what differs between two of them;
-//! - `acts`: what came of a cancel or a retry; `bindings`: where external imports come from; `circle`: who waits for whom.
+//! - `acts`: what came of a cancel or a retry; `bindings`: where external imports come from; `circle`: who waits for whom;
+//! - `sessions`: terminals on devices.
 //!
 //! The submodules make text from values and print nothing, so that tests can look at it.
 
@@ -20,6 +21,7 @@ pub(crate) mod history;
 pub(crate) mod paint;
 pub(crate) mod plan;
 pub(crate) mod sarif;
+pub(crate) mod sessions;
 pub(crate) mod table;
 pub(crate) mod tokens;
 pub(crate) mod when;

@@ -19,6 +19,7 @@ mod history;
 mod job;
 mod open;
 mod problem;
+mod shell;
 mod tokens;
 
 use std::sync::Arc;
@@ -37,6 +38,7 @@ use self::problem::Refusal;
 use crate::ca::Peer;
 use crate::links::Links;
 use crate::service::{Service, Sign};
+use crate::sessions::Sessions;
 
 /// Who is at the other end of a connection with a device's certificate; an extension of its requests.
 /// The certificate was verified, that the device still has this key was not.
@@ -49,13 +51,21 @@ pub struct ApiState {
     service: Service,
     links: Arc<dyn Links>,
     sign: Arc<Sign>,
+    sessions: Sessions,
 }
 
 impl ApiState {
     /// The state of an API that signs certificates with `sign`.
     #[must_use]
     pub fn new(service: Service, links: Arc<dyn Links>, sign: Arc<Sign>) -> Self {
-        Self { service, links, sign }
+        let sessions = Sessions::new(service.clone(), Arc::clone(&links), service.recordings());
+        Self { service, links, sign, sessions }
+    }
+
+    /// The shell sessions that go through this API.
+    #[must_use]
+    pub const fn sessions(&self) -> &Sessions {
+        &self.sessions
     }
 }
 
@@ -90,6 +100,12 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(events::events))
         .routes(routes!(exec::exec))
         .routes(routes!(exec::logs))
+        .routes(routes!(shell::shell))
+        .routes(routes!(shell::list))
+        .routes(routes!(shell::show, shell::end))
+        .routes(routes!(shell::attach))
+        .routes(routes!(shell::watch))
+        .routes(routes!(shell::recording))
         .route_layer(from_fn_with_state(state.clone(), auth::person));
     let agents =
         OpenApiRouter::new().routes(routes!(agent::file)).route_layer(from_fn_with_state(state.clone(), auth::device));

@@ -4,6 +4,7 @@
 //! - [`server`]: the one port; [`tls`] and [`ca`] make it safe.
 //! - [`api`]: thin handlers over [`service`], which plans, applies and answers; [`token`] and [`files`] serve it.
 //! - [`gateway`]: the agents' links; the API reaches them through [`links`]; [`acts`] keeps what is asked of them once.
+//! - [`sessions`]: terminals on devices, and who is at them.
 //! - [`plan`]: pure: what an apply will do.
 //! - [`watchman`]: leases, silence, and clearing away.
 //! - [`store`]: the truth, on disk; [`bus`]: the bell that says it changed.
@@ -18,7 +19,9 @@ pub mod links;
 pub mod plan;
 pub mod server;
 pub mod service;
+pub mod sessions;
 pub mod store;
+mod streams;
 pub mod tls;
 pub mod token;
 pub mod watchman;

@@ -136,7 +136,9 @@ impl Server {
         let (ca_fingerprint, ca_pem) = (ca.fingerprint().to_owned(), ca.pem().to_owned());
         let links = Arc::clone(&gateway);
         let sign = Arc::new(move |id: &_, request: &str| ca.sign_device(id, request));
-        let (router, _openapi) = crate::api::router(ApiState::new(service, links, sign));
+        let state = ApiState::new(service, links, sign);
+        state.sessions().resume().await?;
+        let (router, _openapi) = crate::api::router(state);
         let listen_error = |source| ManagerError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;

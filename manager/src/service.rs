@@ -22,7 +22,7 @@ mod status;
 use std::collections::VecDeque;
 use std::io::Write as _;
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -55,6 +55,8 @@ struct Inner {
     store: Store,
     files: Files,
     bus: Bus,
+    /// Where recordings of sessions lie.
+    recordings: PathBuf,
     ca_fingerprint: String,
     /// Ports that are never handed out.
     forbidden_ports: PortRanges,
@@ -92,6 +94,7 @@ impl Service {
             store,
             files,
             bus,
+            recordings: data.join("sessions"),
             ca_fingerprint,
             forbidden_ports,
             change: tokio::sync::Mutex::default(),
@@ -110,6 +113,12 @@ impl Service {
     #[must_use]
     pub fn files(&self) -> &Files {
         &self.0.files
+    }
+
+    /// The folder of the recordings of sessions.
+    #[must_use]
+    pub fn recordings(&self) -> &Path {
+        &self.0.recordings
     }
 
     /// The bell it rings.

@@ -16,6 +16,7 @@ mod release;
 mod remove;
 mod revisions;
 pub mod rules;
+mod sessions;
 mod tokens;
 
 use std::path::{Path, PathBuf};
@@ -38,6 +39,7 @@ pub use self::identity::Promoted;
 pub use self::instances::{Recorded, ReportedInstance};
 pub use self::remove::{Homeless, Removed};
 pub use self::revisions::{MAX_REVISIONS, Told};
+pub use self::sessions::{MAX_SESSIONS, SessionEnd, SessionRecord};
 pub use self::tokens::{EnrollTokenRecord, Enrolment, NewDevice};
 
 /// Connections that read. More than cores only helps while one waits for the disk.

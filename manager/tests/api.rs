@@ -42,6 +42,8 @@ use tower::ServiceExt as _;
 mod bindings;
 #[path = "api/exec.rs"]
 mod exec;
+#[path = "api/shell.rs"]
+mod shell;
 
 const GRAPH: &str = "\
 VM {
@@ -199,6 +201,7 @@ impl Links for Pretenders {
         Box::pin(async move {
             let words = match open {
                 Open::Exec(command) => command.argv,
+                Open::Shell(open) => return Ok(shell::pretend(open)),
                 Open::Logs(logs) => vec!["say".to_owned(), format!("{} {} {}", logs.key, logs.lines, logs.follow)],
             };
             if words[0] == "offline" {

@@ -80,6 +80,31 @@ impl Api {
         }
     }
 
+    /// Sends a body as it comes, where there is one, and gives the answer as it comes.
+    ///
+    /// # Errors
+    /// The manager's problem, with its status.
+    ///
+    /// # Panics
+    /// When the manager refuses not in its own terms.
+    pub async fn framed(
+        &self,
+        method: Method,
+        path: &str,
+        body: Option<reqwest::Body>,
+    ) -> Result<reqwest::Response, Framed> {
+        let mut request = self.client.request(method, format!("{}{path}", self.base)).bearer_auth(&self.token);
+        if let Some(body) = body {
+            request = request.body(body);
+        }
+        let answer = request.send().await.map_err(|_| Framed::Unreachable)?;
+        if answer.status().is_success() {
+            return Ok(answer);
+        }
+        let text = answer.text().await.map_err(|_| Framed::Unreachable)?;
+        Err(Framed::Problem(serde_json::from_str(&text).unwrap_or_else(|e| panic!("{path}: {e}: {text}"))))
+    }
+
     async fn get<A: DeserializeOwned>(&self, path: &str) -> A {
         self.call::<(), A>(Method::GET, path, None).await.unwrap_or_else(|e| panic!("GET {path}: {e:?}"))
     }
@@ -228,6 +253,15 @@ impl Api {
     pub async fn delete(&self, application: &str) -> Result<Accepted, (StatusCode, Problem)> {
         self.call::<(), _>(Method::DELETE, &format!("/projects/default/applications/{application}"), None).await
     }
+}
+
+/// Why a framed request has no answer.
+#[derive(Debug)]
+pub enum Framed {
+    /// The manager refuses.
+    Problem(Problem),
+    /// Nobody answers.
+    Unreachable,
 }
 
 /// A bundle with the bytes of its files.

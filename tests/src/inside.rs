@@ -106,8 +106,23 @@ impl Agent {
     /// # Panics
     /// When no token can be had.
     pub async fn start(manager: &Manager, below: &Path, name: &str, address: &str) -> Self {
+        Self::start_through(manager, below, (name, address), manager.address).await
+    }
+
+    /// The same, for one that dials `through` something. `device` is its name and its address.
+    ///
+    /// # Panics
+    /// When no token can be had.
+    pub async fn start_through(
+        manager: &Manager,
+        below: &Path,
+        (name, address): (&str, &str),
+        through: SocketAddr,
+    ) -> Self {
         let token = manager.api.enroll_token(name).await;
-        Self::on(&below.join(name), manager, Some(token), address)
+        let mut agent = Self { state: below.join(name), task: None };
+        agent.resume_on(Route::direct(through.to_string()), Some(token), address);
+        agent
     }
 
     /// Starts an agent on a folder of its own.

@@ -5,7 +5,8 @@
 //!
 //! - [`inside`]: manager and agents as tasks of this process.
 //! - [`programs`]: the binaries, built once, run with folders of their own.
-//! - [`api`]: the manager's API, as tests call it.
+//! - [`api`]: the manager's API, as tests call it; [`visitor`]: somebody at a shell session.
+//! - [`proxy`]: a bad network.
 //! - [`sim`]: the seeded simulation, without any of these.
 
 #![expect(clippy::expect_used, reason = "a harness that cannot go on fails its test, and says what was missing")]
@@ -13,7 +14,9 @@
 pub mod api;
 pub mod inside;
 pub mod programs;
+pub mod proxy;
 pub mod sim;
+pub mod visitor;
 
 use std::future::Future;
 use std::time::{Duration, Instant};

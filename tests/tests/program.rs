@@ -7,6 +7,7 @@ mod history;
 mod input;
 mod manager;
 mod network;
+mod shell;
 mod shop;
 mod steps;
 mod terminal;

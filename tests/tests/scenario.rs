@@ -11,6 +11,7 @@ mod order;
 mod proxy;
 mod release;
 mod ripple;
+mod shell;
 
 use robo_model::state::InstanceState;
 use robo_tests::eventually;

@@ -3,7 +3,7 @@
 use std::fmt;
 
 use robo_model::label::Labels;
-use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath};
+use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath, SessionId};
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::{Generation, InstanceKey};
 use robo_model::state::{Failure, InstanceState, Wanted};
@@ -184,6 +184,26 @@ pub enum EventBody {
         /// Its verdict.
         verdict: crate::stream::Verdict,
     },
+    /// Somebody began a shell session.
+    SessionBegan {
+        /// Which.
+        session: SessionId,
+        /// Who.
+        by: String,
+        /// What it runs; empty for the login shell.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        command: Vec<String>,
+    },
+    /// A shell session ended.
+    SessionEnded {
+        /// Which.
+        session: SessionId,
+        /// How.
+        verdict: crate::stream::Verdict,
+        /// Who ended it, when it was not its own doing.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     /// An event of a newer version.
     #[serde(other)]
     Unknown,
@@ -243,6 +263,16 @@ impl fmt::Display for EventBody {
             }
             Self::Deleted => f.write_str("deleted"),
             Self::Executed { command, verdict } => write!(f, "ran `{}`: {verdict}", command.join(" ")),
+            Self::SessionBegan { session, by, command } if command.is_empty() => {
+                write!(f, "session {session} begun by {by}: a shell")
+            }
+            Self::SessionBegan { session, by, command } => {
+                write!(f, "session {session} begun by {by}: `{}`", command.join(" "))
+            }
+            Self::SessionEnded { session, verdict, by: None } => write!(f, "session {session} ended: {verdict}"),
+            Self::SessionEnded { session, verdict, by: Some(by) } => {
+                write!(f, "session {session} ended by {by}: {verdict}")
+            }
             Self::Unknown => f.write_str("(an event of a newer version)"),
         }
     }

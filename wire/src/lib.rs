@@ -5,13 +5,15 @@
 //! - [`frame`]: the length-prefixed frames of link and streams, and their bounds.
 //! - [`link`]: control messages between agent and manager; [`session`]: the two state machines that speak them.
 //! - [`digest`]: by which both sides see that they have the same.
-//! - [`stream`]: exec and logs, on a stream of their own.
+//! - [`stream`]: exec and logs, on a stream of their own; [`shell`]: shells, whose sessions outlive their streams;
+//!   [`backlog`]: the last of what was said, which both sides keep for who comes back.
 //! - [`thrift`]: what an idle link does not send.
 //!
 //! Everything is append-only: a field is added with `#[serde(default)]` and never changes its meaning; an
 //! unknown field is skipped, a frame of an unknown kind too. `tests` holds golden bytes of each message.
 
 pub mod api;
+pub mod backlog;
 pub mod digest;
 pub mod event;
 pub mod frame;
@@ -19,6 +21,7 @@ pub mod link;
 pub mod plan;
 pub mod problem;
 pub mod session;
+pub mod shell;
 pub mod stream;
 pub mod thrift;
 

@@ -1,4 +1,4 @@
-//! Exec and logs: each on a stream of its own.
+//! Exec and logs: each on a stream of its own. Shells open theirs here too; what follows is in [`crate::shell`].
 //!
 //! Between manager and agent the stream begins with an [`Open`] frame from the manager. Between client and manager
 //! it is the body of a request and of its answer; there each frame of the answer begins with the target's number
@@ -13,6 +13,7 @@ use robo_model::spec::InstanceKey;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
+use crate::shell::ShellOpen;
 
 /// The media type of framed bodies.
 pub const MEDIA_TYPE: &str = "application/vnd.robo.frames";
@@ -31,6 +32,8 @@ pub enum Open {
     Exec(Command),
     /// Reads an instance's output.
     Logs(LogsOpen),
+    /// Begins a shell session, or comes back to one.
+    Shell(ShellOpen),
 }
 
 /// A command to run.
@@ -154,9 +157,10 @@ const STDIN_END: u8 = 3;
 const SIGNAL: u8 = 4;
 const STDOUT: u8 = 5;
 const STDERR: u8 = 6;
-const VERDICT: u8 = 7;
+pub(crate) const VERDICT: u8 = 7;
 const REQUEST: u8 = 8;
 const TARGETS: u8 = 9;
+// From 16 on: `crate::shell`.
 
 impl Open {
     /// The frame's bytes.
@@ -194,7 +198,7 @@ impl ExecRequest {
     }
 }
 
-fn expect<T: serde::de::DeserializeOwned>(frame: &Frame, kind: u8) -> Result<T, FrameError> {
+pub(crate) fn expect<T: serde::de::DeserializeOwned>(frame: &Frame, kind: u8) -> Result<T, FrameError> {
     if frame.kind != kind {
         return Err(FrameError::Body { kind: frame.kind, reason: format!("a frame of kind {kind} was expected") });
     }

@@ -24,6 +24,7 @@ use robo_wire::link::{
     AcceptedGeneration, Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, RefusedGeneration,
     Released, Update, Welcome,
 };
+use robo_wire::shell::{AttachRequest, Attached, Joined, ShellFrame, ShellOpen, ShellRequest, ShellStart, Size};
 use robo_wire::stream::{Answer, Command, DeviceTarget, ExecRequest, LogsOpen, Open, StreamFrame, Targets, Verdict};
 
 const GOLDEN: &str = include_str!("golden.txt");
@@ -53,7 +54,12 @@ fn what_a_manager_says() {
 #[test]
 fn what_streams_carry() {
     let golden = Golden::read();
-    for (name, open) in [("open-exec", Open::Exec(command())), ("open-logs", Open::Logs(logs()))] {
+    let opens = [
+        ("open-exec", Open::Exec(command())),
+        ("open-logs", Open::Logs(logs())),
+        ("open-shell", Open::Shell(shell_open())),
+    ];
+    for (name, open) in opens {
         golden.check(name, &open, Open::encode, |frame| Open::decode(&frame));
     }
     for (name, targets) in [
@@ -77,10 +83,28 @@ fn what_streams_carry() {
 }
 
 #[test]
+fn what_shells_carry() {
+    let golden = Golden::read();
+    let request = ShellRequest { start: shell_start(), client: 7 };
+    golden.check("shell-request", &request, ShellRequest::encode, |frame| ShellRequest::decode(&frame));
+    let attach = AttachRequest { client: 7, from: Some(70_000), size: Size::USUAL };
+    golden.check("shell-attach", &attach, AttachRequest::encode, |frame| AttachRequest::decode(&frame));
+    for (name, frame) in shell_frames() {
+        golden.check(name, &frame, ShellFrame::encode, ShellFrame::decode);
+    }
+}
+
+#[test]
 fn the_golden_file_has_no_line_too_many() {
     let mut names: Vec<String> = from_agent().into_iter().map(|(name, _)| name.to_owned()).collect();
     names.extend(from_manager().into_iter().map(|(name, _)| name.to_owned()));
     names.extend(stream_frames().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("answer-{name}")]));
+    names.extend(
+        ["shell-request", "shell-attach", "open-shell"]
+            .into_iter()
+            .chain(shell_frames().into_iter().map(|(name, _)| name))
+            .map(str::to_owned),
+    );
     names.extend(
         ["open-exec", "open-logs", "exec-names", "exec-selector", "exec-all", "answer-targets"].map(str::to_owned),
     );
@@ -309,6 +333,47 @@ fn stream_frames() -> Vec<(&'static str, StreamFrame)> {
         ("verdict-offline", StreamFrame::Verdict(Verdict::Offline)),
         ("verdict-refused", StreamFrame::Verdict(Verdict::Refused { reason: "no such program".into() })),
         ("verdict-lost", StreamFrame::Verdict(Verdict::Lost { reason: "link down".into() })),
+    ]
+}
+
+fn shell_start() -> ShellStart {
+    ShellStart {
+        argv: vec!["htop".into()],
+        env: [("LANG".into(), "C.UTF-8".into())].into(),
+        cwd: Some("/srv".into()),
+        term: "xterm-256color".into(),
+        size: Size { cols: 200, rows: 50 },
+        keep: ShellStart::KEEP,
+        idle: ShellStart::IDLE,
+    }
+}
+
+fn shell_open() -> ShellOpen {
+    ShellOpen { session: "s1".parse().unwrap(), start: Some(shell_start()), from: 70_000 }
+}
+
+fn shell_frames() -> Vec<(&'static str, ShellFrame)> {
+    let joined = Joined {
+        session: "s1".parse().unwrap(),
+        device: "robot-7".parse().unwrap(),
+        from: 70_000,
+        taken: Some(3),
+        keep: ShellStart::KEEP,
+        size: Size::USUAL,
+    };
+    vec![
+        ("shell-input", ShellFrame::Input(3, b"\x03".to_vec())),
+        ("shell-resize", ShellFrame::Resize(Size { cols: 200, rows: 50 })),
+        ("shell-end", ShellFrame::End),
+        ("shell-present", ShellFrame::Present(true)),
+        ("shell-redraw", ShellFrame::Redraw),
+        ("shell-attached", ShellFrame::Attached(Attached { from: 70_000, taken: 4 })),
+        ("shell-output", ShellFrame::Output(70_000, "ü".into())),
+        ("shell-taken", ShellFrame::Taken(4)),
+        ("shell-notice", ShellFrame::Notice("bye".into())),
+        ("shell-reachable", ShellFrame::Reachable(false)),
+        ("shell-joined", ShellFrame::Joined(joined)),
+        ("shell-verdict", ShellFrame::Verdict(Verdict::Failed { code: 130 })),
     ]
 }
 

@@ -11,6 +11,8 @@ pub(crate) struct User {
     pub(crate) uid: u32,
     pub(crate) gid: u32,
     pub(crate) home: PathBuf,
+    /// The login shell; empty where none is given.
+    pub(crate) shell: PathBuf,
 }
 
 impl User {
@@ -23,6 +25,7 @@ impl User {
             uid,
             gid: rustix::process::getegid().as_raw(),
             home: PathBuf::from("/"),
+            shell: PathBuf::new(),
         })
     }
 
@@ -63,7 +66,8 @@ fn parse(line: &str) -> Option<User> {
     let (name, _password) = (fields.next()?, fields.next()?);
     let (uid, gid) = (fields.next()?.parse().ok()?, fields.next()?.parse().ok()?);
     let (_comment, home) = (fields.next()?, fields.next()?);
-    Some(User { name: name.to_owned(), uid, gid, home: PathBuf::from(home) })
+    let shell = fields.next().unwrap_or_default();
+    Some(User { name: name.to_owned(), uid, gid, home: PathBuf::from(home), shell: PathBuf::from(shell) })
 }
 
 #[cfg(test)]
@@ -74,6 +78,8 @@ mod tests {
     fn lines_are_read_or_skipped() {
         let web = parse("web:x:1001:1002:Web, Server:/home/web:/bin/sh").unwrap();
         assert_eq!((web.uid, web.gid, web.home.as_path()), (1001, 1002, Path::new("/home/web")));
+        assert_eq!(web.shell, Path::new("/bin/sh"));
+        assert_eq!(parse("web:x:1:2:c:/home/web").unwrap().shell, Path::new(""));
         for bad in ["", "# comment", "web:x:a:1:c:/h:/s", "web:x:1"] {
             assert_eq!(parse(bad), None, "{bad}");
         }

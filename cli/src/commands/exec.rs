@@ -143,7 +143,8 @@ fn without_doubles(names: Vec<String>) -> Vec<String> {
     names.into_iter().filter(|name| seen.insert(name.clone())).collect()
 }
 
-fn variable(text: &str) -> Result<(String, String), String> {
+/// `NAME=VALUE`, or a NAME that is set here.
+pub(crate) fn variable(text: &str) -> Result<(String, String), String> {
     let (name, value) = match text.split_once('=') {
         Some((name, value)) => (name, value.to_owned()),
         None => (text, std::env::var(text).map_err(|_| format!("`{text}` is not set here; write `{text}=VALUE`"))?),

@@ -85,6 +85,8 @@ impl Watch {
             | EventBody::Asked { .. }
             | EventBody::Deleted
             | EventBody::Executed { .. }
+            | EventBody::SessionBegan { .. }
+            | EventBody::SessionEnded { .. }
             | EventBody::Unknown => false,
         };
         if let (true, Some(path)) = (moves, &event.path) {

@@ -11,7 +11,6 @@ use robo_model::label::Selector;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, InstancePath, ProjectName};
 use robo_model::spec::InstanceKey;
 use robo_wire::event::EventBody;
-use robo_wire::frame::MAX_CONTROL_FRAME;
 use robo_wire::problem::{ErrorCode, Problem};
 use robo_wire::stream::{
     Command, DeviceTarget, ExecRequest, LogsOpen, MAX_TARGETS, MEDIA_TYPE, Open, Targets, Verdict,
@@ -21,7 +20,7 @@ use tokio::sync::mpsc;
 
 use super::ApiState;
 use super::extract::{Project, Query};
-use super::frames::{BodyFrames, FIRST_FRAME};
+use super::frames::BodyFrames;
 use super::job::{Job, OUTPUT_QUEUE, Target};
 use super::problem::Refusal;
 use crate::bus::Ring;
@@ -53,7 +52,7 @@ pub(super) async fn exec(
     request: Request,
 ) -> Result<Response, Refusal> {
     let mut input = BodyFrames::new(request.into_body());
-    let request = first_frame(&mut input).await?;
+    let request = input.first(ExecRequest::decode).await?;
     if request.command.argv.is_empty() {
         return Err(Refusal::bad_request("the command has no words"));
     }
@@ -109,15 +108,6 @@ pub(super) async fn logs(
     Ok(framed(answer))
 }
 
-async fn first_frame(input: &mut BodyFrames) -> Result<ExecRequest, Refusal> {
-    let frame = tokio::time::timeout(FIRST_FRAME, input.next(MAX_CONTROL_FRAME))
-        .await
-        .map_err(|_| Refusal::bad_request("the first frame did not come in time"))?
-        .map_err(|error| Refusal::bad_request(format!("the body: {error}")))?
-        .ok_or_else(|| Refusal::bad_request("the body is empty"))?;
-    ExecRequest::decode(&frame).map_err(|error| Refusal::bad_request(error.to_string()))
-}
-
 /// The devices that were named, each once; or those that match.
 async fn targets(service: &Service, project: &ProjectName, asked: &Targets) -> Result<Vec<Target>, Refusal> {
     let devices = service.store().devices(project).await.map_err(ServiceError::from)?;
@@ -154,7 +144,7 @@ fn target(device: &DeviceRecord) -> Target {
 }
 
 /// The answer: frames as they come, those that are there together in one piece.
-fn framed(answer: mpsc::Receiver<Bytes>) -> Response {
+pub(super) fn framed(answer: mpsc::Receiver<Bytes>) -> Response {
     let pieces = stream::unfold(answer, |mut answer| async move {
         let mut frames = Vec::new();
         if answer.recv_many(&mut frames, GATHER).await == 0 {

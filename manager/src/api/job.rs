@@ -16,8 +16,9 @@ use tokio::io::{AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-use super::frames::{BodyFrames, StreamFrames};
+use super::frames::BodyFrames;
 use crate::links::{Links, OpenError};
+use crate::streams::StreamFrames;
 
 /// Frames of input on their way to one target.
 const INPUT_QUEUE: usize = 8;
@@ -192,7 +193,7 @@ impl One {
     ) -> Verdict {
         let (limit, takes_input) = match &open {
             Open::Exec(command) => (command.timeout.map(|t| t.duration().saturating_add(GRACE)), command.stdin),
-            Open::Logs(_) => (None, false),
+            Open::Logs(_) | Open::Shell(_) => (None, false),
         };
         let stream = match links.open(device, open).await {
             Ok(stream) => stream,

@@ -13,6 +13,7 @@ use robo_wire::problem::{ErrorCode, PROBLEM_JSON, Problem};
 
 use crate::files::FilesError;
 use crate::service::ServiceError;
+use crate::sessions::SessionError;
 use crate::store::StoreError;
 
 /// Most missing files that a refusal names; `files/missing` names all.
@@ -124,6 +125,43 @@ impl From<ServiceError> for Refusal {
         match refused::help(&error) {
             Some(help) => refusal.help(help),
             None => refusal,
+        }
+    }
+}
+
+impl From<SessionError> for Refusal {
+    fn from(error: SessionError) -> Self {
+        let (code, help) = match &error {
+            SessionError::Service(_) | SessionError::Recording(_) => (ErrorCode::Internal, None),
+            SessionError::Unknown(_) => (ErrorCode::NotFound, Some("`robo session list` shows all".to_owned())),
+            SessionError::NoRecording(_) => (ErrorCode::NotFound, None),
+            SessionError::Ended { id, .. } => {
+                (ErrorCode::Conflict, Some(format!("`robo session play {id}` shows what was on its screen")))
+            }
+            SessionError::Offline(_) => {
+                (ErrorCode::DeviceOffline, Some("`robo device list` shows when each was there last".to_owned()))
+            }
+            SessionError::TooMany | SessionError::Crowded(_) => {
+                (ErrorCode::Busy, Some("`robo session list` shows them; end one with `robo session end ID`".to_owned()))
+            }
+            SessionError::Start(_) => (ErrorCode::BadRequest, None),
+        };
+        match error {
+            SessionError::Service(error) => error.into(),
+            SessionError::Recording(_) => internal(&error),
+            SessionError::Unknown(_)
+            | SessionError::NoRecording(_)
+            | SessionError::Ended { .. }
+            | SessionError::Offline(_)
+            | SessionError::TooMany
+            | SessionError::Crowded(_)
+            | SessionError::Start(_) => {
+                let refusal = told(code, &error);
+                match help {
+                    Some(help) => refusal.help(help),
+                    None => refusal,
+                }
+            }
         }
     }
 }

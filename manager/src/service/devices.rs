@@ -115,7 +115,11 @@ impl Service {
         .await
     }
 
-    pub(super) async fn record_of(
+    /// What is stored of the device with this name.
+    ///
+    /// # Errors
+    /// When there is none, or the store fails.
+    pub(crate) async fn record_of(
         &self,
         project: &ProjectName,
         name: &DeviceName,

@@ -245,7 +245,9 @@ const fn is_of_an_agent(body: &EventBody) -> bool {
         | EventBody::Bound { .. }
         | EventBody::Asked { .. }
         | EventBody::Deleted
-        | EventBody::Executed { .. } => false,
+        | EventBody::Executed { .. }
+        | EventBody::SessionBegan { .. }
+        | EventBody::SessionEnded { .. } => false,
     }
 }
 
@@ -268,7 +270,8 @@ pub fn shortened(body: &EventBody) -> EventBody {
         EventBody::State { waits_for: lines, .. }
         | EventBody::Updated { changes: lines }
         | EventBody::Drift { changes: lines }
-        | EventBody::Executed { command: lines, .. } => shorten_lines(lines),
+        | EventBody::Executed { command: lines, .. }
+        | EventBody::SessionBegan { command: lines, .. } => shorten_lines(lines),
         EventBody::Failed { failure } => {
             shorten(&mut failure.reason);
             shorten_lines(&mut failure.output);
@@ -294,6 +297,7 @@ pub fn shortened(body: &EventBody) -> EventBody {
         | EventBody::Applied { .. }
         | EventBody::Asked { .. }
         | EventBody::Deleted
+        | EventBody::SessionEnded { .. }
         | EventBody::Unknown => {}
     }
     body

@@ -7,11 +7,12 @@ use std::fs;
 
 use robo_tests::eventually_blocking;
 use robo_tests::programs::User;
+use robo_tests::proxy::{Mode, Proxy};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use self::lab::{Clock, Machine};
-use self::net::{Mode, Namespace, Proxy};
+use self::net::Namespace;
 use super::{Lab, application, events, find, instance, is_as_wished, last_event, pid, signal, state, until_as_wished};
 
 /// `Taker` cannot do without `Giver`, which is on another machine.

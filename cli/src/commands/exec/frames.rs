@@ -1,7 +1,7 @@
 //! Frames of a streamed answer, cut from its bytes as they come.
 
 use futures_util::StreamExt as _;
-use robo_wire::frame::{self, FrameError, MAX_CONTROL_FRAME};
+use robo_wire::frame::{self, Frame, FrameError, MAX_CONTROL_FRAME};
 use robo_wire::stream::Answer;
 
 use crate::client::{ByteStream, ClientError};
@@ -37,9 +37,17 @@ impl Frames {
     /// # Errors
     /// When the answer breaks off or is not what it should be.
     pub(crate) async fn next(&mut self) -> Result<Option<Answer>, FramesError> {
+        Ok(self.next_frame().await?.map(Answer::decode).transpose()?)
+    }
+
+    /// The next frame, whatever it means; as [`Frames::next`].
+    ///
+    /// # Errors
+    /// As [`Frames::next`].
+    pub(crate) async fn next_frame(&mut self) -> Result<Option<Frame>, FramesError> {
         loop {
             if let Some(frame) = frame::take(&mut self.buffer, MAX_CONTROL_FRAME)? {
-                return Ok(Some(Answer::decode(frame)?));
+                return Ok(Some(frame));
             }
             match self.bytes.next().await {
                 Some(chunk) => self.buffer.extend_from_slice(&chunk?),
