@@ -2,7 +2,7 @@
 //!
 //! `HTTPS_PROXY`, then `ALL_PROXY`, say which one; `NO_PROXY` says for whom none is used. Each may be written in small
 //! letters. The rules are those of curl and Go: names and what is below them, addresses, networks, ports, `*`; this
-//! machine itself is never behind a proxy. [`tunnel`] is how one is asked for a connection.
+//! machine itself is never behind a proxy. `tunnel` is how one is asked for a connection.
 
 pub(crate) mod tunnel;
 
