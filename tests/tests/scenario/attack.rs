@@ -196,8 +196,12 @@ async fn a_certificate_of_another_name_or_of_nobody_is_refused() {
     let (key_pem, _) = key_and_request(folder.path()).unwrap();
     let own = CertificateParams::new(vec!["device".to_owned()]).unwrap();
     let certificate_pem = own.signed_by(&KeyPair::from_pem(&key_pem).unwrap(), &issuer).unwrap().pem();
-    let enrolled =
-        Enrolled { device: "d-1".parse().unwrap(), name: "dev".parse().unwrap(), project: "default".parse().unwrap() };
+    let enrolled = Enrolled {
+        device: "d-1".parse().unwrap(),
+        name: "dev".parse().unwrap(),
+        project: "default".parse().unwrap(),
+        token_hash: None,
+    };
     let identity = Identity { enrolled, key_pem, certificate_pem, ca_pem };
     let tls = robo_agent::tls::enrolled(&identity, b"http/1.1").unwrap();
     for (address, refused) in [
