@@ -106,9 +106,11 @@ impl Agent {
             addresses: vec![address.parse().expect("an IP address")],
             boot: None,
         };
+        // It may have to be built first, which is nothing that a test should wait for in vain.
+        let keeper = robo_agent();
         self.task = Some(tokio::spawn(async move {
             let never = std::future::pending();
-            if let Err(error) = robo_agent::run_with_keeper(config, robo_agent(), never).await {
+            if let Err(error) = robo_agent::run_with_keeper(config, keeper, never).await {
                 panic!("an agent ended: {error}");
             }
         }));
