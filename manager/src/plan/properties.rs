@@ -85,6 +85,28 @@ fn needs(specs: &BTreeMap<InstancePath, InstanceSpec>) -> BTreeMap<InstancePath,
     specs.iter().map(|(path, spec)| (path.clone(), of(spec))).collect()
 }
 
+/// Who runs: those who find all they need. Where some only serve each other, the most who may and the fewest who must
+/// differ: whether such a circle runs is a matter of what was before.
+fn running(specs: &BTreeMap<InstancePath, InstanceSpec>, most: bool) -> BTreeSet<InstancePath> {
+    let mut there = if most { specs.clone() } else { BTreeMap::new() };
+    loop {
+        let find = specs.iter().filter(|(_, spec)| finds_its_needs(&there, spec));
+        let next: BTreeMap<_, _> = find.map(|(path, spec)| (path.clone(), spec.clone())).collect();
+        if next.len() == there.len() {
+            return next.into_keys().collect();
+        }
+        there = next;
+    }
+}
+
+/// True when its parent is there and somebody serves each of its mandatory imports.
+fn finds_its_needs(there: &BTreeMap<InstancePath, InstanceSpec>, spec: &InstanceSpec) -> bool {
+    let received = received(there, spec);
+    let served = |prefix| received.get(prefix).is_some_and(|by| !by.is_empty());
+    spec.key.path.parent().is_none_or(|parent| there.contains_key(&parent))
+        && spec.imports.iter().filter(|import| !import.optional).all(|import| served(&import.prefix))
+}
+
 fn reach(needs: &BTreeMap<InstancePath, BTreeSet<InstancePath>>, from: &InstancePath) -> BTreeSet<InstancePath> {
     let mut seen = BTreeSet::new();
     let mut open = vec![from.clone()];
@@ -125,9 +147,16 @@ proptest! {
         let new = specs(&planned);
         let changed = planned.plan.changes.iter().map(|change| &change.path);
         let told: BTreeSet<&InstancePath> = changed.chain(planned.plan.ripple.iter().map(|r| &r.path)).collect();
+        let [old_most, old_least] = [true, false].map(|most| running(&old, most));
+        let [new_most, new_least] = [true, false].map(|most| running(&new, most));
+        let unsure: BTreeSet<_> = (&old_most - &old_least).into_iter().chain(&new_most - &new_least).collect();
+        let runs = |specs: &BTreeMap<_, InstanceSpec>, running: &BTreeSet<_>| -> BTreeMap<_, _> {
+            specs.clone().into_iter().filter(|(path, _)| running.contains(path) && !unsure.contains(path)).collect()
+        };
+        let (old_running, new_running) = (runs(&old, &old_least), runs(&new, &new_least));
         for (path, spec) in &new {
             let Some(was) = old.get(path) else { continue };
-            let (before, after) = (received(&old, was), received(&new, spec));
+            let (before, after) = (received(&old_running, was), received(&new_running, spec));
             let moves = before.keys().chain(after.keys()).any(|prefix| {
                 let variables = |imports: &resolve::Imports| -> BTreeMap<_, _> {
                     let by = imports.get(prefix).into_iter().flatten();
