@@ -6,6 +6,7 @@
 //!
 //! A connection that cannot be made is tried again a few times; a request that was sent is never sent twice.
 
+mod access;
 mod calls;
 mod failure;
 mod sessions;

@@ -3,6 +3,8 @@
 pub(crate) mod act;
 pub(crate) mod agent;
 pub(crate) mod apply;
+pub(crate) mod audit;
+pub(crate) mod auth;
 pub(crate) mod bind;
 pub(crate) mod check;
 pub(crate) mod completions;
@@ -21,6 +23,7 @@ pub(crate) mod history;
 pub(crate) mod logs;
 pub(crate) mod manager;
 pub(crate) mod plan;
+pub(crate) mod project;
 pub(crate) mod rollback;
 mod saved;
 pub(crate) mod session;
@@ -28,6 +31,7 @@ pub(crate) mod shell;
 pub(crate) mod status;
 mod target;
 pub(crate) mod up;
+pub(crate) mod user;
 pub(crate) mod wanted;
 
 use crate::cli::Env;
@@ -63,6 +67,10 @@ pub(crate) enum Command {
     Shell(shell::ShellArgs),
     Session(session::SessionArgs),
     Device(device::DeviceArgs),
+    User(user::UserArgs),
+    Auth(auth::AuthArgs),
+    Audit(audit::AuditArgs),
+    Project(project::ProjectArgs),
     Context(context::ContextArgs),
     Manager(manager::ManagerArgs),
     Agent(agent::AgentArgs),
@@ -110,6 +118,10 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Shell(args) => Box::pin(shell::run(args, env)).await,
         Command::Session(args) => Box::pin(session::run(args, env)).await,
         Command::Device(args) => Box::pin(device::run(args, env)).await,
+        Command::User(args) => Box::pin(user::run(args, env)).await,
+        Command::Auth(args) => Box::pin(auth::run(args, env)).await,
+        Command::Audit(args) => Box::pin(audit::run(args, env)).await,
+        Command::Project(args) => Box::pin(project::run(args, env)).await,
         Command::Context(args) => context::run(args, env),
         Command::Manager(args) => Box::pin(manager::run(args, env)).await,
         Command::Agent(args) => Box::pin(agent::run(args, env)).await,

@@ -9,6 +9,7 @@
 //!
 //! The submodules make text from values and print nothing, so that tests can look at it.
 
+pub(crate) mod access;
 pub(crate) mod acts;
 pub(crate) mod bindings;
 pub(crate) mod circle;

@@ -1,12 +1,13 @@
 //! The manager's HTTPS API: thin handlers over [`Service`], one module per subject.
 //!
-//! Denied by default: everything below `/v1/projects/` needs a token, `/v1/agent/` a device's certificate. Open are
+//! Denied by default: people and pipelines need a token and a right (`needs.rs`), `/v1/agent/` a device's certificate. Open are
 //! only the health, the document of the API itself, and the enrolment, whose body carries its own token.
 //! All errors, those of the router too, are `application/problem+json` with a stable code.
 
 mod acts;
 mod agent;
 mod applications;
+mod audit;
 mod auth;
 mod bindings;
 mod devices;
@@ -17,11 +18,15 @@ mod files;
 mod frames;
 mod history;
 mod job;
+mod needs;
 mod open;
 mod problem;
+mod revoked;
 mod shell;
 mod tokens;
+mod users;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -44,6 +49,10 @@ use crate::sessions::Sessions;
 /// The certificate was verified, that the device still has this key was not.
 #[derive(Debug, Clone)]
 pub struct PeerDevice(pub Peer);
+
+/// Where a connection comes from; an extension of its requests.
+#[derive(Debug, Clone, Copy)]
+pub struct PeerAddress(pub IpAddr);
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -106,6 +115,18 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(shell::attach))
         .routes(routes!(shell::watch))
         .routes(routes!(shell::recording))
+        .routes(routes!(users::me))
+        .routes(routes!(users::can_i))
+        .routes(routes!(users::list, users::add))
+        .routes(routes!(users::remove))
+        .routes(routes!(users::tokens, users::make_token))
+        .routes(routes!(users::revoke_token))
+        .routes(routes!(users::grants, users::grant))
+        .routes(routes!(users::take_away))
+        .routes(routes!(users::projects, users::add_project))
+        .routes(routes!(audit::of_project))
+        .routes(routes!(audit::all))
+        .routes(routes!(audit::verify))
         .route_layer(from_fn_with_state(state.clone(), auth::person));
     let agents =
         OpenApiRouter::new().routes(routes!(agent::file)).route_layer(from_fn_with_state(state.clone(), auth::device));

@@ -138,8 +138,8 @@ impl Gateway {
         }
     }
 
-    /// Serves one link until it ends or `stop` is called.
-    pub async fn serve<T>(&self, socket: T, peer: &Peer, stop: &CancellationToken)
+    /// Serves one link until it ends or `stop` is called; says why where it was refused.
+    pub async fn serve<T>(&self, socket: T, peer: &Peer, stop: &CancellationToken) -> Option<String>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
@@ -147,13 +147,17 @@ impl Gateway {
             Ok(Admission::Served(record)) => {
                 let renewal = self.renewal.due(record.rotate, peer.certificate_ends, now());
                 link::serve(self, socket, *record, Some(renewal), stop).await;
+                None
             }
             Ok(Admission::Refused(goodbye)) => {
                 tracing::warn!(device = %peer.device, reason = goodbye.reason, "link refused");
+                let reason = goodbye.reason.clone();
                 link::refuse(socket, goodbye).await;
+                Some(reason)
             }
             Err(error) => {
                 tracing::error!(device = %peer.device, error = &error as &dyn std::error::Error, "link refused: the store cannot be read");
+                None
             }
         }
     }

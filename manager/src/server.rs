@@ -17,7 +17,7 @@ use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::sync::CancellationToken;
 
-use crate::api::{ApiState, PeerDevice};
+use crate::api::{ApiState, PeerAddress, PeerDevice};
 use crate::bus::Bus;
 use crate::ca::{Ca, CaError, Peer, peer_of};
 use crate::gateway::rotate::{KEYS_LIVE, Rotating};
@@ -101,6 +101,7 @@ pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
     tls: TlsAcceptor,
+    service: Service,
     gateway: Arc<Gateway>,
     watchman: Watchman,
     router: axum::Router,
@@ -136,13 +137,13 @@ impl Server {
         let (ca_fingerprint, ca_pem) = (ca.fingerprint().to_owned(), ca.pem().to_owned());
         let links = Arc::clone(&gateway);
         let sign = Arc::new(move |id: &_, request: &str| ca.sign_device(id, request));
-        let state = ApiState::new(service, links, sign);
+        let state = ApiState::new(service.clone(), links, sign);
         state.sessions().resume().await?;
         let (router, _openapi) = crate::api::router(state);
         let listen_error = |source| ManagerError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
         let address = listener.local_addr().map_err(listen_error)?;
-        Ok(Self { listener, address, tls, gateway, watchman, router, ca_fingerprint, ca_pem })
+        Ok(Self { listener, address, tls, service, gateway, watchman, router, ca_fingerprint, ca_pem })
     }
 
     /// Where it listens.
@@ -172,6 +173,7 @@ impl Server {
         bell.spawn(self.watchman.run());
         let shared = Arc::new(Shared {
             tls: self.tls,
+            service: self.service,
             gateway: self.gateway,
             router: self.router,
             handshakes: Semaphore::new(MAX_HANDSHAKES),
@@ -185,6 +187,7 @@ impl Server {
         stop.cancel();
         let ended = async { while tasks.join_next().await.is_some() {} };
         drop(tokio::time::timeout(GRACE, ended).await);
+        shared.service.audit_counted().await;
     }
 }
 
@@ -213,6 +216,7 @@ async fn accept(listener: &TcpListener, shared: &Arc<Shared>, tasks: &mut JoinSe
 
 struct Shared {
     tls: TlsAcceptor,
+    service: Service,
     gateway: Arc<Gateway>,
     router: axum::Router,
     handshakes: Semaphore,
@@ -226,8 +230,19 @@ impl Shared {
         }
         match self.handshake(socket).await {
             Ok(stream) => self.speak(stream, from).await,
-            Err(error) => tracing::info!(%from, %error, "TLS handshake failed"),
+            Err(error) => {
+                tracing::info!(%from, %error, "TLS handshake failed");
+                // Who only looks whether somebody listens says nothing, or not enough.
+                if error.kind() == io::ErrorKind::InvalidData {
+                    self.refused(from, "connect", "TLS", &error.to_string()).await;
+                }
+            }
         }
+    }
+
+    /// Writes down that somebody was refused.
+    async fn refused(&self, from: SocketAddr, verb: &str, thing: &str, why: &str) {
+        self.service.audit_stranger(Some(from.ip().to_string()), verb, thing, why).await;
     }
 
     async fn handshake(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
@@ -248,17 +263,24 @@ impl Shared {
         match (is_link, peer) {
             (true, Some(peer)) => {
                 let stream = Rotating::new(stream, KEYS_LIVE);
-                Box::pin(self.gateway.serve(stream, &peer, &self.stop)).await;
+                let refused = Box::pin(self.gateway.serve(stream, &peer, &self.stop)).await;
+                if let Some(why) = refused {
+                    self.refused(from, "link", &format!("device {}", peer.device), &why).await;
+                }
             }
-            (true, None) => tracing::info!(%from, "a link without a device's certificate was refused"),
-            (false, peer) => Box::pin(self.http(stream, peer)).await,
+            (true, None) => {
+                tracing::info!(%from, "a link without a device's certificate was refused");
+                self.refused(from, "link", "", "no device's certificate").await;
+            }
+            (false, peer) => Box::pin(self.http(stream, peer, from)).await,
         }
     }
 
-    async fn http(&self, stream: TlsStream<TcpStream>, peer: Option<Peer>) {
+    async fn http(&self, stream: TlsStream<TcpStream>, peer: Option<Peer>, from: SocketAddr) {
+        let router = self.router.clone().layer(axum::Extension(PeerAddress(from.ip())));
         let router = match peer {
-            Some(peer) => self.router.clone().layer(axum::Extension(PeerDevice(peer))),
-            None => self.router.clone(),
+            Some(peer) => router.layer(axum::Extension(PeerDevice(peer))),
+            None => router,
         };
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE);

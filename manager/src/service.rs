@@ -3,8 +3,10 @@
 //! It joins the pure parts (compiler, planner) with the store, the files and the bus. One change of a project's
 //! applications happens at a time: what a plan reads cannot move between the look and the write.
 
+mod access;
 mod acts;
 mod apply;
+mod audit;
 mod bindings;
 mod circles;
 mod compile;
@@ -30,6 +32,8 @@ use robo_model::name::ProjectName;
 use robo_model::quantity::UnixMillis;
 use robo_wire::plan::Ground;
 
+pub use self::access::{Access, AccessError, Shown};
+pub use self::audit::{Actor, MAX_AUDIT};
 pub use self::enroll::Sign;
 pub use self::error::{GraphErrors, ServiceError};
 pub use self::events::EventFeed;
@@ -38,7 +42,6 @@ use crate::bus::Bus;
 use crate::files::{Files, FilesError};
 use crate::plan::PortRanges;
 use crate::store::{Committed, Store, StoreError};
-use crate::token;
 
 /// The file with the first token of all, below the data folder.
 pub const ADMIN_TOKEN: &str = "admin.token";
@@ -66,6 +69,10 @@ struct Inner {
     enrolling: tokio::sync::Mutex<()>,
     /// A `std` mutex: nothing waits while it is held.
     plans: std::sync::Mutex<VecDeque<(String, Ground)>>,
+    /// Counts how often somebody may less than before, or elsewhere.
+    rights: tokio::sync::watch::Sender<u64>,
+    /// A `std` mutex: nothing waits while it is held.
+    counted: std::sync::Mutex<audit::Counted>,
 }
 
 impl Service {
@@ -89,7 +96,7 @@ impl Service {
             | FilesError::Busy
             | FilesError::Name(_)) => folder(data, error),
         })?;
-        ensure_admin_token(&store, data).await?;
+        access::ensure_admin(&store, data).await?;
         Ok(Self(Arc::new(Inner {
             store,
             files,
@@ -100,6 +107,8 @@ impl Service {
             change: tokio::sync::Mutex::default(),
             enrolling: tokio::sync::Mutex::default(),
             plans: std::sync::Mutex::default(),
+            rights: tokio::sync::watch::Sender::default(),
+            counted: std::sync::Mutex::default(),
         })))
     }
 
@@ -138,12 +147,15 @@ impl Service {
         Err(ServiceError::NoProject { name: project.to_string() })
     }
 
-    /// Whose token this is; nothing when it is nobody's.
-    ///
-    /// # Errors
-    /// When the store fails.
-    pub async fn who(&self, token: &str) -> Result<Option<String>, ServiceError> {
-        Ok(self.store().api_token(&token::hash(token)).await?)
+    /// Moves when somebody may less than before, or elsewhere: a role or a token was taken away, or a device has
+    /// other labels. Who lets something go on looks again then.
+    #[must_use]
+    pub fn rights_moved(&self) -> tokio::sync::watch::Receiver<u64> {
+        self.0.rights.subscribe()
+    }
+
+    fn move_rights(&self) {
+        self.0.rights.send_modify(|times| *times += 1);
     }
 
     /// Tells everyone who waits for what was just written.
@@ -171,24 +183,6 @@ pub(crate) fn now() -> UnixMillis {
 
 fn folder(path: &Path, error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> StoreError {
     StoreError::Folder { path: path.to_owned(), source: std::io::Error::other(error) }
-}
-
-/// Makes the administrator's token at the first start. A file that is there counts: a crash between the two writes,
-/// or a new store beside an old file, leaves it working.
-async fn ensure_admin_token(store: &Store, data: &Path) -> Result<(), StoreError> {
-    let path = data.join(ADMIN_TOKEN);
-    let failed = |source| StoreError::Folder { path: path.clone(), source };
-    let text = match std::fs::read_to_string(&path) {
-        Ok(text) => text.trim().to_owned(),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => String::new(),
-        Err(error) => return Err(failed(error)),
-    };
-    if !text.is_empty() {
-        return store.add_api_token(&token::hash(&text), "admin", now()).await;
-    }
-    let text = token::new_api_token().map_err(|e| folder(&path, e))?;
-    store.add_api_token(&token::hash(&text), "admin", now()).await?;
-    write_private(&path, &text).map_err(failed)
 }
 
 /// Whole or not at all, and for nobody else to read.

@@ -9,11 +9,13 @@ mod live;
 mod recording;
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use std::time::Duration;
 
-use robo_model::name::{DeviceName, ProjectName, SessionId};
+use robo_model::access::{Thing, Verb};
+use robo_model::name::{DeviceName, ProjectName, SessionId, UserName};
 use robo_wire::shell::{SessionView, ShellStart};
 use robo_wire::stream::Verdict;
 use tokio::task::JoinSet;
@@ -280,7 +282,11 @@ impl Sessions {
 
 /// Keeps a session's line to its end, writes that down, and forgets the session when everybody knows.
 async fn keep(mut line: Line, service: Service, sessions: Weak<Inner>) {
-    let verdict = Box::pin(line.run()).await;
+    let live = Arc::clone(&line.live);
+    let verdict = tokio::select! {
+        verdict = Box::pin(line.run()) => verdict,
+        never = while_allowed(&service, &live) => match never {},
+    };
     let (live, recording) = (line.live, line.recording);
     let finished = recording.map_or(Ok(()), |recording| recording.finish(now()));
     if let Err(error) = finished {
@@ -304,6 +310,27 @@ async fn keep(mut line: Line, service: Service, sessions: Weak<Inner>) {
     if let Some(inner) = sessions.upgrade() {
         inner.table().live.remove(&live.record.id);
     }
+}
+
+/// Ends a session as soon as whoever began it may not use one on its device any more.
+async fn while_allowed(service: &Service, live: &Live) -> Infallible {
+    let mut moved = service.rights_moved();
+    loop {
+        moved.borrow_and_update();
+        if is_forbidden(service, &live.record).await.unwrap_or(false) {
+            live.change(|state| state.end_by = Some("robo: the right to it was taken away".to_owned()));
+        }
+        // The sender is in the service.
+        drop(moved.changed().await);
+    }
+}
+
+async fn is_forbidden(service: &Service, record: &SessionRecord) -> Result<bool, ServiceError> {
+    let Some(device) = service.store().device(&record.device).await? else { return Ok(false) };
+    // A name of an older version, which was none of a user.
+    let Ok(user) = UserName::new(&record.by) else { return Ok(true) };
+    let thing = Thing::Device(&record.project, &device.labels);
+    Ok(!service.user_may(&user, Verb::Shell, thing).await?.allowed)
 }
 
 impl Inner {

@@ -4,7 +4,9 @@
 //! and never collide there; others read. The SQL is what PostgreSQL takes too: numbered placeholders, `ON CONFLICT`,
 //! no function of SQLite's own. No type of the driver leaves this module.
 
+mod access;
 mod applications;
+mod audit;
 mod bindings;
 mod contact;
 mod devices;
@@ -30,7 +32,9 @@ use serde::de::DeserializeOwned;
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePoolOptions, SqliteRow, SqliteSynchronous};
 use sqlx::{Row as _, Sqlite, SqlitePool, Transaction};
 
+pub use self::access::{UserRecord, UserTokenRecord};
 pub use self::applications::{ApplicationRecord, ApplicationSummary, Apply, Committed, Revision, Specs};
+pub use self::audit::{AuditFilter, AuditLine};
 pub use self::bindings::{Bind, LetGo};
 pub use self::contact::{Contact, ContactMoved, Silence};
 pub use self::devices::DeviceRecord;

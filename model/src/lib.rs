@@ -16,6 +16,7 @@
 //! - [`template`]: `$(name)` and `$(secret:name)` in values.
 //! - [`limits`]: every bound, named, with its reason.
 
+pub mod access;
 pub mod effect;
 pub mod graph;
 pub mod label;

@@ -160,6 +160,12 @@ name! {
 }
 
 name! {
+    /// A user's name, as of a person or a pipeline; an e-mail address is one. It stands in paths of the API.
+    UserName, "user name",
+    "it starts with a letter or digit and goes on with letters, digits, `_`, `-`, `.`, `+` and `@`", is_user_name
+}
+
+name! {
     /// A secret's name, unique in a project: letters, digits, `_ - .`, starting with a letter or digit.
     SecretName, "secret's name",
     "it starts with a letter or digit and goes on with letters, digits, `_`, `-` and `.`", is_device_name
@@ -434,6 +440,11 @@ fn is_dns_label(text: &str) -> bool {
         && !text.starts_with('-')
         && !text.ends_with('-')
         && text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-')
+}
+
+fn is_user_name(text: &str) -> bool {
+    text.starts_with(|c: char| c.is_ascii_alphanumeric())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'_' | b'-' | b'.' | b'+' | b'@'))
 }
 
 fn is_device_name(text: &str) -> bool {

@@ -2,6 +2,7 @@
 //!
 //! All is JSON, but for file contents and for exec, which speaks the frames of [`crate::stream`].
 
+mod access;
 mod devices;
 mod enroll;
 
@@ -13,6 +14,10 @@ use robo_model::spec::{FileHash, FileRef, RecipeFiles, RelativePath};
 use robo_model::state::{InstanceReport, InstanceState, Wanted};
 use serde::{Deserialize, Serialize};
 
+pub use self::access::{
+    AuditBreak, AuditEntry, AuditOutcome, AuditVerdict, CanI, CanIAnswer, GrantRequest, GrantView, LAST_USED_STEP, Me,
+    NewUserToken, ProjectRequest, ProjectView, UserKind, UserRequest, UserTokenRequest, UserTokenView, UserView,
+};
 pub use self::devices::{DeviceChange, DeviceView, Facts, MAX_REASON, Standing, StandingRequest};
 pub use self::enroll::{
     CertificateRequest, CertificateView, EnrollRequest, EnrollResponse, EnrollTokenView, KeyView, MAX_ENROLL_BODY,

@@ -7,19 +7,22 @@ use robo_wire::problem::Problem;
 use serde::Deserialize;
 
 use super::ApiState;
-use super::auth::Caller;
+use super::auth::{Caller, May};
 use super::extract::{Device, Json, Project, Query};
 use super::problem::Refusal;
 
-/// Lists the devices, by name.
+/// Lists the devices, by name: those that whoever asks may see.
 #[utoipa::path(get, path = "/v1/projects/{project}/devices", tag = "devices", security(("token" = [])),
     params(("project" = String, Path)),
     responses((status = 200, body = Vec<DeviceView>), (status = 404, body = Problem)))]
 pub(super) async fn list(
     State(state): State<ApiState>,
+    Extension(May { access, .. }): Extension<May>,
     Project(project): Project,
 ) -> Result<Answer<Vec<DeviceView>>, Refusal> {
-    Ok(Answer(state.service.devices(&project).await?))
+    let mut devices = state.service.devices(&project).await?;
+    devices.retain(|device| access.sees(&project, &device.labels));
+    Ok(Answer(devices))
 }
 
 /// Shows one device.

@@ -2,14 +2,17 @@
 
 use std::collections::{BTreeMap, HashSet};
 
+use axum::Extension;
 use axum::body::{Body, Bytes};
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use futures_util::stream;
 use http::header;
+use robo_model::access::{Thing, Verb};
 use robo_model::label::Selector;
-use robo_model::name::{ApplicationName, DeviceId, DeviceName, InstancePath, ProjectName};
+use robo_model::name::{ApplicationName, DeviceName, InstancePath, ProjectName};
 use robo_model::spec::InstanceKey;
+use robo_wire::api::AuditOutcome;
 use robo_wire::event::EventBody;
 use robo_wire::problem::{ErrorCode, Problem};
 use robo_wire::stream::{
@@ -19,12 +22,13 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::ApiState;
+use super::auth::{BegunOn, May};
 use super::extract::{Project, Query};
 use super::frames::BodyFrames;
 use super::job::{Job, OUTPUT_QUEUE, Target};
 use super::problem::Refusal;
 use crate::bus::Ring;
-use crate::service::{Service, ServiceError, now};
+use crate::service::{Access, Service, ServiceError, now};
 use crate::store::{DeviceRecord, NewEvent};
 
 /// Most bytes of a command's words that the history keeps; there is one such event for each target.
@@ -48,6 +52,7 @@ const GATHER: usize = 64;
         (status = 400, body = Problem), (status = 413, body = Problem)))]
 pub(super) async fn exec(
     State(state): State<ApiState>,
+    Extension(may): Extension<May>,
     Project(project): Project,
     request: Request,
 ) -> Result<Response, Refusal> {
@@ -56,7 +61,13 @@ pub(super) async fn exec(
     if request.command.argv.is_empty() {
         return Err(Refusal::bad_request("the command has no words"));
     }
-    let targets = targets(&state.service, &project, &request.targets).await?;
+    let targets = targets(&state.service, &may.access, &project, &request.targets).await?;
+    let on: Vec<&str> = targets.iter().map(|target| target.shown.name.as_str()).collect();
+    let words = recorded(&request.command.argv).join(" ");
+    let thing = format!("{} devices: {}", on.len(), on.join(" "));
+    state.service.audit(&may.actor, (Verb::Exec.name(), &thing), AuditOutcome::Allowed, &words).await?;
+    let begun: Vec<_> = targets.iter().filter(|target| target.device.is_ok()).collect();
+    let begun_on = BegunOn(begun.into_iter().filter_map(|target| target.shown.device.clone()).collect());
     let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
     let command = request.command;
     let job =
@@ -67,7 +78,7 @@ pub(super) async fn exec(
         // The answer ends when the history knows.
         drop(output);
     });
-    Ok(framed(answer))
+    Ok((Extension(begun_on), framed(answer)).into_response())
 }
 
 /// Which output.
@@ -95,22 +106,36 @@ pub(super) struct LogsQuery {
         (status = 404, body = Problem)))]
 pub(super) async fn logs(
     State(state): State<ApiState>,
+    Extension(may): Extension<May>,
     Project(project): Project,
     Query(query): Query<LogsQuery>,
 ) -> Result<Response, Refusal> {
     let device = state.service.device_of(&project, &query.application, &query.path).await?;
+    may.check(Verb::Logs, &project, &device.labels)?;
+    let begun_on = BegunOn(vec![device.name.clone()]);
     let lines = query.lines.unwrap_or(DEFAULT_LINES).min(MAX_LINES);
     let key = InstanceKey { application: query.application, path: query.path };
     let open = Open::Logs(LogsOpen { key, lines, follow: query.follow });
     let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
     let job = Job { links: state.links, open, targets: vec![target(&device)], output };
     tokio::spawn(async move { job.run(None).await });
-    Ok(framed(answer))
+    Ok((Extension(begun_on), framed(answer)).into_response())
 }
 
-/// The devices that were named, each once; or those that match.
-async fn targets(service: &Service, project: &ProjectName, asked: &Targets) -> Result<Vec<Target>, Refusal> {
-    let devices = service.store().devices(project).await.map_err(ServiceError::from)?;
+/// The devices that were named, each once; or those that match. What somebody does not see is not there.
+async fn targets(
+    service: &Service,
+    access: &Access,
+    project: &ProjectName,
+    asked: &Targets,
+) -> Result<Vec<Target>, Refusal> {
+    let mut devices = service.store().devices(project).await.map_err(ServiceError::from)?;
+    devices.retain(|device| access.sees(project, &device.labels));
+    let may = |device: &DeviceRecord| access.may(Verb::Exec, Thing::Device(project, &device.labels));
+    let target = |device: &DeviceRecord| Target {
+        device: if may(device) { Ok(device.id.clone()) } else { Err("you may not run commands there") },
+        ..target(device)
+    };
     let found: Vec<Target> = match asked {
         Targets::All => devices.iter().map(target).collect(),
         Targets::Selector(text) => {
@@ -120,14 +145,8 @@ async fn targets(service: &Service, project: &ProjectName, asked: &Targets) -> R
         Targets::Names(names) => {
             let by_name: BTreeMap<&str, &DeviceRecord> = devices.iter().map(|d| (d.name.as_str(), d)).collect();
             let mut seen = HashSet::new();
-            names
-                .iter()
-                .filter(|name| seen.insert(name.as_str()))
-                .map(|name| match by_name.get(name.as_str()) {
-                    Some(device) => target(device),
-                    None => Target { shown: DeviceTarget { name: name.clone(), device: None }, device: None },
-                })
-                .collect()
+            let once = names.iter().filter(|name| seen.insert(name.as_str()));
+            once.map(|name| by_name.get(name.as_str()).map_or_else(|| missing(name), |device| target(device))).collect()
         }
     };
     if found.len() > MAX_TARGETS {
@@ -139,8 +158,12 @@ async fn targets(service: &Service, project: &ProjectName, asked: &Targets) -> R
 
 fn target(device: &DeviceRecord) -> Target {
     let shown = DeviceTarget { name: device.name.to_string(), device: Some(device.name.clone()) };
-    let id: DeviceId = device.id.clone();
-    Target { shown, device: Some(id) }
+    Target { shown, device: Ok(device.id.clone()) }
+}
+
+fn missing(name: &str) -> Target {
+    let shown = DeviceTarget { name: name.to_owned(), device: None };
+    Target { shown, device: Err("there is no such device") }
 }
 
 /// The answer: frames as they come, those that are there together in one piece.

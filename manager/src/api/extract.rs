@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use robo_model::name::{ApplicationName, ComponentName, DeviceName, ProjectName, SessionId};
+use robo_model::name::{ApplicationName, ComponentName, DeviceName, ProjectName, SessionId, UserName};
 use robo_model::spec::FileHash;
 use robo_wire::api::MAX_JSON_BODY;
 use robo_wire::problem::ErrorCode;
@@ -95,7 +95,7 @@ impl FromRequestParts<ApiState> for Device {
     }
 }
 
-/// `{id}` of an enrolment token.
+/// `{id}` of an enrolment token, or of a user's.
 pub(super) struct TokenId(pub(super) String);
 
 impl FromRequestParts<ApiState> for TokenId {
@@ -103,6 +103,30 @@ impl FromRequestParts<ApiState> for TokenId {
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
         parameter(parts, state, "id").await.map(Self)
+    }
+}
+
+/// `{user}`.
+pub(super) struct User(pub(super) UserName);
+
+impl FromRequestParts<ApiState> for User {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        parameter(parts, state, "user").await.map(Self)
+    }
+}
+
+/// `{id}` of a grant.
+pub(super) struct GrantId(pub(super) u64);
+
+impl FromRequestParts<ApiState> for GrantId {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        let text: String = parameter(parts, state, "id").await?;
+        let number = text.parse().map_err(|_| Refusal::bad_request(format!("`{text}` is no number of a grant")))?;
+        Ok(Self(number))
     }
 }
 

@@ -34,8 +34,8 @@ const GRACE: Duration = Duration::from_secs(60);
 pub(super) struct Target {
     /// As the client reads it.
     pub(super) shown: DeviceTarget,
-    /// Nothing where there is no such device.
-    pub(super) device: Option<DeviceId>,
+    /// The device, or why nothing can be done on it.
+    pub(super) device: Result<DeviceId, &'static str>,
 }
 
 /// What is to be done, and where the answer goes.
@@ -58,9 +58,8 @@ impl Job {
         let (numbers, inputs) = self.start(&mut tasks, told);
         let mut spreading = spread(input, inputs);
         for (number, target) in self.targets.iter().enumerate() {
-            if target.device.is_none() {
-                let reason = "there is no such device".to_owned();
-                self.tell(&mut verdicts, number, Verdict::Refused { reason }).await;
+            if let Err(reason) = target.device {
+                self.tell(&mut verdicts, number, Verdict::Refused { reason: reason.to_owned() }).await;
             }
         }
         let mut broke = "the manager broke it off".to_owned();
@@ -98,7 +97,7 @@ impl Job {
     fn start(&self, tasks: &mut JoinSet<Verdict>, told: bool) -> (HashMap<Id, usize>, Vec<Input>) {
         let (mut numbers, mut inputs) = (HashMap::new(), Vec::new());
         for (number, target) in self.targets.iter().enumerate() {
-            let Some(device) = target.device.clone().filter(|_| told) else { continue };
+            let Some(device) = target.device.as_ref().ok().filter(|_| told).cloned() else { continue };
             let (give, take) = mpsc::channel(INPUT_QUEUE);
             inputs.push(give);
             let links = Arc::clone(&self.links);

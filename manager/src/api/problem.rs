@@ -41,6 +41,11 @@ impl Refusal {
         self
     }
 
+    /// What happened, in one line.
+    pub(super) fn title(&self) -> &str {
+        &self.0.title
+    }
+
     /// Another status than the code's own, where HTTP has a finer one.
     #[must_use]
     pub(super) fn status(mut self, status: StatusCode) -> Self {

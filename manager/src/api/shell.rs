@@ -7,6 +7,8 @@ use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use axum::{Extension, Json as Answer};
 use http::header;
+use robo_model::access::{Thing, Verb};
+use robo_model::name::{ProjectName, SessionId};
 use robo_wire::frame::MAX_STREAM_FRAME;
 use robo_wire::problem::Problem;
 use robo_wire::shell::{AttachRequest, Joined, SessionView, ShellFrame, ShellRequest};
@@ -14,11 +16,12 @@ use robo_wire::stream::{MAX_CHUNK, Verdict};
 use tokio::sync::mpsc;
 
 use super::ApiState;
-use super::auth::Caller;
+use super::auth::{BegunOn, Caller, May};
 use super::exec::framed;
 use super::extract::{Device, Project, Session};
 use super::frames::BodyFrames;
 use super::problem::Refusal;
+use crate::service::ServiceError;
 use crate::sessions::{Crowded, Live, Place, SessionError};
 
 /// Frames on their way to one client. Few, so that a slow one is noticed.
@@ -49,7 +52,7 @@ pub(super) async fn shell(
     let size = request.start.size;
     let live = state.sessions.begin(&device, by, request.start).await?;
     let place = live.change(|state| state.join(request.client, None, size)).map_err(|Crowded| crowded(&live))?;
-    Ok(serve(live, place, Some((request.client, input))))
+    Ok(on(&live, serve(Arc::clone(&live), place, Some((request.client, input)))))
 }
 
 /// Comes back to a session, or joins somebody else's. Framed as the answer of its begin; the request's first frame is
@@ -63,10 +66,12 @@ pub(super) async fn shell(
 pub(super) async fn attach(
     State(state): State<ApiState>,
     Extension(Caller(by)): Extension<Caller>,
+    Extension(may): Extension<May>,
     Project(project): Project,
     Session(id): Session,
     request: Request,
 ) -> Result<Response, Refusal> {
+    check(&state, &may, (&project, &id), Verb::Shell).await?;
     let mut input = BodyFrames::new(request.into_body());
     let request = input.first(AttachRequest::decode).await?;
     if request.size != request.size.bounded() {
@@ -79,7 +84,7 @@ pub(super) async fn attach(
     }
     let joined = live.change(|state| state.join(request.client, request.from, request.size));
     let place = joined.map_err(|Crowded| crowded(&live))?;
-    Ok(serve(live, place, Some((request.client, input))))
+    Ok(on(&live, serve(Arc::clone(&live), place, Some((request.client, input)))))
 }
 
 /// Watches a session: what is printed, and how it ends.
@@ -90,14 +95,16 @@ pub(super) async fn attach(
 pub(super) async fn watch(
     State(state): State<ApiState>,
     Extension(Caller(by)): Extension<Caller>,
+    Extension(may): Extension<May>,
     Project(project): Project,
     Session(id): Session,
 ) -> Result<Response, Refusal> {
+    check(&state, &may, (&project, &id), Verb::Shell).await?;
     let live = state.sessions.live(&project, &id).await?;
     refuse_ended(&live)?;
     tracing::info!(session = %id, by, "watched");
     let place = live.change(|state| state.join_to_watch()).map_err(|Crowded| crowded(&live))?;
-    Ok(serve(live, place, None))
+    Ok(on(&live, serve(Arc::clone(&live), place, None)))
 }
 
 /// Lists the sessions, newest first: those that go on, and the last ones that have ended.
@@ -106,9 +113,16 @@ pub(super) async fn watch(
     responses((status = 200, body = Vec<SessionView>), (status = 404, body = Problem)))]
 pub(super) async fn list(
     State(state): State<ApiState>,
+    Extension(May { access, .. }): Extension<May>,
     Project(project): Project,
 ) -> Result<Answer<Vec<SessionView>>, Refusal> {
-    Ok(Answer(state.sessions.list(&project).await?))
+    let mut sessions = state.sessions.list(&project).await?;
+    if !access.may(Verb::See, Thing::Project(&project)) {
+        let mut devices = state.service.store().devices(&project).await.map_err(ServiceError::from)?;
+        devices.retain(|device| access.sees(&project, &device.labels));
+        sessions.retain(|session| devices.iter().any(|device| device.name == session.device));
+    }
+    Ok(Answer(sessions))
 }
 
 /// Shows one session.
@@ -117,9 +131,11 @@ pub(super) async fn list(
     responses((status = 200, body = SessionView), (status = 404, body = Problem)))]
 pub(super) async fn show(
     State(state): State<ApiState>,
+    Extension(may): Extension<May>,
     Project(project): Project,
     Session(id): Session,
 ) -> Result<Answer<SessionView>, Refusal> {
+    check(&state, &may, (&project, &id), Verb::See).await?;
     Ok(Answer(state.sessions.show(&project, &id).await?))
 }
 
@@ -131,9 +147,11 @@ pub(super) async fn show(
 pub(super) async fn end(
     State(state): State<ApiState>,
     Extension(Caller(by)): Extension<Caller>,
+    Extension(may): Extension<May>,
     Project(project): Project,
     Session(id): Session,
 ) -> Result<Answer<SessionView>, Refusal> {
+    check(&state, &may, (&project, &id), Verb::Shell).await?;
     Ok(Answer(state.sessions.end(&project, &id, by).await?))
 }
 
@@ -144,11 +162,34 @@ pub(super) async fn end(
         (status = 404, body = Problem)))]
 pub(super) async fn recording(
     State(state): State<ApiState>,
+    Extension(may): Extension<May>,
     Project(project): Project,
     Session(id): Session,
 ) -> Result<Response, Refusal> {
+    check(&state, &may, (&project, &id), Verb::Shell).await?;
     let bytes = state.sessions.recording(&project, &id).await?;
     Ok(([(header::CONTENT_TYPE, ASCIICAST)], bytes).into_response())
+}
+
+/// Refuses what is not allowed on the session's device. Where that is gone, it takes the right to all devices.
+async fn check(
+    state: &ApiState,
+    may: &May,
+    (project, id): (&ProjectName, &SessionId),
+    verb: Verb,
+) -> Result<(), Refusal> {
+    let session = state.sessions.show(project, id).await?;
+    let device = state.service.store().device_named(project, &session.device).await.map_err(ServiceError::from)?;
+    match device {
+        Some(device) if !may.access.sees(project, &device.labels) => Err(SessionError::Unknown(id.clone()).into()),
+        Some(device) => may.check(verb, project, &device.labels),
+        None => may.check_whole(verb, project),
+    }
+}
+
+/// The answer, which ends with the right to the session's device.
+fn on(live: &Live, response: Response) -> Response {
+    (Extension(BegunOn(vec![live.record.name.clone()])), response).into_response()
 }
 
 fn crowded(live: &Live) -> Refusal {

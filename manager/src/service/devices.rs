@@ -70,6 +70,7 @@ impl Service {
                 return Err(ServiceError::TooManyLabels { count: labels.len(), max: MAX_LABELS });
             }
             if service.store().set_labels(&device.id, &labels, now()).await? {
+                service.move_rights();
                 service.bus().ring(Ring::Devices(project.clone()));
                 service.bus().ring(Ring::Events(project.clone()));
             }

@@ -9,6 +9,7 @@ use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{FileHash, InstanceKey, RelativePath};
 use robo_wire::api::Standing;
 
+use super::access::AccessError;
 use crate::ca::CaError;
 use crate::files::FilesError;
 use crate::plan::PlanError;
@@ -27,6 +28,9 @@ pub enum ServiceError {
     /// The system gives no random bytes.
     #[error(transparent)]
     Randomness(#[from] NoRandomness),
+    /// Something about users and what they may.
+    #[error(transparent)]
+    Access(#[from] AccessError),
     /// A part of the program broke.
     #[error("a task of the manager broke: {0}")]
     Broken(String),

@@ -1,4 +1,4 @@
-//! Enrolment tokens, the devices that come of them, and tokens of people and pipelines. Secrets come here hashed.
+//! Enrolment tokens, and the devices that come of them. Secrets come here hashed.
 
 use std::time::Instant;
 
@@ -234,35 +234,6 @@ impl Store {
         commit(tx).await?;
         self.contacts.moved([device.id], ContactMoved::Itself);
         Ok(Enrolment::Done)
-    }
-
-    /// Remembers a token of a person or pipeline by its hash.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn add_api_token(&self, hash: &str, name: &str, now: UnixMillis) -> Result<(), StoreError> {
-        sqlx::query(
-            "INSERT INTO api_tokens (hash, name, created_at) VALUES ($1, $2, $3) ON CONFLICT (hash) DO NOTHING",
-        )
-        .bind(hash)
-        .bind(name)
-        .bind(big(now.0))
-        .execute(&self.writer)
-        .await
-        .map_err(at("writing an API token"))?;
-        Ok(())
-    }
-
-    /// Whose token has this hash.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn api_token(&self, hash: &str) -> Result<Option<String>, StoreError> {
-        sqlx::query_scalar("SELECT name FROM api_tokens WHERE hash = $1")
-            .bind(hash)
-            .fetch_optional(&self.readers)
-            .await
-            .map_err(at("reading an API token"))
     }
 }
 

@@ -3,7 +3,7 @@
 use robo_model::name::{ApplicationName, ComponentName};
 use robo_wire::problem::ErrorCode;
 
-use crate::service::ServiceError;
+use crate::service::{AccessError, ServiceError};
 
 /// What to do about an enrolment token that is not good any more.
 const ANOTHER_TOKEN: &str = "ask for a new token; each is good for one device and a short time";
@@ -44,6 +44,7 @@ pub(super) fn code(error: &ServiceError) -> Option<ErrorCode> {
         ServiceError::TooManyBound { .. } | ServiceError::SourceTooLarge { .. } | ServiceError::TooManyFiles { .. } => {
             ErrorCode::TooLarge
         }
+        ServiceError::Access(error) => code_of_access(error),
         ServiceError::InUse { .. } | ServiceError::DeviceInUse { .. } => ErrorCode::InUse,
         ServiceError::NotLetIn { .. } => ErrorCode::Conflict,
         ServiceError::FilesMissing(_) => ErrorCode::FilesMissing,
@@ -56,6 +57,21 @@ pub(super) fn code(error: &ServiceError) -> Option<ErrorCode> {
         ServiceError::TokenUsed(_) => ErrorCode::TokenUsed,
         ServiceError::NameTaken(_) => ErrorCode::NameTaken,
     })
+}
+
+const fn code_of_access(error: &AccessError) -> ErrorCode {
+    match error {
+        AccessError::NoUser { .. } | AccessError::NoUserToken { .. } | AccessError::NoGrant { .. } => {
+            ErrorCode::NotFound
+        }
+        AccessError::TheAdmin | AccessError::MayNotGrant { .. } | AccessError::OthersRights { .. } => {
+            ErrorCode::Forbidden
+        }
+        AccessError::DeviceOfWhat => ErrorCode::BadRequest,
+        AccessError::TooManyGrants { .. } | AccessError::TooManyTokens { .. } | AccessError::TooManyUsers { .. } => {
+            ErrorCode::TooLarge
+        }
+    }
 }
 
 /// What to do about it.
@@ -108,6 +124,7 @@ pub(super) fn help(error: &ServiceError) -> Option<String> {
         }
         ServiceError::NoName { .. } => "give the agent a name".to_owned(),
         ServiceError::NoToken { .. } => "`robo device token list` shows all".to_owned(),
+        ServiceError::Access(error) => return error.help(),
         ServiceError::OneNameForMany { .. } => "leave the name out: each machine proposes its host name".to_owned(),
         ServiceError::NotLetIn { name, .. } => format!("`robo device accept {name}` lets it in"),
         ServiceError::Store(_)

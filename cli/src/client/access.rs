@@ -1,0 +1,104 @@
+//! Calls about users, what they may, projects and the audit log.
+
+use reqwest::{Method, RequestBuilder};
+use robo_model::access::Decision;
+use robo_model::name::{ProjectName, UserName};
+use robo_wire::api::{
+    AuditEntry, AuditVerdict, CanI, GrantRequest, GrantView, Me, NewUserToken, ProjectRequest, ProjectView,
+    UserRequest, UserTokenRequest, UserTokenView, UserView,
+};
+
+use super::{Client, ClientError, QUICK};
+
+impl Client {
+    /// A request to the manager as a whole.
+    fn whole_manager(&self, method: Method, path: &str) -> RequestBuilder {
+        self.raw(method, &format!("/v1/{path}")).timeout(QUICK)
+    }
+
+    /// Who asks.
+    pub(crate) async fn me(&self) -> Result<Me, ClientError> {
+        self.json(self.whole_manager(Method::GET, "auth/me")).await
+    }
+
+    /// Whether somebody may, and why.
+    pub(crate) async fn can_i(&self, asked: &CanI) -> Result<Decision, ClientError> {
+        self.json(self.whole_manager(Method::POST, "auth/can-i").json(asked)).await
+    }
+
+    /// The users.
+    pub(crate) async fn users(&self) -> Result<Vec<UserView>, ClientError> {
+        self.json(self.whole_manager(Method::GET, "users")).await
+    }
+
+    /// Makes a user.
+    pub(crate) async fn add_user(&self, request: &UserRequest) -> Result<UserView, ClientError> {
+        self.json(self.whole_manager(Method::POST, "users").json(request)).await
+    }
+
+    /// Removes a user.
+    pub(crate) async fn remove_user(&self, name: &UserName) -> Result<(), ClientError> {
+        self.send(self.whole_manager(Method::DELETE, &format!("users/{name}"))).await.map(drop)
+    }
+
+    /// A user's tokens.
+    pub(crate) async fn user_tokens(&self, user: &UserName) -> Result<Vec<UserTokenView>, ClientError> {
+        self.json(self.whole_manager(Method::GET, &format!("users/{user}/tokens"))).await
+    }
+
+    /// Makes a token for a user.
+    pub(crate) async fn make_user_token(
+        &self,
+        user: &UserName,
+        request: &UserTokenRequest,
+    ) -> Result<NewUserToken, ClientError> {
+        self.json(self.whole_manager(Method::POST, &format!("users/{user}/tokens")).json(request)).await
+    }
+
+    /// Revokes a user's token.
+    pub(crate) async fn revoke_user_token(&self, user: &UserName, id: &str) -> Result<UserTokenView, ClientError> {
+        self.json(self.whole_manager(Method::DELETE, &format!("users/{user}/tokens/{id}"))).await
+    }
+
+    /// The roles that users have.
+    pub(crate) async fn grants(&self) -> Result<Vec<GrantView>, ClientError> {
+        self.json(self.whole_manager(Method::GET, "grants")).await
+    }
+
+    /// Gives a user a role.
+    pub(crate) async fn grant(&self, request: &GrantRequest) -> Result<GrantView, ClientError> {
+        self.json(self.whole_manager(Method::POST, "grants").json(request)).await
+    }
+
+    /// Takes a role away.
+    pub(crate) async fn take_away(&self, id: u64) -> Result<GrantView, ClientError> {
+        self.json(self.whole_manager(Method::DELETE, &format!("grants/{id}"))).await
+    }
+
+    /// The projects.
+    pub(crate) async fn projects(&self) -> Result<Vec<ProjectView>, ClientError> {
+        self.json(self.whole_manager(Method::GET, "projects")).await
+    }
+
+    /// Makes a project.
+    pub(crate) async fn add_project(&self, name: &ProjectName) -> Result<ProjectView, ClientError> {
+        let request = ProjectRequest { name: name.clone() };
+        self.json(self.whole_manager(Method::POST, "projects").json(&request)).await
+    }
+
+    /// The newest lines of the audit log: of the project, or of all there is.
+    pub(crate) async fn audit(
+        &self,
+        everywhere: bool,
+        query: &[(&str, String)],
+    ) -> Result<Vec<AuditEntry>, ClientError> {
+        let request =
+            if everywhere { self.whole_manager(Method::GET, "audit") } else { self.request(Method::GET, "audit") };
+        self.json(request.query(query)).await
+    }
+
+    /// Whether the audit log is as it was written.
+    pub(crate) async fn verify_audit(&self) -> Result<AuditVerdict, ClientError> {
+        self.json(self.raw(Method::GET, "/v1/audit/verify")).await
+    }
+}

@@ -1,0 +1,85 @@
+//! Why something about users and what they may is refused.
+
+use robo_model::name::UserName;
+
+/// Why it is refused.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum AccessError {
+    /// There is no such user.
+    #[error("there is no user `{name}`")]
+    NoUser {
+        /// Its name.
+        name: UserName,
+    },
+    /// There is no such token of the user.
+    #[error("user `{user}` has no token `{id}`")]
+    NoUserToken {
+        /// The user.
+        user: UserName,
+        /// What it was called.
+        id: String,
+    },
+    /// There is no such grant, or none that is the asker's business.
+    #[error("there is no grant {id}")]
+    NoGrant {
+        /// Its number.
+        id: u64,
+    },
+    /// The administrator stays, and may everything.
+    #[error("the user `admin` stays, and may everything: whoever has the manager's folder is this user")]
+    TheAdmin,
+    /// Whoever asks cannot give or take that.
+    #[error("this is not yours to give or take: {grant}")]
+    MayNotGrant {
+        /// What.
+        grant: String,
+    },
+    /// What others may is for those who manage users.
+    #[error("what `{user}` may is not yours to ask")]
+    OthersRights {
+        /// Who.
+        user: UserName,
+    },
+    /// A device without its project.
+    #[error("a device is named, and not in which project")]
+    DeviceOfWhat,
+    /// A user has too many roles.
+    #[error("user `{user}` has {max} roles already")]
+    TooManyGrants {
+        /// The user.
+        user: UserName,
+        /// The bound.
+        max: usize,
+    },
+    /// A user has too many tokens.
+    #[error("user `{user}` has {max} tokens already")]
+    TooManyTokens {
+        /// The user.
+        user: UserName,
+        /// The bound.
+        max: usize,
+    },
+    /// There are too many users.
+    #[error("there are {max} users already")]
+    TooManyUsers {
+        /// The bound.
+        max: usize,
+    },
+}
+
+impl AccessError {
+    /// What to do about it.
+    #[must_use]
+    pub fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::NoUser { .. } => "`robo user list` shows all".to_owned(),
+            Self::NoUserToken { user, .. } => format!("`robo user token list {user}` shows all"),
+            Self::NoGrant { .. } => "`robo user grants` shows all".to_owned(),
+            Self::MayNotGrant { .. } | Self::OthersRights { .. } => "`robo auth whoami` shows what you may".to_owned(),
+            Self::TheAdmin => "a new token for it: take `admin.token` away, and start the manager again".to_owned(),
+            Self::TooManyGrants { .. } => "take away what is not needed: `robo user revoke`".to_owned(),
+            Self::TooManyTokens { .. } => "revoke what is not needed: `robo user token revoke`".to_owned(),
+            Self::DeviceOfWhat | Self::TooManyUsers { .. } => return None,
+        })
+    }
+}
