@@ -52,6 +52,12 @@ impl Api {
         Self { client, base, token: token.to_owned() }
     }
 
+    /// The same manager, asked by somebody else.
+    #[must_use]
+    pub fn with_token(&self, token: &str) -> Self {
+        Self { token: token.to_owned(), ..self.clone() }
+    }
+
     /// Sends a request and reads JSON.
     ///
     /// # Errors

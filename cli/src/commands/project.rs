@@ -35,7 +35,7 @@ pub(crate) async fn run(args: ProjectArgs, env: &Env) -> Result<Exit, CliError> 
                 Format::Name => projects.iter().try_for_each(|project| ui.line(&project.name))?,
                 Format::Table | Format::Wide if projects.is_empty() => ui.note("There is no project that you see."),
                 Format::Table | Format::Wide => {
-                    ui.text(&access::projects(&projects, client.project(), Look::of(ui)))?
+                    ui.text(&access::projects(&projects, client.project(), Look::of(ui)))?;
                 }
             }
         }

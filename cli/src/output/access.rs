@@ -151,6 +151,11 @@ mod tests {
             line(2, None, "token", "GET /v1/projects/default/status", AuditOutcome::Refused, 17),
         ];
         let look = Look { palette: Palette::new(false), width: Some(100), wide: false, now: NOW };
-        insta::assert_snapshot!(audit_in(&lines, look, &TimeZone::UTC));
+        insta::assert_snapshot!(audit_in(&lines, look, &TimeZone::UTC), @r"
+        LINE  AT        WHO  VERB   OUTCOME             THING
+        1     13:46:39  ann  exec   allowed             2 devices: a b
+        2     13:46:39  ?    token  refused (17 times)  GET /v1/projects/default/status
+            ↳ this token is not known here
+        ");
     }
 }
