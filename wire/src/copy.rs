@@ -383,7 +383,13 @@ mod tests {
     fn frames_come_out_as_they_went_in() {
         let entry = |kind| {
             let modified_at = Some(UnixMillis(1_700_000_000_000));
-            CopyFrame::Entry(Entry { number: 7, name: RawPath(vec![b'a', 0xff, b'/', 9]), kind, mode: 0o640, modified_at })
+            CopyFrame::Entry(Entry {
+                number: 7,
+                name: RawPath(vec![b'a', 0xff, b'/', 9]),
+                kind,
+                mode: 0o640,
+                modified_at,
+            })
         };
         let told = Told { number: None, name: RawPath::default(), reason: "it is a socket".into() };
         for frame in [

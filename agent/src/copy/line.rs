@@ -75,7 +75,13 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Line<R, W> {
                 CopyFrame::Verdict(verdict) => return Ok(verdict),
                 CopyFrame::Failed(told) => report.fail(told),
                 CopyFrame::Skipped(told) => report.skip(told),
-                _ => {}
+                CopyFrame::Place(_)
+                | CopyFrame::Entry(_)
+                | CopyFrame::Want(_)
+                | CopyFrame::Data(..)
+                | CopyFrame::End(_)
+                | CopyFrame::Finish
+                | CopyFrame::Unknown(_) => {}
             }
         }
     }

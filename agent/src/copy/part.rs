@@ -2,7 +2,7 @@
 //! by the next copy to the same place. The old file stays until the new one is whole, checked and on the disk.
 
 use std::fs::File;
-use std::io::{Read, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::fs::FileExt as _;
 use std::path::Path;
@@ -57,8 +57,7 @@ pub(super) fn sweep(folder: &Path) {
         let age = metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
         if age.is_some_and(|age| age > OLD) {
             let path = entry.path();
-            let removed =
-                if metadata.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+            let removed = if metadata.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
             if let Err(error) = removed {
                 tracing::debug!(%error, path = %path.display(), "what an old copy left cannot be removed");
             }
@@ -99,12 +98,7 @@ pub(super) struct Part {
 
 impl Part {
     /// Begins it, or takes up what is there.
-    pub(super) fn open(
-        folder: Arc<OwnedFd>,
-        leaf: Vec<u8>,
-        shown: RawPath,
-        size: Option<u64>,
-    ) -> Result<Self, String> {
+    pub(super) fn open(folder: Arc<OwnedFd>, leaf: Vec<u8>, shown: RawPath, size: Option<u64>) -> Result<Self, String> {
         let temporary = part_name(&leaf, size);
         let fault = |error| explain("write beside", &shown, error);
         if statat(&folder, leaf.as_slice(), AtFlags::SYMLINK_NOFOLLOW)

@@ -14,8 +14,8 @@ use std::sync::Arc;
 
 use robo_wire::copy::{Entry, Push, RawPath, Told, check_part, parts, short};
 use rustix::fs::{
-    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, Uid, chownat, fchmod, fchown, fstat, fsync,
-    futimens, mkdirat, openat, renameat, statat, symlinkat, syncfs, unlinkat, utimensat,
+    AtFlags, Gid, Mode, OFlags, Timespec, Timestamps, UTIME_NOW, Uid, chownat, fchmod, fchown, fstat, fsync, futimens,
+    mkdirat, openat, renameat, statat, symlinkat, syncfs, unlinkat, utimensat,
 };
 use rustix::io::Errno;
 

@@ -31,12 +31,7 @@ struct Coming {
 ///
 /// # Errors
 /// When there is no such place, the stream is cut, or the other side ended it.
-pub async fn receive<R, W>(
-    push: &Push,
-    home: &Path,
-    line: &mut Line<R, W>,
-    gauge: &Gauge,
-) -> Result<Report, CopyError>
+pub async fn receive<R, W>(push: &Push, home: &Path, line: &mut Line<R, W>, gauge: &Gauge) -> Result<Report, CopyError>
 where
     R: AsyncRead + Unpin,
     W: AsyncWrite + Unpin,

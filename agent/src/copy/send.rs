@@ -171,7 +171,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Sender<'_, R, W> {
                     }
                 }
                 CopyFrame::Verdict(verdict) => return Err(CopyError::Ended(verdict)),
-                _ => {}
+                CopyFrame::Place(_)
+                | CopyFrame::Entry(_)
+                | CopyFrame::Want(_)
+                | CopyFrame::Data(..)
+                | CopyFrame::End(_)
+                | CopyFrame::Skipped(_)
+                | CopyFrame::Finish
+                | CopyFrame::Unknown(_) => {}
             }
         }
     }
@@ -223,7 +230,14 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Sender<'_, R, W> {
                     }
                 }
                 CopyFrame::Verdict(verdict) => return Err(CopyError::Ended(verdict)),
-                _ => {}
+                CopyFrame::Place(_)
+                | CopyFrame::Entry(_)
+                | CopyFrame::Want(_)
+                | CopyFrame::Data(..)
+                | CopyFrame::End(_)
+                | CopyFrame::Skipped(_)
+                | CopyFrame::Finish
+                | CopyFrame::Unknown(_) => {}
             }
         }
         Ok(false)

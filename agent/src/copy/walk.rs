@@ -104,7 +104,14 @@ impl Walk {
             }
             FileType::RegularFile => file_item(&RawPath::default(), File::from(fd), stat)
                 .map_err(|error| explain_io("read", root.display(), &error)),
-            other => Err(format!("`{}` is {}, and only files, folders and links are copied", root.display(), word(other))),
+            other @ (FileType::Symlink
+            | FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown) => {
+                Err(format!("`{}` is {}, and only files, folders and links are copied", root.display(), word(other)))
+            }
         }
     }
 
@@ -138,7 +145,11 @@ impl Walk {
                 }
                 file_item(name, File::from(fd), stat).map(Step::Item).map_err(|e| explain_io("read", name, &e))
             }
-            other => Ok(Step::Skip(told(name, &format!("it is {}", word(other))))),
+            other @ (FileType::Fifo
+            | FileType::Socket
+            | FileType::CharacterDevice
+            | FileType::BlockDevice
+            | FileType::Unknown) => Ok(Step::Skip(told(name, &format!("it is {}", word(other))))),
         }
     }
 
@@ -187,7 +198,7 @@ fn file_item(name: &RawPath, mut file: File, stat: Stat) -> std::io::Result<Item
 /// When it was changed last; nothing for what is from before 1970.
 pub(super) fn modified_at(stat: &Stat) -> Option<UnixMillis> {
     let seconds = u64::try_from(stat.st_mtime).ok()?;
-    let millis = u64::try_from(stat.st_mtime_nsec).unwrap_or(0) / 1_000_000;
+    let millis = u64::from(u32::try_from(stat.st_mtime_nsec).ok()? / 1_000_000);
     Some(UnixMillis(seconds.checked_mul(1000)?.checked_add(millis)?))
 }
 

@@ -1,7 +1,7 @@
 //! `robo cp`: copies files and folders to devices, from them, and between them.
 
-mod side;
 mod show;
+mod side;
 mod transfer;
 mod wire;
 
@@ -173,8 +173,12 @@ async fn tasks(args: &CpArgs, client: &Client) -> Result<Vec<Vec<Task>>, CliErro
                     Side::Standard | Side::Remote { .. } => (None, RawPath::from("stdin")),
                 };
                 for device in devices(names) {
-                    let way =
-                        Way::Push { file: file.clone(), push: push(args, path, name.clone(), several), limit: args.limit, recursive: args.recursive };
+                    let way = Way::Push {
+                        file: file.clone(),
+                        push: push(args, path, name.clone(), several),
+                        limit: args.limit,
+                        recursive: args.recursive,
+                    };
                     by_device.entry(device.clone()).or_default().push(Task { device, way });
                 }
             }
@@ -184,8 +188,9 @@ async fn tasks(args: &CpArgs, client: &Client) -> Result<Vec<Vec<Task>>, CliErro
         }
     }
     if by_device.len() > 1 && by_device.values().flatten().any(|task| task.way.is_standard()) {
-        return Err(CliError::new("`-` can be read or written once, and there are several devices")
-            .help("take a file instead"));
+        return Err(
+            CliError::new("`-` can be read or written once, and there are several devices").help("take a file instead")
+        );
     }
     Ok(by_device.into_values().collect())
 }

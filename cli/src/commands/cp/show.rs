@@ -71,14 +71,27 @@ pub(super) struct Outcome {
     /// Bytes of content that were carried.
     bytes: u64,
     failed: u64,
-    failures: Vec<Told>,
+    failures: Vec<Remark>,
     skipped: u64,
-    remarks: Vec<Told>,
+    remarks: Vec<Remark>,
+}
+
+/// What is said of one entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Remark {
+    /// Relative to the source; empty for the source itself.
+    name: String,
+    reason: String,
+}
+
+fn remarks(told: Vec<Told>) -> Vec<Remark> {
+    told.into_iter().map(|told| Remark { name: told.name.to_string(), reason: told.reason }).collect()
 }
 
 impl Outcome {
     pub(super) fn new(device: &DeviceName, verdict: Verdict, bytes: u64, report: Report) -> Self {
         let Report { files, failed, failures, skipped, remarks } = report;
+        let (failures, remarks) = (self::remarks(failures), self::remarks(remarks));
         Self { device: device.clone(), verdict, files, bytes, failed, failures, skipped, remarks }
     }
 
@@ -137,9 +150,9 @@ pub(super) fn tell(outcomes: &[Outcome], count: usize, ui: &Ui) -> Result<Exit, 
     }
 }
 
-fn told(outcome: &Outcome, what: &str, all: &[Told], count: u64, ui: &Ui) {
+fn told(outcome: &Outcome, what: &str, all: &[Remark], count: u64, ui: &Ui) {
     for told in all.iter().take(MAX_LINES) {
-        let name = if told.name.0.is_empty() { String::new() } else { format!(" `{}`", told.name) };
+        let name = if told.name.is_empty() { String::new() } else { format!(" `{}`", told.name) };
         ui.note(format!("{}: {what}:{name} {}", outcome.device, told.reason));
     }
     let more = count.saturating_sub(MAX_LINES as u64);

@@ -67,7 +67,9 @@ impl From<ClientError> for Fault {
     fn from(error: ClientError) -> Self {
         match error.code() {
             Some(ErrorCode::DeviceOffline) => Self::Final(Verdict::Offline),
-            Some(_) if !error.is_passing() => Self::Final(Verdict::Refused { reason: CliError::from(error).what().to_owned() }),
+            Some(_) if !error.is_passing() => {
+                Self::Final(Verdict::Refused { reason: CliError::from(error).what().to_owned() })
+            }
             Some(_) | None => Self::Client(error),
         }
     }
@@ -189,7 +191,16 @@ fn settle(first: CopyFrame, push: &mut Push) -> Result<(), Fault> {
             Ok(())
         }
         CopyFrame::Verdict(verdict) => Err(Fault::Final(verdict)),
-        _ => Err(Fault::Final(Verdict::Refused { reason: "the device did not say where the copy goes".to_owned() })),
+        CopyFrame::Entry(_)
+        | CopyFrame::Want(_)
+        | CopyFrame::Data(..)
+        | CopyFrame::End(_)
+        | CopyFrame::Skipped(_)
+        | CopyFrame::Failed(_)
+        | CopyFrame::Finish
+        | CopyFrame::Unknown(_) => {
+            Err(Fault::Final(Verdict::Refused { reason: "the device did not say where the copy goes".to_owned() }))
+        }
     }
 }
 
@@ -198,30 +209,25 @@ async fn across(from: &mut Wire, to: &mut Wire, gauge: &Gauge) -> Result<(Report
     let (mut report, mut sent) = (Report::default(), Verdict::Ok);
     let mut is_over = false;
     loop {
-        tokio::select! {
-            frame = from.line.next(), if !is_over => match frame? {
-                CopyFrame::Verdict(verdict @ (Verdict::Ok | Verdict::Failed { .. })) => {
-                    (sent, is_over) = (verdict, true);
+        let (frame, is_source) = tokio::select! {
+            frame = from.line.next(), if !is_over => (frame?, true),
+            frame = to.line.next() => (frame?, false),
+        };
+        if let CopyFrame::Verdict(verdict) = frame {
+            match verdict {
+                Verdict::Ok | Verdict::Failed { .. } if is_source => (sent, is_over) = (verdict, true),
+                Verdict::Ok => return Ok((report, sent)),
+                Verdict::Failed { .. } => return Ok((report, verdict)),
+                Verdict::Timeout | Verdict::Offline | Verdict::Refused { .. } | Verdict::Lost { .. } => {
+                    return Err(Fault::Final(verdict));
                 }
-                CopyFrame::Verdict(verdict) => return Err(Fault::Final(verdict)),
-                frame => {
-                    count(&frame, &mut report, gauge);
-                    to.line.say(&frame).await?;
-                    to.line.flush().await?;
-                }
-            },
-            frame = to.line.next() => match frame? {
-                CopyFrame::Verdict(Verdict::Ok) => return Ok((report, sent)),
-                CopyFrame::Verdict(verdict) => return Ok((report, verdict)),
-                frame => {
-                    if let CopyFrame::Failed(told) = &frame {
-                        report.fail(told.clone());
-                    }
-                    from.line.say(&frame).await?;
-                    from.line.flush().await?;
-                }
-            },
+            }
+            continue;
         }
+        let line = if is_source { &mut to.line } else { &mut from.line };
+        count(&frame, &mut report, gauge);
+        line.say(&frame).await?;
+        line.flush().await?;
     }
 }
 
@@ -240,7 +246,11 @@ fn count(frame: &CopyFrame, report: &mut Report, gauge: &Gauge) {
         CopyFrame::End(_) => report.files += 1,
         CopyFrame::Skipped(told) => report.skip(told.clone()),
         CopyFrame::Failed(told) => report.fail(told.clone()),
-        _ => {}
+        CopyFrame::Place(_)
+        | CopyFrame::Want(_)
+        | CopyFrame::Finish
+        | CopyFrame::Verdict(_)
+        | CopyFrame::Unknown(_) => {}
     }
 }
 
