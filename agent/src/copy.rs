@@ -14,6 +14,8 @@ mod part;
 mod place;
 mod receive;
 mod send;
+#[cfg(test)]
+mod tests;
 mod walk;
 
 use std::path::PathBuf;
