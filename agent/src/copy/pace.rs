@@ -59,7 +59,7 @@ mod tests {
     fn a_limit_is_kept_and_a_stall_is_not_made_up_for() {
         let mut pace = Pace::new(Some(256 * 1024));
         let start = pace.due;
-        let mut send = |pace: &mut Pace, mut now: Instant| {
+        let send = |pace: &mut Pace, mut now: Instant| {
             for _ in 0..40 {
                 now = now.max(pace.due);
                 pace.take(now, pace.piece());

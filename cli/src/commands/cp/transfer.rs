@@ -1,6 +1,6 @@
 //! One copy of one source: goes on after cuts, and ends with a verdict.
 
-use std::os::fd::{AsFd as _, BorrowedFd};
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -142,7 +142,7 @@ impl Task {
             Way::Push { file, push, limit, recursive } => {
                 let source = match file {
                     Some(path) => Source::path(path.clone(), *recursive, *limit),
-                    None => Source::stream(Box::new(standard(std::io::stdin().as_fd())?), *limit),
+                    None => Source::stream(Box::new(opened(std::io::stdin().as_fd().try_clone_to_owned())?), *limit),
                 };
                 let mut wire = Wire::open(client, &self.device, &CopyOpen::Push(push.clone())).await?;
                 settle(wire.line.next().await?, push)?;
@@ -159,7 +159,7 @@ impl Task {
             }
             Way::Print { pull, passed } => {
                 let mut wire = Wire::open(client, &self.device, &CopyOpen::Pull(pull.clone())).await?;
-                let mut stdout = standard(std::io::stdout().as_fd())?;
+                let mut stdout = opened(crate::output::standard_output())?;
                 let report = Box::pin(receive_into(&mut stdout, passed, &mut wire.line, gauge)).await?;
                 let verdict = report.verdict();
                 Ok((report, verdict))
@@ -175,11 +175,11 @@ impl Task {
 }
 
 /// Standard input or output, read and written away from the loop.
-fn standard(fd: BorrowedFd<'_>) -> Result<tokio::fs::File, Fault> {
-    let owned = fd.try_clone_to_owned().map_err(|error| {
+fn opened(fd: std::io::Result<OwnedFd>) -> Result<tokio::fs::File, Fault> {
+    let fd = fd.map_err(|error| {
         Fault::Final(Verdict::Refused { reason: format!("standard input or output cannot be used: {error}") })
     })?;
-    Ok(tokio::fs::File::from_std(std::fs::File::from(owned)))
+    Ok(tokio::fs::File::from_std(std::fs::File::from(fd)))
 }
 
 /// Where the device puts the copy: the next try puts it there too.
