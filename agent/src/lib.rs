@@ -7,6 +7,7 @@
 //! - [`runtime`]: steps, processes, checks and files: the only part that touches the machine.
 //! - [`keeper`]: the small process between the agent and what it runs.
 //! - [`shell`]: sessions of people, each with a terminal.
+//! - [`copy`]: files and folders to and from a device; the client uses it too.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
 //!   [`renew`], [`files`], [`facts`] serve it.
@@ -16,6 +17,7 @@
 
 pub mod args;
 pub mod code;
+pub mod copy;
 pub mod credentials;
 pub mod daemon;
 pub mod dial;

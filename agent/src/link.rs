@@ -26,6 +26,7 @@ use self::network::Network;
 use self::rotate::{KEYS_LIVE, Rotating};
 use self::talk::{LAST_WORDS, Talk};
 use self::thrifty::Thrifty;
+use crate::copy;
 use crate::credentials::Credentials;
 use crate::dial::{DialError, Route, dial};
 use crate::folders::Folders;
@@ -221,6 +222,7 @@ async fn serve_stream(mut stream: Io, folders: Folders, shells: Shells) {
         Ok(Open::Exec(command)) => exec::exec(command, stream).await,
         Ok(Open::Logs(open)) => logs::logs(folders, open, stream).await,
         Ok(Open::Shell(open)) => shells.serve(open, stream).await,
+        Ok(Open::Copy(open)) => Box::pin(copy::serve(open, stream)).await,
         Err(error) => tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
     }
 }

@@ -21,6 +21,7 @@ Examples:
   robo status                        what runs where
   robo rollback shop                 what it was before
   robo exec device-42 -- uptime      run a command on a device
+  robo cp app.conf device-42:/etc/   copy a file to it, or from it
   robo shell device-42               a terminal on it
 
 Exit codes: 0 done or nothing to do, 1 error, 2 changes planned, 3 some targets failed,

@@ -9,6 +9,7 @@ pub(crate) mod bind;
 pub(crate) mod check;
 pub(crate) mod completions;
 pub(crate) mod context;
+pub(crate) mod cp;
 pub(crate) mod delete;
 pub(crate) mod device;
 pub(crate) mod diff;
@@ -64,6 +65,7 @@ pub(crate) enum Command {
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
     Exec(exec::ExecArgs),
+    Cp(cp::CpArgs),
     Shell(shell::ShellArgs),
     Session(session::SessionArgs),
     Device(device::DeviceArgs),
@@ -115,6 +117,7 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Logs(args) => Box::pin(logs::run(args, env)).await,
         Command::Events(args) => Box::pin(events::run(args, env)).await,
         Command::Exec(args) => Box::pin(exec::run(args, env)).await,
+        Command::Cp(args) => Box::pin(cp::run(args, env)).await,
         Command::Shell(args) => Box::pin(shell::run(args, env)).await,
         Command::Session(args) => Box::pin(session::run(args, env)).await,
         Command::Device(args) => Box::pin(device::run(args, env)).await,

@@ -216,6 +216,15 @@ pub(crate) fn render_error(error: &CliError, palette: Palette) -> String {
     text
 }
 
+/// Standard output itself, for a file's content: any bytes, written away from the loop.
+///
+/// # Errors
+/// When it is closed.
+pub(crate) fn standard_output() -> std::io::Result<std::os::fd::OwnedFd> {
+    use std::os::fd::AsFd as _;
+    std::io::stdout().as_fd().try_clone_to_owned()
+}
+
 /// `text` as one word of a shell's command, for hints that can be copied.
 pub(crate) fn shell_word(text: &str) -> String {
     let plain = |c: char| c.is_alphanumeric() || matches!(c, '/' | '-' | '_' | '.' | ':' | '=');

@@ -10,6 +10,7 @@ mod applications;
 mod audit;
 mod auth;
 mod bindings;
+mod copy;
 mod devices;
 mod events;
 mod exec;
@@ -109,6 +110,7 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(events::events))
         .routes(routes!(exec::exec))
         .routes(routes!(exec::logs))
+        .routes(routes!(copy::copy))
         .routes(routes!(shell::shell))
         .routes(routes!(shell::list))
         .routes(routes!(shell::show, shell::end))

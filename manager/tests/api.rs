@@ -204,6 +204,7 @@ impl Links for Pretenders {
             let words = match open {
                 Open::Exec(command) => command.argv,
                 Open::Shell(open) => return Ok(shell::pretend(open)),
+                Open::Copy(_) => return Err(OpenError::Offline),
                 Open::Logs(logs) => vec!["say".to_owned(), format!("{} {} {}", logs.key, logs.lines, logs.follow)],
             };
             if words[0] == "offline" {

@@ -14,6 +14,7 @@
 
 pub mod api;
 pub mod backlog;
+pub mod copy;
 pub mod digest;
 pub mod event;
 pub mod frame;

@@ -17,6 +17,7 @@ use robo_model::resolve::{Provider, Topic};
 use robo_model::spec::{Assignment, FileHash, FileRef, Generation, InstanceKey, InstanceSpec, RelativePath};
 use robo_model::state::{Failure, InstanceReport, InstanceState, Step, Wanted};
 use robo_wire::api::{Facts, Scope, Verb};
+use robo_wire::copy::{Content, CopyFrame, CopyOpen, End, Entry, Kind, Pull, Push, RawPath, Told, Want};
 use robo_wire::digest::Digest;
 use robo_wire::event::{AgentEvent, EventBody};
 use robo_wire::frame::{self, Frame, FrameError, MAX_CONTROL_FRAME};
@@ -95,6 +96,19 @@ fn what_shells_carry() {
 }
 
 #[test]
+fn what_copies_carry() {
+    let golden = Golden::read();
+    for (name, open) in copy_opens() {
+        golden.check(name, &open, CopyOpen::encode, |frame| CopyOpen::decode(&frame));
+        let open = Open::Copy(open);
+        golden.check(&format!("open-{name}"), &open, Open::encode, |frame| Open::decode(&frame));
+    }
+    for (name, frame) in copy_frames() {
+        golden.check(name, &frame, CopyFrame::encode, |frame| CopyFrame::decode(&frame));
+    }
+}
+
+#[test]
 fn the_golden_file_has_no_line_too_many() {
     let mut names: Vec<String> = from_agent().into_iter().map(|(name, _)| name.to_owned()).collect();
     names.extend(from_manager().into_iter().map(|(name, _)| name.to_owned()));
@@ -105,11 +119,49 @@ fn the_golden_file_has_no_line_too_many() {
             .chain(shell_frames().into_iter().map(|(name, _)| name))
             .map(str::to_owned),
     );
+    names.extend(copy_opens().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("open-{name}")]));
+    names.extend(copy_frames().into_iter().map(|(name, _)| name.to_owned()));
     names.extend(
         ["open-exec", "open-logs", "exec-names", "exec-selector", "exec-all", "answer-targets"].map(str::to_owned),
     );
     names.sort();
     assert_eq!(Golden::read().0.into_keys().collect::<Vec<_>>(), names);
+}
+
+fn copy_opens() -> Vec<(&'static str, CopyOpen)> {
+    let push = Push {
+        path: RawPath(vec![b'/', 0xff]),
+        name: "app.conf".into(),
+        exact: true,
+        mode: Some(0o640),
+        owner: Some("app:app".into()),
+    };
+    let pull = Pull { path: "logs".into(), recursive: true, limit: Some(262_144) };
+    vec![("copy-push", CopyOpen::Push(push)), ("copy-pull", CopyOpen::Pull(pull))]
+}
+
+fn copy_frames() -> Vec<(&'static str, CopyFrame)> {
+    let entry = |kind| {
+        let modified_at = Some(UnixMillis(1_700_000_000_000));
+        CopyFrame::Entry(Entry { number: 7, name: RawPath(vec![b'a', b'/', 0xff]), kind, mode: 0o640, modified_at })
+    };
+    let told = Told { number: Some(7), name: "a/b".into(), reason: "it is a socket".into() };
+    let sha256 = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae".to_owned();
+    vec![
+        ("copy-place", CopyFrame::Place("/tmp/x".into())),
+        ("copy-entry-small", entry(Kind::Small(Content(vec![3, 0xfe])))),
+        ("copy-entry-file", entry(Kind::File(Some(70_000)))),
+        ("copy-entry-stream", entry(Kind::File(None))),
+        ("copy-entry-folder", entry(Kind::Folder)),
+        ("copy-entry-link", entry(Kind::Link("../x".into()))),
+        ("copy-want", CopyFrame::Want(Want { number: 7, from: 70_000, sha256: sha256.clone() })),
+        ("copy-data", CopyFrame::Data(70_000, vec![3, 0xfe])),
+        ("copy-end", CopyFrame::End(End { size: 70_002, sha256 })),
+        ("copy-skipped", CopyFrame::Skipped(told.clone())),
+        ("copy-failed", CopyFrame::Failed(told)),
+        ("copy-finish", CopyFrame::Finish),
+        ("copy-verdict", CopyFrame::Verdict(Verdict::Refused { reason: "no space".into() })),
+    ]
 }
 
 #[test]

@@ -4,6 +4,8 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Gid, Uid};
+
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct User {
@@ -56,6 +58,40 @@ impl User {
     }
 }
 
+/// Who owns what `user` or `user:group` says, by names or numbers; the user's own group where a name says no other.
+///
+/// # Errors
+/// Says that there is no such user or group, or that this process may not give anything to them.
+pub(crate) fn owner(text: &str) -> Result<(Uid, Option<Gid>), String> {
+    let (user, group) = text.split_once(':').map_or((text, None), |(user, group)| (user, Some(group)));
+    let known = read_all().into_iter().find(|known| known.name == user);
+    let uid = known.as_ref().map(|known| known.uid).or_else(|| number(user));
+    let uid = uid.ok_or_else(|| format!("there is no user `{user}` there"))?;
+    let gid = match group {
+        None => known.map(|known| known.gid),
+        Some(name) => {
+            Some(group_id(name).or_else(|| number(name)).ok_or_else(|| format!("there is no group `{name}` there"))?)
+        }
+    };
+    let own = User::own();
+    if own.uid != 0 && own.uid != uid {
+        return Err(format!("only root may give files to `{user}`, and this runs as `{}`", own.name));
+    }
+    Ok((Uid::from_raw(uid), gid.map(Gid::from_raw)))
+}
+
+/// A user's or a group's number; the highest means nobody's in the kernel's calls.
+fn number(text: &str) -> Option<u32> {
+    text.parse().ok().filter(|number| *number != u32::MAX)
+}
+
+fn group_id(name: &str) -> Option<u32> {
+    let bytes = fs::read("/etc/group").unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let mut lines = text.lines().map(|line| line.split(':'));
+    lines.find_map(|mut fields| (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten())
+}
+
 fn read_all() -> Vec<User> {
     let bytes = fs::read("/etc/passwd").unwrap_or_default();
     String::from_utf8_lossy(&bytes).lines().filter_map(parse).collect()
@@ -82,6 +118,17 @@ mod tests {
         assert_eq!(parse("web:x:1:2:c:/home/web").unwrap().shell, Path::new(""));
         for bad in ["", "# comment", "web:x:a:1:c:/h:/s", "web:x:1"] {
             assert_eq!(parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn owners_are_found_by_name_and_number() {
+        let own = User::own();
+        let (uid, gid) = (Uid::from_raw(own.uid), Gid::from_raw(own.gid));
+        assert_eq!(owner(&own.name), Ok((uid, Some(gid))));
+        assert_eq!(owner(&format!("{}:{}", own.uid, own.gid)), Ok((uid, Some(gid))));
+        for bad in ["", ":", "no such user", "0:no such group", "4294967295"] {
+            assert!(owner(bad).unwrap_err().contains("there is no"), "{bad}");
         }
     }
 

@@ -22,6 +22,14 @@ impl Client {
         self.framed_post(&format!("devices/{device}/shell"), body).await
     }
 
+    /// Copies files to a device or from it; `body` begins with the frame that says which.
+    pub(crate) async fn copy<S>(&self, device: &DeviceName, body: S) -> Result<ByteStream, ClientError>
+    where
+        S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
+    {
+        self.framed_post(&format!("devices/{device}/copy"), body).await
+    }
+
     /// Comes to a session that goes on.
     pub(crate) async fn attach<S>(&self, id: &SessionId, body: S) -> Result<ByteStream, ClientError>
     where

@@ -38,6 +38,14 @@ impl BodyFrames {
         }
     }
 
+    /// The bytes that come next, whatever they are; nothing at the end of the body.
+    pub(super) async fn bytes(&mut self) -> Option<Vec<u8>> {
+        if !self.buffer.is_empty() {
+            return Some(std::mem::take(&mut self.buffer));
+        }
+        Some(self.body.next().await?.ok()?.to_vec())
+    }
+
     /// The first frame: the request itself.
     pub(super) async fn first<T>(
         &mut self,

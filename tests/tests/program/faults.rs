@@ -1,6 +1,6 @@
 //! Devices that freeze, links that are cut, slow or half-open, clocks that jump: with the real programs.
 
-mod lab;
+pub(super) mod lab;
 mod net;
 
 use std::fs;

@@ -13,15 +13,15 @@ use super::net::Namespace;
 use crate::program::Lab;
 
 /// An agent that is ended with its owner, with all that it started.
-pub(super) struct Machine {
-    pub(super) agent: Running,
+pub(in crate::program) struct Machine {
+    pub(in crate::program) agent: Running,
     folder: PathBuf,
     log: PathBuf,
 }
 
 impl Machine {
     /// Starts the agent of a fresh device and waits until it is enrolled.
-    pub(super) fn start(lab: &Lab, name: &str, manager: &str) -> Self {
+    pub(in crate::program) fn start(lab: &Lab, name: &str, manager: &str) -> Self {
         Self::run(lab, name, manager, Command::new(robo()), &[])
     }
 
@@ -50,7 +50,7 @@ impl Machine {
     }
 
     /// What it has logged.
-    pub(super) fn log(&self) -> String {
+    pub(in crate::program) fn log(&self) -> String {
         fs::read_to_string(&self.log).unwrap_or_default()
     }
 }

@@ -1,0 +1,181 @@
+//! What is seen of a copy: bars meanwhile, and how it ended.
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use robo_agent::copy::{Gauge, Report};
+use robo_model::name::DeviceName;
+use robo_wire::copy::Told;
+use robo_wire::stream::Verdict;
+use serde::Serialize;
+
+use crate::error::{CliError, Exit};
+use crate::output::Ui;
+
+/// Most entries that are told one by one to people.
+const MAX_LINES: usize = 20;
+
+/// The bars of all copies.
+pub(super) struct Bars {
+    all: MultiProgress,
+    ui: Ui,
+}
+
+/// One copy's.
+pub(super) struct Bar(ProgressBar);
+
+impl Bars {
+    /// None yet; none are ever drawn where there is no terminal.
+    pub(super) fn new(ui: &Ui) -> Self {
+        let target = if ui.can_animate { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
+        Self { all: MultiProgress::with_draw_target(target), ui: ui.clone() }
+    }
+
+    /// One more.
+    pub(super) fn begin(&self, title: &str) -> Bar {
+        let bar = self.all.add(ProgressBar::new(0));
+        let template = "{prefix}  {bar:25}  {bytes}/{total_bytes}  {bytes_per_sec}  {eta}";
+        if let Ok(style) = ProgressStyle::with_template(template) {
+            bar.set_style(style.progress_chars("━━─"));
+        }
+        bar.set_prefix(title.to_owned());
+        Bar(bar)
+    }
+
+    /// Says something to people.
+    pub(super) fn note(&self, text: &str) {
+        self.all.suspend(|| self.ui.note(text));
+    }
+}
+
+impl Bar {
+    /// As far as it is.
+    pub(super) fn show(&self, gauge: &Gauge) {
+        let (expected, there, _) = gauge.read();
+        self.0.set_length(expected.max(there));
+        self.0.set_position(there);
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.0.finish_and_clear();
+    }
+}
+
+/// How a device's copies ended.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct Outcome {
+    device: DeviceName,
+    #[serde(flatten)]
+    verdict: Verdict,
+    files: u64,
+    /// Bytes of content that were carried.
+    bytes: u64,
+    failed: u64,
+    failures: Vec<Remark>,
+    skipped: u64,
+    remarks: Vec<Remark>,
+}
+
+/// What is said of one entry.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+struct Remark {
+    /// Relative to the source; empty for the source itself.
+    name: String,
+    reason: String,
+}
+
+fn remarks(told: Vec<Told>) -> Vec<Remark> {
+    told.into_iter().map(|told| Remark { name: told.name.to_string(), reason: told.reason }).collect()
+}
+
+impl Outcome {
+    pub(super) fn new(device: &DeviceName, verdict: Verdict, bytes: u64, report: Report) -> Self {
+        let Report { files, failed, failures, skipped, remarks } = report;
+        let (failures, remarks) = (self::remarks(failures), self::remarks(remarks));
+        Self { device: device.clone(), verdict, files, bytes, failed, failures, skipped, remarks }
+    }
+
+    /// Adds what became of the next source: the first that is not well is the whole's verdict.
+    pub(super) fn join(&mut self, other: Self) {
+        if self.verdict == Verdict::Ok {
+            self.verdict = other.verdict;
+        }
+        self.files += other.files;
+        self.bytes += other.bytes;
+        self.failed += other.failed;
+        self.failures.extend(other.failures);
+        self.skipped += other.skipped;
+        self.remarks.extend(other.remarks);
+    }
+
+    fn sentence(&self) -> String {
+        match &self.verdict {
+            Verdict::Ok => format!("{}: {} files, {} bytes", self.device, self.files, self.bytes),
+            Verdict::Failed { .. } => format!("{}: {} entries could not be copied", self.device, self.failed.max(1)),
+            Verdict::Offline => format!("{} is offline", self.device),
+            Verdict::Timeout => format!("{}: the time was over", self.device),
+            Verdict::Refused { reason } => format!("{}: {reason}", self.device),
+            Verdict::Lost { reason } => format!("{}: the copy was broken off: {reason}", self.device),
+        }
+    }
+}
+
+/// What the shell is told.
+pub(super) fn exit(outcomes: &[Outcome]) -> Exit {
+    if outcomes.iter().all(|outcome| outcome.verdict == Verdict::Ok) { Exit::Done } else { Exit::SomeFailed }
+}
+
+/// Tells people how it ended: nothing of one copy that went well, a line for each of many.
+pub(super) fn tell(outcomes: &[Outcome], count: usize, ui: &Ui) -> Result<Exit, CliError> {
+    for outcome in outcomes {
+        told(outcome, "left out", &outcome.remarks, outcome.skipped, ui);
+        told(outcome, "not copied", &outcome.failures, outcome.failed, ui);
+    }
+    match outcomes {
+        [only] if count == 1 && only.verdict != Verdict::Ok => {
+            let error = CliError::new(only.sentence()).exit_with(Exit::SomeFailed);
+            Err(match &only.verdict {
+                Verdict::Offline => error.help(format!("see since when: `robo device inspect {}`", only.device)),
+                Verdict::Lost { .. } => error.help("give the same command again, and it goes on"),
+                Verdict::Ok | Verdict::Failed { .. } | Verdict::Timeout | Verdict::Refused { .. } => error,
+            })
+        }
+        [_] => Ok(Exit::Done),
+        many => {
+            for outcome in many {
+                ui.note(outcome.sentence());
+            }
+            Ok(exit(many))
+        }
+    }
+}
+
+fn told(outcome: &Outcome, what: &str, all: &[Remark], count: u64, ui: &Ui) {
+    for told in all.iter().take(MAX_LINES) {
+        let name = if told.name.is_empty() { String::new() } else { format!(" `{}`", told.name) };
+        ui.note(format!("{}: {what}:{name} {}", outcome.device, told.reason));
+    }
+    let more = count.saturating_sub(MAX_LINES as u64);
+    if more > 0 {
+        ui.note(format!("{}: {what}: {more} more", outcome.device));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_worst_source_decides_and_programs_read_all_of_it() {
+        let device: DeviceName = "d1".parse().unwrap();
+        let mut report = Report { files: 2, ..Report::default() };
+        report.fail(Told { number: Some(3), name: "a/b".into(), reason: "it is a folder".into() });
+        let mut whole = Outcome::new(&device, Verdict::Ok, 7, Report { files: 1, ..Report::default() });
+        whole.join(Outcome::new(&device, Verdict::Failed { code: 1 }, 5, report));
+        whole.join(Outcome::new(&device, Verdict::Ok, 1, Report::default()));
+        assert_eq!(exit(std::slice::from_ref(&whole)), Exit::SomeFailed);
+        assert_eq!(whole.sentence(), "d1: 1 entries could not be copied");
+        let json = serde_json::to_value(&whole).unwrap();
+        assert_eq!((&json["verdict"], &json["bytes"], &json["files"]), (&"failed".into(), &13.into(), &3.into()));
+    }
+}

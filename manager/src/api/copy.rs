@@ -1,0 +1,82 @@
+//! Copies of files to devices and from them. The manager passes the bytes on, both ways, and holds none of them: a slow
+//! side slows the other down.
+
+use axum::body::Bytes;
+use axum::extract::{Request, State};
+use axum::response::Response;
+use robo_wire::copy::CopyOpen;
+use robo_wire::problem::{ErrorCode, Problem};
+use robo_wire::stream::{Open, Verdict};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+use tokio::sync::mpsc;
+
+use super::ApiState;
+use super::exec::framed;
+use super::extract::{Device, Project};
+use super::frames::BodyFrames;
+use super::problem::Refusal;
+use crate::links::{LinkStream, OpenError};
+
+/// Pieces on their way to the client. Few, so that a slow one slows the device down.
+const OUTPUT_QUEUE: usize = 4;
+
+/// Bytes read from the device at a time.
+const CHUNK: usize = 32 * 1024;
+
+/// Copies files. The request's body is frames: a `CopyOpen`, then what the client's side of the copy says. The answer's
+/// are what the device says, and how it ended. An answer without a verdict was cut; the copy can be gone on with.
+#[utoipa::path(post, path = "/v1/projects/{project}/devices/{name}/copy", tag = "devices", security(("token" = [])),
+    params(("project" = String, Path), ("name" = String, Path)),
+    request_body(content = CopyOpen, content_type = "application/vnd.robo.frames"),
+    responses((status = 200, body = Verdict, content_type = "application/vnd.robo.frames"),
+        (status = 400, body = Problem), (status = 404, body = Problem),
+        (status = 503, body = Problem, description = "the device is offline")))]
+pub(super) async fn copy(
+    State(state): State<ApiState>,
+    Project(project): Project,
+    Device(name): Device,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let mut input = BodyFrames::new(request.into_body());
+    let open = input.first(CopyOpen::decode).await?;
+    let device = state.service.record_of(&project, &name).await?;
+    let stream = state.links.open(&device.id, Open::Copy(open)).await.map_err(|error| match error {
+        OpenError::Offline => Refusal::new(ErrorCode::DeviceOffline, format!("`{name}` is not connected"))
+            .help(format!("see since when: `robo device inspect {name}`")),
+        OpenError::Failed(reason) => {
+            Refusal::new(ErrorCode::DeviceOffline, format!("the link to `{name}` failed: {reason}"))
+        }
+    })?;
+    let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
+    tokio::spawn(relay(stream, input, output));
+    Ok(framed(answer))
+}
+
+/// Passes bytes on until the device has said everything, or nobody listens any more.
+async fn relay(stream: Box<dyn LinkStream>, mut input: BodyFrames, output: mpsc::Sender<Bytes>) {
+    let (mut reader, mut writer) = tokio::io::split(stream);
+    let there = async {
+        while let Some(bytes) = input.bytes().await {
+            if writer.write_all(&bytes).await.is_err() || writer.flush().await.is_err() {
+                break;
+            }
+        }
+        writer.shutdown().await.ok();
+        // The device has the last word.
+        std::future::pending::<()>().await;
+    };
+    let back = async {
+        let mut piece = vec![0; CHUNK];
+        while let Ok(read @ 1..) = reader.read(&mut piece).await {
+            let bytes = Bytes::copy_from_slice(piece.get(..read).unwrap_or_default());
+            if output.send(bytes).await.is_err() {
+                return;
+            }
+        }
+    };
+    tokio::select! {
+        () = there => {}
+        () = back => {}
+        () = output.closed() => {}
+    }
+}
