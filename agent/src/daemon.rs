@@ -32,6 +32,7 @@ use crate::order::{Addresses, Report};
 use crate::pilot::{LinkId, Loaded, Now, Out, Pilot};
 use crate::renew;
 use crate::runtime::Runtime;
+use crate::runs::Runs;
 use crate::shell::Shells;
 use crate::tls::TlsError;
 use crate::{now, uptime};
@@ -251,6 +252,7 @@ impl Daemon {
             credentials: Arc::clone(&credentials),
             folders: folders.clone(),
             shells,
+            runs: Runs::default(),
         };
         drop(tokio::spawn(link::run(link_config, give_link)));
         let removals = JoinSet::new();

@@ -7,6 +7,7 @@
 //! - [`runtime`]: steps, processes, checks and files: the only part that touches the machine.
 //! - [`keeper`]: the small process between the agent and what it runs.
 //! - [`shell`]: sessions of people, each with a terminal.
+//! - [`runs`]: commands of jobs, which outlive the link.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
 //!   [`renew`], [`files`], [`facts`] serve it.
@@ -35,6 +36,7 @@ pub mod pilot;
 pub mod proxy;
 pub mod reconcile;
 pub mod renew;
+pub mod runs;
 pub mod runtime;
 pub mod shell;
 pub mod tls;
