@@ -305,6 +305,9 @@ pub struct RunView {
     /// When it ended, by the clock of who said so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ended_at: Option<UnixMillis>,
+    /// So many bytes of its output are not kept.
+    #[serde(default)]
+    pub missing: u64,
 }
 
 /// A job.

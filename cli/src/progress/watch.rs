@@ -85,7 +85,9 @@ impl Watch {
             | EventBody::Asked { .. }
             | EventBody::Deleted
             | EventBody::Executed { .. }
-            | EventBody::SessionBegan { .. }
+            | EventBody::JobBegan { .. }
+        | EventBody::JobEnded { .. }
+        | EventBody::SessionBegan { .. }
             | EventBody::SessionEnded { .. }
             | EventBody::Unknown => false,
         };

@@ -53,14 +53,17 @@ pub(super) async fn exec(
 ) -> Result<Response, Refusal> {
     let mut input = BodyFrames::new(request.into_body());
     let request = input.first(ExecRequest::decode).await?;
-    if request.command.argv.is_empty() {
-        return Err(Refusal::bad_request("the command has no words"));
-    }
+    request.command.check().map_err(Refusal::bad_request)?;
     let targets = targets(&state.service, &project, &request.targets).await?;
     let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
     let command = request.command;
-    let job =
-        Job { links: state.links, open: Open::Exec(command.clone()), targets: targets.clone(), output: output.clone() };
+    let job = Job {
+        links: state.links,
+        open: Open::Exec(command.clone()),
+        job: Some(crate::jobs::new_id()?),
+        targets: targets.clone(),
+        output: output.clone(),
+    };
     tokio::spawn(async move {
         let verdicts = job.run(Some(input)).await;
         record(&state.service, &project, &command, &targets, verdicts).await;
@@ -103,13 +106,13 @@ pub(super) async fn logs(
     let key = InstanceKey { application: query.application, path: query.path };
     let open = Open::Logs(LogsOpen { key, lines, follow: query.follow });
     let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
-    let job = Job { links: state.links, open, targets: vec![target(&device)], output };
+    let job = Job { links: state.links, open, job: None, targets: vec![target(&device)], output };
     tokio::spawn(async move { job.run(None).await });
     Ok(framed(answer))
 }
 
 /// The devices that were named, each once; or those that match.
-async fn targets(service: &Service, project: &ProjectName, asked: &Targets) -> Result<Vec<Target>, Refusal> {
+pub(super) async fn targets(service: &Service, project: &ProjectName, asked: &Targets) -> Result<Vec<Target>, Refusal> {
     let devices = service.store().devices(project).await.map_err(ServiceError::from)?;
     let found: Vec<Target> = match asked {
         Targets::All => devices.iter().map(target).collect(),

@@ -24,7 +24,7 @@ async fn every_target_has_its_verdict() {
     assert_eq!(executed.len(), 10, "one for each device and job");
     let everybody = ExecRequest {
         targets: Targets::Selector("site=tokyo".to_owned()),
-        command: Command { argv: vec!["say".into()], env: BTreeMap::new(), cwd: None, timeout: None, stdin: false },
+        command: Command { argv: vec!["say".into()], env: BTreeMap::new(), cwd: None, user: None, timeout: None, stdin: false },
     };
     assert!(outcomes(&manager.exec(everybody.encode().unwrap()).await).is_empty());
 }
