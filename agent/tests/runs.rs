@@ -11,7 +11,9 @@ use robo_agent::framing::{read_frame, write_frame};
 use robo_agent::runs::Runs;
 use robo_model::quantity::Millis;
 use robo_wire::frame::MAX_STREAM_FRAME;
-use robo_wire::job::{Begun, MAX_HEAD, MAX_INPUT, MAX_TAIL, Output, RECEIVED_EVERY, RunFrame, RunOpen, RunStart, WINDOW};
+use robo_wire::job::{
+    Begun, MAX_HEAD, MAX_INPUT, MAX_TAIL, Output, RECEIVED_EVERY, RunFrame, RunOpen, RunStart, WINDOW,
+};
 use robo_wire::stream::{Command, MAX_CHUNK, Verdict};
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::timeout;
@@ -95,7 +97,11 @@ impl Line {
                 assert!(place >= self.place, "output comes twice");
                 self.missing += place - self.place;
                 self.place = place + bytes.len() as u64;
-                if kind == Output::Stdout { self.out.extend(bytes) } else { self.err.extend(bytes) }
+                if kind == Output::Stdout {
+                    self.out.extend(bytes)
+                } else {
+                    self.err.extend(bytes)
+                }
                 if self.place - self.acknowledged >= RECEIVED_EVERY {
                     self.acknowledged = self.place;
                     self.say(&RunFrame::Received(self.place)).await;
@@ -273,9 +279,14 @@ async fn what_cannot_be_run_is_refused_with_its_reason() {
     if !rustix::process::geteuid().is_root() {
         check(Command { user: Some("root".into()), ..command(&["true"]) }, "may not run anything as `root`").await;
     } else if Path::new("/etc/passwd").exists() {
-        let mut line = Line::begin(&runs, "b", Command { user: Some("nobody".into()), ..sh("id -un; echo $HOME $USER") }).await;
+        let mut line =
+            Line::begin(&runs, "b", Command { user: Some("nobody".into()), ..sh("id -un; echo $HOME $USER") }).await;
         assert_eq!(line.verdict().await, Verdict::Ok, "{}", text(&line.err));
-        assert!(text(&line.out).starts_with("nobody\n") && text(&line.out).ends_with(" nobody\n"), "{}", text(&line.out));
+        assert!(
+            text(&line.out).starts_with("nobody\n") && text(&line.out).ends_with(" nobody\n"),
+            "{}",
+            text(&line.out)
+        );
     }
     // A manager that does not keep the rules loses its stream, and the run goes on.
     let mut line = Line::begin(&runs, "c", with_input(command(&["cat"]))).await;

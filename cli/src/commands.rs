@@ -18,6 +18,7 @@ pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod graph;
 pub(crate) mod history;
+pub(crate) mod job;
 pub(crate) mod logs;
 pub(crate) mod manager;
 pub(crate) mod plan;
@@ -60,6 +61,7 @@ pub(crate) enum Command {
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
     Exec(exec::ExecArgs),
+    Job(job::JobArgs),
     Shell(shell::ShellArgs),
     Session(session::SessionArgs),
     Device(device::DeviceArgs),
@@ -107,6 +109,7 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Logs(args) => Box::pin(logs::run(args, env)).await,
         Command::Events(args) => Box::pin(events::run(args, env)).await,
         Command::Exec(args) => Box::pin(exec::run(args, env)).await,
+        Command::Job(args) => Box::pin(job::run(args, env)).await,
         Command::Shell(args) => Box::pin(shell::run(args, env)).await,
         Command::Session(args) => Box::pin(session::run(args, env)).await,
         Command::Device(args) => Box::pin(device::run(args, env)).await,

@@ -326,7 +326,8 @@ impl Keeper {
         if record.request.fail_fast && runs.iter().any(|run| run.ended.as_ref().is_some_and(is_bad)) {
             self.live.halt.cancel();
         }
-        let permits = record.request.concurrency.and_then(|n| usize::try_from(n).ok()).unwrap_or(Semaphore::MAX_PERMITS);
+        let permits =
+            record.request.concurrency.and_then(|n| usize::try_from(n).ok()).unwrap_or(Semaphore::MAX_PERMITS);
         let gate = Arc::new(Semaphore::new(permits.min(Semaphore::MAX_PERMITS)));
         let (give, mut ends) = mpsc::channel(BATCH);
         let mut tasks = JoinSet::new();
@@ -375,7 +376,9 @@ impl Keeper {
         let (outcome, missing) = loop {
             match self.try_target(&run, gate).await {
                 // It went before it was asked: one that waits for devices goes on waiting.
-                Ok((outcome, _)) if outcome.ended.verdict == Verdict::Offline && self.live.record.expires_at.is_some() => {
+                Ok((outcome, _))
+                    if outcome.ended.verdict == Verdict::Offline && self.live.record.expires_at.is_some() =>
+                {
                     run.sent = false;
                 }
                 Ok(done) => break done,
@@ -433,7 +436,8 @@ impl Keeper {
     }
 
     fn not_begun(&self) -> Verdict {
-        let reason = if self.live.cancel.is_cancelled() { "not begun" } else { "not begun, because it failed elsewhere" };
+        let reason =
+            if self.live.cancel.is_cancelled() { "not begun" } else { "not begun, because it failed elsewhere" };
         Verdict::Cancelled { reason: reason.to_owned() }
     }
 

@@ -127,7 +127,8 @@ mod tests {
         printed.push(Output::Stdout, b"c");
         printed.push(Output::Stderr, b"de");
         printed.push(Output::Stdout, b"f");
-        let expect = [(Output::Stdout, 0, b"abc".to_vec()), (Output::Stderr, 3, b"de".into()), (Output::Stdout, 5, b"f".into())];
+        let expect =
+            [(Output::Stdout, 0, b"abc".to_vec()), (Output::Stderr, 3, b"de".into()), (Output::Stdout, 5, b"f".into())];
         assert_eq!(all(&printed, 0), expect);
         assert_eq!(printed.read(4, 9), Some((Output::Stderr, 4, b"e".to_vec())));
         printed.forget_before(4);
@@ -150,7 +151,8 @@ mod tests {
         printed.end();
         let pieces = all(&printed, 0);
         assert_eq!(sent(&pieces), MAX_HEAD + MAX_TAIL);
-        let gaps: Vec<u64> = pieces.windows(2).map(|w| w[1].1 - w[0].1 - w[0].2.len() as u64).filter(|g| *g > 0).collect();
+        let gaps: Vec<u64> =
+            pieces.windows(2).map(|w| w[1].1 - w[0].1 - w[0].2.len() as u64).filter(|g| *g > 0).collect();
         assert_eq!(gaps, [5 * MAX_HEAD - MAX_HEAD - MAX_TAIL]);
         let rest = all(&printed, MAX_HEAD + 7);
         assert_eq!((rest[0].1, sent(&rest)), (printed.len() - MAX_TAIL, MAX_TAIL));

@@ -86,8 +86,8 @@ impl Watch {
             | EventBody::Deleted
             | EventBody::Executed { .. }
             | EventBody::JobBegan { .. }
-        | EventBody::JobEnded { .. }
-        | EventBody::SessionBegan { .. }
+            | EventBody::JobEnded { .. }
+            | EventBody::SessionBegan { .. }
             | EventBody::SessionEnded { .. }
             | EventBody::Unknown => false,
         };

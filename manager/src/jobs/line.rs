@@ -163,7 +163,8 @@ impl Line {
         // What is to end is not begun any more.
         let start = self.start.clone().filter(|_| !self.cancel.is_cancelled());
         let age = asked.map(|at| Millis(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)));
-        let opened = self.links.open(&self.device, Open::Run(RunOpen { job: self.job.clone(), start, asked: age, from }));
+        let opened =
+            self.links.open(&self.device, Open::Run(RunOpen { job: self.job.clone(), start, asked: age, from }));
         let opened = opened.await;
         if matches!(opened, Err(OpenError::Offline)) {
             // It was not asked after all.

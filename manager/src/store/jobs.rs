@@ -180,12 +180,8 @@ impl Store {
             .await
             .map_err(at("reading a job"))?;
         let (record, counts) = record(&row)?;
-        let body = EventBody::JobEnded {
-            job: job.id.clone(),
-            ok: counts.ok,
-            not_ok: counts.not_ok,
-            by: record.cancelled_by,
-        };
+        let body =
+            EventBody::JobEnded { job: job.id.clone(), ok: counts.ok, not_ok: counts.not_ok, by: record.cancelled_by };
         tell(&mut tx, job, now, body).await?;
         commit(tx).await
     }
