@@ -98,9 +98,9 @@ impl Line {
                 self.missing += place - self.place;
                 self.place = place + bytes.len() as u64;
                 if kind == Output::Stdout {
-                    self.out.extend(bytes)
+                    self.out.extend(bytes);
                 } else {
-                    self.err.extend(bytes)
+                    self.err.extend(bytes);
                 }
                 if self.place - self.acknowledged >= RECEIVED_EVERY {
                     self.acknowledged = self.place;

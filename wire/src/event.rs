@@ -290,8 +290,7 @@ impl fmt::Display for EventBody {
                 write!(f, "job {job} begun by {by} on {targets}: `{}`", command.join(" "))
             }
             Self::JobEnded { job, ok, not_ok, by } => {
-                let by = by.as_ref().map(|by| format!(", cancelled by {by}")).unwrap_or_default();
-                write!(f, "job {job} ended: {ok} ok, {not_ok} not{by}")
+                write!(f, "job {job} ended: {ok} ok, {not_ok} not{}", cancelled(by.as_deref()))
             }
             Self::SessionBegan { session, by, command } if command.is_empty() => {
                 write!(f, "session {session} begun by {by}: a shell")
@@ -306,4 +305,9 @@ impl fmt::Display for EventBody {
             Self::Unknown => f.write_str("(an event of a newer version)"),
         }
     }
+}
+
+/// Who cancelled something, where somebody did.
+fn cancelled(by: Option<&str>) -> String {
+    by.map(|by| format!(", cancelled by {by}")).unwrap_or_default()
 }

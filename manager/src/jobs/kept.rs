@@ -167,10 +167,10 @@ impl Reader {
         loop {
             if let Some(frame) = frame::take(&mut self.buffer, MAX_STREAM_FRAME).map_err(io::Error::other)? {
                 self.offset += (frame.body.len() + frame::HEADER_BYTES) as u64;
-                match RunFrame::decode(frame).map_err(io::Error::other)? {
-                    RunFrame::Output(kind, place, bytes) => return Ok(Some((kind, place, bytes))),
-                    other => return Err(io::Error::other(format!("{other:?} is no output"))),
-                }
+                let RunFrame::Output(kind, place, bytes) = RunFrame::decode(frame).map_err(io::Error::other)? else {
+                    return Err(io::Error::other("a file of output holds something else"));
+                };
+                return Ok(Some((kind, place, bytes)));
             }
             let mut piece = vec![0; PIECE];
             let count = self.file.read(&mut piece)?;
