@@ -118,7 +118,13 @@ mod tests {
             JobView { cancelled_by: Some("bob".into()), ..view("j4", true, 2) },
         ];
         let look = Look { palette: Palette::new(false), now: UnixMillis(121_000), width: None, wide: false };
-        insta::assert_snapshot!(table_in(&jobs, look, &TimeZone::UTC), @"");
+        insta::assert_snapshot!(table_in(&jobs, look, &TimeZone::UTC), @"
+        JOB  BY   BEGAN   DEVICES  OK  NOT  STATE      COMMAND
+        j1   ann  2m ago  3        1   0    going      echo 'a b'
+        j2   ann  2m ago  3        1   0    ok         echo 'a b'
+        j3   ann  2m ago  3        1   2    failed     echo 'a b'
+        j4   ann  2m ago  3        1   2    cancelled  echo 'a b'
+        ");
     }
 
     #[test]
@@ -144,6 +150,13 @@ mod tests {
             run("robot-5", RunState::Ended, Some(Verdict::Expired)),
         ];
         let look = Look { palette: Palette::new(false), now: UnixMillis(121_000), width: None, wide: false };
-        insta::assert_snapshot!(runs(&all, look), @"");
+        insta::assert_snapshot!(runs(&all, look), @"
+        DEVICE   STATE                                     LASTED  NOT KEPT
+        robot-1  queued
+        robot-2  sent
+        robot-3  running
+        robot-4  exit 7                                    5s      70000 bytes
+        robot-5  expired: the device did not come in time
+        ");
     }
 }
