@@ -1,6 +1,5 @@
 //! A line on a terminal that counts the verdicts and names who is missing.
 
-use std::io::IsTerminal as _;
 use std::time::{Duration, Instant};
 
 use super::group::fit;
@@ -30,7 +29,7 @@ pub(super) struct Progress {
 impl Progress {
     /// One that is shown where somebody sees it.
     pub(super) fn new(ui: &Ui, targets: usize) -> Self {
-        let on = targets > 1 && std::io::stderr().is_terminal();
+        let on = targets > 1 && console::user_attended_stderr();
         Self { on, width: ui.width, began: Instant::now(), drawn: None, visible: false }
     }
 
