@@ -168,17 +168,17 @@ async fn interrupt(interrupts: &mut Option<Signal>) {
 }
 
 /// What of a frame was not shown yet.
-fn fresh(frame: StreamFrame, place: &mut u64, seen: &mut u64) -> Option<StreamFrame> {
-    let (kind, data): (fn(Vec<u8>) -> StreamFrame, Vec<u8>) = match frame {
-        StreamFrame::Stdout(data) => (StreamFrame::Stdout, data),
-        StreamFrame::Stderr(data) => (StreamFrame::Stderr, data),
-        other => return Some(other),
-    };
-    let known = usize::try_from(seen.saturating_sub(*place)).unwrap_or(usize::MAX);
-    *place += data.len() as u64;
-    *seen = (*seen).max(*place);
-    let data = data.get(known..).filter(|data| !data.is_empty())?.to_vec();
-    Some(kind(data))
+fn fresh(mut frame: StreamFrame, place: &mut u64, seen: &mut u64) -> Option<StreamFrame> {
+    if let StreamFrame::Stdout(data) | StreamFrame::Stderr(data) = &mut frame {
+        let known = usize::try_from(seen.saturating_sub(*place)).unwrap_or(usize::MAX).min(data.len());
+        *place += data.len() as u64;
+        *seen = (*seen).max(*place);
+        data.drain(..known);
+        if data.is_empty() {
+            return None;
+        }
+    }
+    Some(frame)
 }
 
 #[cfg(test)]
