@@ -31,6 +31,7 @@ use crate::link::{self, FromLink, Say};
 use crate::order::{Addresses, Report};
 use crate::pilot::{LinkId, Loaded, Now, Out, Pilot};
 use crate::renew;
+use crate::runs::Runs;
 use crate::runtime::Runtime;
 use crate::shell::Shells;
 use crate::tls::TlsError;
@@ -251,6 +252,7 @@ impl Daemon {
             credentials: Arc::clone(&credentials),
             folders: folders.clone(),
             shells,
+            runs: Runs::default(),
         };
         drop(tokio::spawn(link::run(link_config, give_link)));
         let removals = JoinSet::new();

@@ -8,6 +8,7 @@
 //! - [`keeper`]: the small process between the agent and what it runs.
 //! - [`shell`]: sessions of people, each with a terminal.
 //! - [`copy`]: files and folders to and from a device; the client uses it too.
+//! - [`runs`]: commands of jobs, which outlive the link.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
 //!   [`renew`], [`files`], [`facts`] serve it.
@@ -37,6 +38,7 @@ pub mod pilot;
 pub mod proxy;
 pub mod reconcile;
 pub mod renew;
+pub mod runs;
 pub mod runtime;
 pub mod shell;
 pub mod tls;

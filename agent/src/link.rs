@@ -32,6 +32,7 @@ use crate::dial::{DialError, Route, dial};
 use crate::folders::Folders;
 use crate::framing::read_frame;
 use crate::pilot::HangUp;
+use crate::runs::Runs;
 use crate::runtime::{exec, logs};
 use crate::shell::Shells;
 
@@ -83,6 +84,8 @@ pub struct Config {
     pub folders: Folders,
     /// The sessions of people: they outlive the link.
     pub shells: Shells,
+    /// The commands of jobs: they do too.
+    pub runs: Runs,
 }
 
 /// Why a connection ended.
@@ -168,10 +171,11 @@ impl Connection<'_> {
         let tcp = socket.get_ref().0.tcp();
         let address = tcp.local_addr().ok().map(|local| local.ip());
         let peer = tcp.peer_addr().ok();
-        let (folders, shells) = (self.config.folders.clone(), self.config.shells.clone());
+        let Config { folders, shells, runs, .. } = self.config;
+        let (folders, shells, runs) = (folders.clone(), shells.clone(), runs.clone());
         let socket = Thrifty::new(Rotating::new(socket, KEYS_LIVE));
         let (control, drive) = mux::multiplex(socket.compat(), move |stream| {
-            serve_stream(stream.compat(), folders.clone(), shells.clone())
+            serve_stream(stream.compat(), folders.clone(), shells.clone(), runs.clone())
         });
         let mut drive = std::pin::pin!(drive);
         let Self { config: _, to_loop, network, opened, welcomed } = self;
@@ -215,7 +219,7 @@ async fn talk(
 }
 
 /// Serves a stream that the manager opened.
-async fn serve_stream(mut stream: Io, folders: Folders, shells: Shells) {
+async fn serve_stream(mut stream: Io, folders: Folders, shells: Shells, runs: Runs) {
     let opened = timeout(OPENING, read_frame(&mut stream, frame::MAX_STREAM_FRAME)).await;
     let Ok(Ok(Some(first))) = opened else { return };
     match Open::decode(&first) {
@@ -223,6 +227,7 @@ async fn serve_stream(mut stream: Io, folders: Folders, shells: Shells) {
         Ok(Open::Logs(open)) => logs::logs(folders, open, stream).await,
         Ok(Open::Shell(open)) => shells.serve(open, stream).await,
         Ok(Open::Copy(open)) => Box::pin(copy::serve(open, stream)).await,
+        Ok(Open::Run(open)) => runs.serve(open, stream).await,
         Err(error) => tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
     }
 }

@@ -26,7 +26,7 @@ use crate::order::{Context, Order, Report, RunId};
 pub use self::ending::Ended;
 
 mod check;
-mod ending;
+pub(crate) mod ending;
 mod environment;
 pub mod exec;
 mod kept;

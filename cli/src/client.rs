@@ -1,6 +1,6 @@
 //! The manager's API, as typed calls.
 //!
-//! - `calls`: those about history, bindings, acts and devices; `sessions`: about shell sessions.
+//! - `calls`: those about history, bindings, acts and devices; `sessions`: about shell sessions; `jobs`: about jobs.
 //! - `tls`: one pinned CA, TLS 1.3, the manager's own name whatever address it has.
 //! - `failure`: why a call did not work.
 //!
@@ -9,6 +9,7 @@
 mod access;
 mod calls;
 mod failure;
+mod jobs;
 mod sessions;
 mod tls;
 

@@ -21,6 +21,7 @@ pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod graph;
 pub(crate) mod history;
+pub(crate) mod job;
 pub(crate) mod logs;
 pub(crate) mod manager;
 pub(crate) mod plan;
@@ -66,6 +67,7 @@ pub(crate) enum Command {
     Events(events::EventsArgs),
     Exec(exec::ExecArgs),
     Cp(cp::CpArgs),
+    Job(job::JobArgs),
     Shell(shell::ShellArgs),
     Session(session::SessionArgs),
     Device(device::DeviceArgs),
@@ -118,6 +120,7 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Events(args) => Box::pin(events::run(args, env)).await,
         Command::Exec(args) => Box::pin(exec::run(args, env)).await,
         Command::Cp(args) => Box::pin(cp::run(args, env)).await,
+        Command::Job(args) => Box::pin(job::run(args, env)).await,
         Command::Shell(args) => Box::pin(shell::run(args, env)).await,
         Command::Session(args) => Box::pin(session::run(args, env)).await,
         Command::Device(args) => Box::pin(device::run(args, env)).await,

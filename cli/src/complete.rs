@@ -99,6 +99,18 @@ pub(crate) fn sessions(ended_too: bool) -> ArgValueCompleter {
     })
 }
 
+/// Jobs: those that go on, or all.
+pub(crate) fn jobs(ended_too: bool) -> ArgValueCompleter {
+    ArgValueCompleter::new(move |current: &OsStr| {
+        ask(current, async |client, current| {
+            let all = client.jobs().await.ok()?;
+            let wanted = all.iter().filter(|view| ended_too || view.ended_at.is_none());
+            let told = |view: &robo_wire::job::JobView| crate::output::jobs::command(view, false);
+            Some(wanted.filter_map(|view| offer(view.id.as_str(), &told(view), current)).collect())
+        })
+    })
+}
+
 /// Contexts: they are in a file, and need no manager.
 pub(crate) fn contexts() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {

@@ -5,7 +5,7 @@
 //! - `diagnostics`: mistakes in a graph; `sarif`: the same for code review tools; `explain`: what a code means;
 //! - `diff`: what differs between two texts; `history`: revisions, and what differs between two of them;
 //! - `acts`: what came of a cancel or a retry; `bindings`: where external imports come from; `circle`: who waits for whom;
-//! - `sessions`: terminals on devices.
+//! - `sessions`: terminals on devices; `jobs`: commands in the background.
 //!
 //! The submodules make text from values and print nothing, so that tests can look at it.
 
@@ -19,6 +19,7 @@ pub(crate) mod diff;
 pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod history;
+pub(crate) mod jobs;
 pub(crate) mod paint;
 pub(crate) mod plan;
 pub(crate) mod sarif;

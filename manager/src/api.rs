@@ -20,6 +20,7 @@ mod frames;
 mod history;
 mod job;
 mod needs;
+mod jobs;
 mod open;
 mod problem;
 mod revoked;
@@ -42,6 +43,7 @@ use utoipa_axum::routes;
 
 use self::problem::Refusal;
 use crate::ca::Peer;
+use crate::jobs::Jobs;
 use crate::links::Links;
 use crate::service::{Service, Sign};
 use crate::sessions::Sessions;
@@ -62,6 +64,7 @@ pub struct ApiState {
     links: Arc<dyn Links>,
     sign: Arc<Sign>,
     sessions: Sessions,
+    jobs: Jobs,
 }
 
 impl ApiState {
@@ -69,7 +72,14 @@ impl ApiState {
     #[must_use]
     pub fn new(service: Service, links: Arc<dyn Links>, sign: Arc<Sign>) -> Self {
         let sessions = Sessions::new(service.clone(), Arc::clone(&links), service.recordings());
-        Self { service, links, sign, sessions }
+        let jobs = Jobs::new(service.clone(), Arc::clone(&links), service.outputs().to_owned());
+        Self { service, links, sign, sessions, jobs }
+    }
+
+    /// The jobs in the background that go through this API.
+    #[must_use]
+    pub const fn jobs(&self) -> &Jobs {
+        &self.jobs
     }
 
     /// The shell sessions that go through this API.
@@ -111,6 +121,9 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(exec::exec))
         .routes(routes!(exec::logs))
         .routes(routes!(copy::copy))
+        .routes(routes!(jobs::list, jobs::begin))
+        .routes(routes!(jobs::show, jobs::cancel))
+        .routes(routes!(jobs::output))
         .routes(routes!(shell::shell))
         .routes(routes!(shell::list))
         .routes(routes!(shell::show, shell::end))

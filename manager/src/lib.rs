@@ -4,6 +4,7 @@
 //! - [`server`]: the one port; [`tls`] and [`ca`] make it safe.
 //! - [`api`]: thin handlers over [`service`], which plans, applies and answers; [`token`] and [`files`] serve it.
 //! - [`gateway`]: the agents' links; the API reaches them through [`links`]; [`acts`] keeps what is asked of them once.
+//! - [`jobs`]: commands in the background.
 //! - [`sessions`]: terminals on devices, and who is at them.
 //! - [`plan`]: pure: what an apply will do.
 //! - [`watchman`]: leases, silence, and clearing away.
@@ -15,6 +16,7 @@ pub mod bus;
 pub mod ca;
 pub mod files;
 pub mod gateway;
+pub mod jobs;
 pub mod links;
 pub mod plan;
 pub mod server;

@@ -139,6 +139,7 @@ impl Server {
         let sign = Arc::new(move |id: &_, request: &str| ca.sign_device(id, request));
         let state = ApiState::new(service.clone(), links, sign);
         state.sessions().resume().await?;
+        state.jobs().resume().await?;
         let (router, _openapi) = crate::api::router(state);
         let listen_error = |source| ManagerError::Listen { address: config.listen, source };
         let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;

@@ -58,6 +58,8 @@ struct Inner {
     store: Store,
     files: Files,
     bus: Bus,
+    /// Where the output of jobs lies.
+    outputs: PathBuf,
     /// Where recordings of sessions lie.
     recordings: PathBuf,
     ca_fingerprint: String,
@@ -102,6 +104,7 @@ impl Service {
             files,
             bus,
             recordings: data.join("sessions"),
+            outputs: data.join("jobs"),
             ca_fingerprint,
             forbidden_ports,
             change: tokio::sync::Mutex::default(),
@@ -128,6 +131,12 @@ impl Service {
     #[must_use]
     pub fn recordings(&self) -> &Path {
         &self.0.recordings
+    }
+
+    /// The folder of the output of jobs.
+    #[must_use]
+    pub fn outputs(&self) -> &Path {
+        &self.0.outputs
     }
 
     /// The bell it rings.

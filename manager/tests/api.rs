@@ -203,6 +203,7 @@ impl Links for Pretenders {
         Box::pin(async move {
             let words = match open {
                 Open::Exec(command) => command.argv,
+                Open::Run(open) => return exec::pretend_run(open),
                 Open::Shell(open) => return Ok(shell::pretend(open)),
                 Open::Copy(_) => return Err(OpenError::Offline),
                 Open::Logs(logs) => vec!["say".to_owned(), format!("{} {} {}", logs.key, logs.lines, logs.follow)],
@@ -288,6 +289,7 @@ fn exec_request(names: &[&str], argv: &[&str]) -> Vec<u8> {
         argv: argv.iter().map(|w| (*w).to_owned()).collect(),
         env: BTreeMap::new(),
         cwd: None,
+        user: None,
         timeout: None,
         stdin: argv[0] == "cat",
     };

@@ -166,6 +166,12 @@ name! {
 }
 
 name! {
+    /// A job's identity, made by the manager: never reused; also the name of its output's folder.
+    JobId, "job id",
+    "it has lower-case letters, digits and inner `-`", is_dns_label
+}
+
+name! {
     /// A secret's name, unique in a project: letters, digits, `_ - .`, starting with a letter or digit.
     SecretName, "secret's name",
     "it starts with a letter or digit and goes on with letters, digits, `_`, `-` and `.`", is_device_name

@@ -7,6 +7,7 @@ mod away;
 mod crash;
 mod drift;
 mod identity;
+mod jobs;
 mod keys;
 mod order;
 mod proxy;

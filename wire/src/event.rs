@@ -3,7 +3,7 @@
 use std::fmt;
 
 use robo_model::label::Labels;
-use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath, SessionId};
+use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath, JobId, SessionId};
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::{Generation, InstanceKey};
 use robo_model::state::{Failure, InstanceState, Wanted};
@@ -184,6 +184,29 @@ pub enum EventBody {
         /// Its verdict.
         verdict: crate::stream::Verdict,
     },
+    /// Somebody ordered a job.
+    JobBegan {
+        /// Which.
+        job: JobId,
+        /// Who.
+        by: String,
+        /// Its words.
+        command: Vec<String>,
+        /// On how many devices.
+        targets: u32,
+    },
+    /// Every target of a job has its verdict.
+    JobEnded {
+        /// Which.
+        job: JobId,
+        /// How many of them are ok.
+        ok: u32,
+        /// How many are not.
+        not_ok: u32,
+        /// Who cancelled it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
     /// Somebody began a shell session.
     SessionBegan {
         /// Which.
@@ -263,6 +286,12 @@ impl fmt::Display for EventBody {
             }
             Self::Deleted => f.write_str("deleted"),
             Self::Executed { command, verdict } => write!(f, "ran `{}`: {verdict}", command.join(" ")),
+            Self::JobBegan { job, by, command, targets } => {
+                write!(f, "job {job} begun by {by} on {targets}: `{}`", command.join(" "))
+            }
+            Self::JobEnded { job, ok, not_ok, by } => {
+                write!(f, "job {job} ended: {ok} ok, {not_ok} not{}", cancelled(by.as_deref()))
+            }
             Self::SessionBegan { session, by, command } if command.is_empty() => {
                 write!(f, "session {session} begun by {by}: a shell")
             }
@@ -276,4 +305,9 @@ impl fmt::Display for EventBody {
             Self::Unknown => f.write_str("(an event of a newer version)"),
         }
     }
+}
+
+/// Who cancelled something, where somebody did.
+fn cancelled(by: Option<&str>) -> String {
+    by.map(|by| format!(", cancelled by {by}")).unwrap_or_default()
 }

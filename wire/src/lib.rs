@@ -6,7 +6,7 @@
 //! - [`link`]: control messages between agent and manager; [`session`]: the two state machines that speak them.
 //! - [`digest`]: by which both sides see that they have the same.
 //! - [`stream`]: exec and logs, on a stream of their own; [`shell`]: shells, whose sessions outlive their streams;
-//!   [`backlog`]: the last of what was said, which both sides keep for who comes back.
+//!   [`job`]: commands that do too; [`backlog`]: the last of what was said, which both sides keep for who comes back.
 //! - [`thrift`]: what an idle link does not send.
 //!
 //! Everything is append-only: a field is added with `#[serde(default)]` and never changes its meaning; an
@@ -18,6 +18,7 @@ pub mod copy;
 pub mod digest;
 pub mod event;
 pub mod frame;
+pub mod job;
 pub mod link;
 pub mod plan;
 pub mod problem;

@@ -1,4 +1,5 @@
-//! Exec and logs: each on a stream of its own. Shells open theirs here too; what follows is in [`crate::shell`].
+//! Exec and logs: each on a stream of its own. Shells and jobs open theirs here too; what follows is in [`crate::shell`]
+//! and [`crate::job`].
 //!
 //! Between manager and agent the stream begins with an [`Open`] frame from the manager. Between client and manager
 //! it is the body of a request and of its answer; there each frame of the answer begins with the target's number
@@ -14,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::copy::CopyOpen;
 use crate::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
+use crate::job::RunOpen;
 use crate::shell::ShellOpen;
 
 /// The media type of framed bodies.
@@ -37,6 +39,8 @@ pub enum Open {
     Shell(ShellOpen),
     /// Copies files to the device, or from it.
     Copy(CopyOpen),
+    /// Begins a run of a job, or comes back to one.
+    Run(RunOpen),
 }
 
 /// A command to run.
@@ -51,6 +55,9 @@ pub struct Command {
     /// The working directory; the user's home where none is given.
     #[serde(default)]
     pub cwd: Option<String>,
+    /// The user to run it as; the agent's own where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// How long it may run; no limit where none is given.
     #[serde(default)]
     pub timeout: Option<Millis>,
@@ -120,6 +127,13 @@ pub enum Verdict {
         /// What is known.
         reason: String,
     },
+    /// It was ended, or not begun, because somebody or something said so.
+    Cancelled {
+        /// Who or what.
+        reason: String,
+    },
+    /// The device did not come before the time to wait for it was over.
+    Expired,
 }
 
 impl fmt::Display for Verdict {
@@ -131,6 +145,8 @@ impl fmt::Display for Verdict {
             Self::Offline => f.write_str("offline"),
             Self::Refused { reason } => write!(f, "refused: {reason}"),
             Self::Lost { reason } => write!(f, "lost: {reason}"),
+            Self::Cancelled { reason } => write!(f, "cancelled: {reason}"),
+            Self::Expired => f.write_str("expired: the device did not come in time"),
         }
     }
 }

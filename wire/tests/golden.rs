@@ -21,6 +21,7 @@ use robo_wire::copy::{Content, CopyFrame, CopyOpen, End, Entry, Kind, Pull, Push
 use robo_wire::digest::Digest;
 use robo_wire::event::{AgentEvent, EventBody};
 use robo_wire::frame::{self, Frame, FrameError, MAX_CONTROL_FRAME};
+use robo_wire::job::{Begun, Ended, Output, RunFrame, RunOpen, RunStart};
 use robo_wire::link::{
     AcceptedGeneration, Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, RefusedGeneration,
     Released, Update, Welcome,
@@ -59,6 +60,7 @@ fn what_streams_carry() {
         ("open-exec", Open::Exec(command())),
         ("open-logs", Open::Logs(logs())),
         ("open-shell", Open::Shell(shell_open())),
+        ("open-run", Open::Run(run_open())),
     ];
     for (name, open) in opens {
         golden.check(name, &open, Open::encode, |frame| Open::decode(&frame));
@@ -109,13 +111,22 @@ fn what_copies_carry() {
 }
 
 #[test]
+fn what_runs_carry() {
+    let golden = Golden::read();
+    for (name, frame) in run_frames() {
+        golden.check(name, &frame, RunFrame::encode, RunFrame::decode);
+    }
+}
+
+#[test]
 fn the_golden_file_has_no_line_too_many() {
     let mut names: Vec<String> = from_agent().into_iter().map(|(name, _)| name.to_owned()).collect();
     names.extend(from_manager().into_iter().map(|(name, _)| name.to_owned()));
     names.extend(stream_frames().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("answer-{name}")]));
     names.extend(
-        ["shell-request", "shell-attach", "open-shell"]
+        ["shell-request", "shell-attach", "open-shell", "open-run"]
             .into_iter()
+            .chain(run_frames().into_iter().map(|(name, _)| name))
             .chain(shell_frames().into_iter().map(|(name, _)| name))
             .map(str::to_owned),
     );
@@ -451,9 +462,37 @@ fn command() -> Command {
         argv: vec!["sh".into(), "-c".into(), "echo ü".into()],
         env: [("LANG".into(), "C".into())].into(),
         cwd: Some("/srv".into()),
+        user: None,
         timeout: Some(Millis::from_secs(90)),
         stdin: true,
     }
+}
+
+fn run_open() -> RunOpen {
+    let command = Command { user: Some("robot".into()), ..command() };
+    let start = Some(RunStart { command, background: true });
+    RunOpen { job: "j1".parse().unwrap(), start, asked: Some(Millis::from_secs(3)), from: 70_000 }
+}
+
+fn run_frames() -> Vec<(&'static str, RunFrame)> {
+    let at = UnixMillis(1_700_000_000_000);
+    let cancelled = Verdict::Cancelled { reason: "on request".into() };
+    let ended = |verdict| RunFrame::Ended(Ended { verdict, began_at: Some(at), ended_at: UnixMillis(at.0 + 5) });
+    vec![
+        ("run-input", RunFrame::Input(3, b"\x03".to_vec())),
+        ("run-input-end", RunFrame::InputEnd),
+        ("run-signal", RunFrame::Signal(15)),
+        ("run-received", RunFrame::Received(70_000)),
+        ("run-cancel", RunFrame::Cancel),
+        ("run-done", RunFrame::Done),
+        ("run-begun", RunFrame::Begun(Begun { at, taken: 4 })),
+        ("run-stdout", RunFrame::Output(Output::Stdout, 70_000, "ü".into())),
+        ("run-stderr", RunFrame::Output(Output::Stderr, 70_002, "ü".into())),
+        ("run-taken", RunFrame::Taken(4)),
+        ("run-ended", ended(Verdict::Failed { code: 130 })),
+        ("run-cancelled", ended(cancelled)),
+        ("run-expired", ended(Verdict::Expired)),
+    ]
 }
 
 fn logs() -> LogsOpen {

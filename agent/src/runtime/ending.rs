@@ -13,7 +13,7 @@ use crate::keeper::proc::{ProcessId, Sessions, boot_id, is_shortage};
 use crate::keeper::record::{Exit, RunFolder, Running};
 
 /// Time that what failed, timed out or was left over has between TERM and KILL.
-pub(super) const GRACE: Duration = Duration::from_secs(5);
+pub(crate) const GRACE: Duration = Duration::from_secs(5);
 
 /// Time that a killed process has to go; one that the kernel holds longer cannot be helped.
 const KILLED: Duration = Duration::from_secs(5);

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{ExitStatus, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -26,31 +26,31 @@ use crate::limits;
 const WAITING_FRAMES: usize = 4;
 
 /// How long after a command's end, and after the last byte, output of what it left behind is still waited for.
-const IDLE: Duration = Duration::from_secs(1);
+pub(crate) const IDLE: Duration = Duration::from_secs(1);
 
 /// Most output that is taken after a command's end: all that it can have left in a pipe itself.
-const MAX_LEFT: usize = 1024 * 1024;
+pub(crate) const MAX_LEFT: usize = 1024 * 1024;
 
 /// A process group that does not outlive our interest in it.
 #[derive(Debug)]
-pub(super) struct Group {
+pub(crate) struct Group {
     leader: Option<Pid>,
     over: AtomicBool,
 }
 
 impl Group {
     /// The group that `child`, which was not waited for yet, leads.
-    pub(super) fn of(child: &Child) -> Self {
+    pub(crate) fn of(child: &Child) -> Self {
         let leader = child.id().and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
         Self { leader, over: AtomicBool::new(false) }
     }
 
     /// The leader has been waited for: from now on its id may be another's.
-    pub(super) fn disarm(&self) {
+    pub(crate) fn disarm(&self) {
         self.over.store(true, Ordering::Relaxed);
     }
 
-    fn signal(&self, signal: Signal) {
+    pub(crate) fn signal(&self, signal: Signal) {
         if let Some(group) = self.leader.filter(|_| !self.over.load(Ordering::Relaxed)) {
             // It may have ended since.
             kill_process_group(group, signal).ok();
@@ -87,9 +87,20 @@ pub async fn exec<S: AsyncRead + AsyncWrite + Unpin>(command: Command, stream: S
     }
 }
 
-fn start(command: &Command) -> Result<Child, String> {
-    let user = User::own();
-    let home = std::env::var_os("HOME").map_or(user.home, PathBuf::from);
+/// Starts a command, as the user that it names.
+///
+/// # Errors
+/// One sentence that says why it cannot be run.
+pub(crate) fn start(command: &Command) -> Result<Child, String> {
+    let other = command.user.as_deref().map(user_to_become).transpose()?.flatten();
+    let (user, home) = match &other {
+        Some(user) => (user.clone(), user.home.clone()),
+        None => {
+            let own = User::own();
+            let home = std::env::var_os("HOME").map_or_else(|| own.home.clone(), PathBuf::from);
+            (own, home)
+        }
+    };
     let Some((program, arguments)) = command.argv.split_first() else {
         return Err("no command was given".to_owned());
     };
@@ -114,15 +125,28 @@ fn start(command: &Command) -> Result<Child, String> {
     process.args(arguments).env_clear().envs(env).current_dir(&cwd).process_group(0).kill_on_drop(true);
     process.stdin(if command.stdin { Stdio::piped() } else { Stdio::null() });
     process.stdout(Stdio::piped()).stderr(Stdio::piped());
-    let child = process.spawn().map_err(|e| {
-        if e.kind() == io::ErrorKind::NotFound {
-            format!("this device has no program `{program}`")
-        } else {
-            format!("`{program}` cannot be run: {e}")
-        }
-    })?;
+    if let Some(user) = &other {
+        // This also drops all other groups of ours.
+        process.uid(user.uid).gid(user.gid);
+    }
+    let child = process.spawn().map_err(|e| explain(&e, program, &cwd, other.as_ref()))?;
     limits::give_back(child.id());
     Ok(child)
+}
+
+/// The words for a command are others than those for an instance: there is no `user:` to change.
+fn user_to_become(name: &str) -> Result<Option<User>, String> {
+    User::to_become(name).map_err(|reason| reason.split(';').next().unwrap_or_default().to_owned())
+}
+
+fn explain(error: &io::Error, program: &str, cwd: &Path, user: Option<&User>) -> String {
+    match (error.kind(), user) {
+        (io::ErrorKind::NotFound, _) => format!("this device has no program `{program}`"),
+        (io::ErrorKind::PermissionDenied, Some(user)) => {
+            format!("`{}` may not run `{program}` in `{}`", user.name, cwd.display())
+        }
+        _ => format!("`{program}` cannot be run: {error}"),
+    }
 }
 
 /// A command that runs.
@@ -220,7 +244,8 @@ impl Session {
     }
 }
 
-fn verdict(status: ExitStatus) -> Verdict {
+/// What is said of an exit status.
+pub(crate) fn verdict(status: ExitStatus) -> Verdict {
     match status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0)) {
         0 => Verdict::Ok,
         code => Verdict::Failed { code },

@@ -1,9 +1,12 @@
 //! `robo exec`: runs a command on devices.
 
+mod follow;
 mod frames;
+mod group;
 mod input;
 mod lines;
 mod outcome;
+mod progress;
 mod view;
 
 use std::collections::BTreeMap;
@@ -14,6 +17,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use robo_model::label::Selector;
 use robo_model::quantity::Millis;
+use robo_wire::job::JobRequest;
 use robo_wire::stream::{Answer, Command, ExecRequest, StreamFrame, Targets};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::mpsc::{self, Sender};
@@ -22,6 +26,8 @@ use crate::cli::{Env, Format};
 use crate::client::Client;
 use crate::error::{CliError, Exit};
 
+use follow::Follower;
+pub(crate) use follow::Whose;
 pub(crate) use frames::{Frames, FramesError};
 use outcome::Outcomes;
 use view::View;
@@ -30,13 +36,18 @@ use view::View;
 ///
 /// With one device given by name, its output is ours, our input is its input, and its exit code is ours. With more,
 /// each line begins with the device's name, and a table of verdicts follows on standard error; the exit code is then
-/// 3 when any of them is not ok. No shell runs, unless you ask for one: `robo exec d1 -- sh -c 'echo $HOME'`.
+/// 3 when any of them is not ok. No shell runs, unless you ask for one: `robo exec d1 --shell -- 'echo $HOME'`.
+///
+/// With --background, --queue, --concurrency or --fail-fast the command is a job of the manager's: it goes on without
+/// this program, has no input, and of each device's output begin and end are kept (`robo job`).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
   robo exec device-42 -- uptime
   robo exec -l site=tokyo --timeout 10s -- df -h /
   robo exec --all -o json -- cat /etc/os-release
+  robo exec --all --group -- uname -r
+  robo exec -l site=tokyo --background --queue=8h -- apt-get -y upgrade
   tar c data | robo exec device-42 --cwd /tmp -- tar x")]
 pub(crate) struct ExecArgs {
     /// The devices, by name.
@@ -58,6 +69,27 @@ pub(crate) struct ExecArgs {
     /// The folder to run it in.
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
+    /// The user to run it as; without it, that of the device's agent. Another one takes an agent that runs as root.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
+    /// The command is one text for `/bin/sh`.
+    #[arg(long)]
+    shell: bool,
+    /// Do not wait: print the job's id.
+    #[arg(long, short = 'b')]
+    background: bool,
+    /// Wait for devices that are offline: so long, or for an hour.
+    #[arg(long, value_name = "DURATION", num_args = 0..=1, require_equals = true, default_missing_value = "1h")]
+    queue: Option<Millis>,
+    /// Run it on so many devices at a time.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    concurrency: Option<u32>,
+    /// After the first device where it is not ok, begin it nowhere any more.
+    #[arg(long)]
+    fail_fast: bool,
+    /// Show at the end what was printed, devices that printed the same together.
+    #[arg(long)]
+    group: bool,
     /// Send no input, even when there is some: for use inside of loops that read.
     #[arg(long, short = 'n')]
     no_stdin: bool,
@@ -72,27 +104,109 @@ const SIGINT: i32 = 2;
 /// After the last verdict the manager writes its history and then ends the answer; how long that is waited for.
 const HISTORY_PATIENCE: Duration = Duration::from_secs(1);
 
+/// How often it is looked whether the line that says how it goes is due.
+const TICK: Duration = Duration::from_millis(500);
+
+/// Of so many devices at most it is told that output is missing.
+const MAX_TOLD: usize = 20;
+
 /// How long a signal may wait to be sent behind input that is under way.
 const SIGNAL_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: ExecArgs, env: &Env) -> Result<Exit, CliError> {
     let is_json = is_json(env.ui.format)?;
     args.check_targets()?;
-    let is_one = matches!(args.targets.as_slice(), [_]);
+    let is_one = matches!(args.targets.as_slice(), [_]) && !args.group;
     let with_input = !args.no_stdin && !io::stdin().is_terminal();
-    let request = args.into_request(with_input);
+    let (group, background) = (args.group, args.background);
     let client = env.client()?;
+    if args.is_job() {
+        let request = args.into_job()?;
+        let view = client.begin_job(&request).await?;
+        if view.targets == 0 {
+            return Err(no_device());
+        }
+        if background {
+            return begun(&view, env);
+        }
+        let interrupts = Some(catch()?);
+        let whose = Whose { id: view.id, device: None, follow: true };
+        return follow_job(&client, whose, interrupts, (is_json, is_one, group), env).await;
+    }
+    let request = args.into_request(with_input)?;
     let mut job = Job::open(&client, &request, with_input).await?;
     let Some(targets) = job.targets().await? else { return Ok(Exit::Interrupted) };
     if targets.all().is_empty() {
-        return Err(CliError::new("no device matches").help("see which there are: `robo device list`"));
+        return Err(no_device());
     }
-    let view = match (is_json, is_one) {
-        (true, _) => View::json(&env.ui),
-        (false, true) => View::plain(&env.ui),
-        (false, false) => View::named(&env.ui, &targets),
-    };
+    let view = view_of((is_json, is_one, group), env, &targets);
     let Some(outcomes) = job.follow(targets, view).await? else { return Ok(Exit::Interrupted) };
+    tell_end(&outcomes, (is_json, is_one, group), env)
+}
+
+fn no_device() -> CliError {
+    CliError::new("no device matches").help("see which there are: `robo device list`")
+}
+
+fn catch() -> Result<Signal, CliError> {
+    signal(SignalKind::interrupt()).map_err(|error| CliError::new(format!("signals cannot be caught: {error}")))
+}
+
+/// How it is to look: as JSON, as one target's own, or in groups.
+type Look = (bool, bool, bool);
+
+fn view_of<'a>(look: Look, env: &'a Env, targets: &Outcomes) -> View<'a> {
+    match look {
+        (true, _, _) => View::json(&env.ui, targets),
+        (false, _, true) => View::grouped(&env.ui, targets),
+        (false, true, false) => View::plain(&env.ui),
+        (false, false, false) => View::named(&env.ui, targets),
+    }
+}
+
+/// The job's id, and how to come back to it.
+fn begun(view: &robo_wire::job::JobView, env: &Env) -> Result<Exit, CliError> {
+    match env.ui.format {
+        Format::Json => env.ui.value(view)?,
+        Format::Table | Format::Wide | Format::Yaml | Format::Name => {
+            env.ui.line(&view.id)?;
+            env.ui.note(format!("It goes on in the background: `robo job show {0}`, `robo job logs -f {0}`", view.id));
+        }
+    }
+    Ok(Exit::Done)
+}
+
+async fn follow_job(
+    client: &Client,
+    whose: Whose,
+    interrupts: Option<Signal>,
+    look: Look,
+    env: &Env,
+) -> Result<Exit, CliError> {
+    let id = whose.id.clone();
+    let mut follower = Follower { client, ui: &env.ui, whose, interrupts, interrupted: false };
+    let Some(outcomes) = Box::pin(follower.follow(|targets| view_of(look, env, targets))).await? else {
+        env.ui.note(format!("Who has ended is in `robo job show {id}`."));
+        return Ok(Exit::Interrupted);
+    };
+    let missing = client.job(&id).await?.runs.into_iter().filter(|run| run.missing > 0);
+    for run in missing.take(MAX_TOLD) {
+        env.ui.note(format!("{} printed {} bytes more than are kept; begin and end are here", run.device, run.missing));
+    }
+    if outcomes.are_complete() { tell_end(&outcomes, look, env) } else { Ok(Exit::Done) }
+}
+
+/// The output of a job that is there already.
+///
+/// # Errors
+/// When there is no such job, or the manager is away.
+pub(crate) async fn logs(client: &Client, whose: Whose, env: &Env) -> Result<Exit, CliError> {
+    let is_json = is_json(env.ui.format)?;
+    let look = (is_json, whose.device.is_some(), false);
+    follow_job(client, whose, None, look, env).await
+}
+
+fn tell_end(outcomes: &Outcomes, (is_json, is_one, _): Look, env: &Env) -> Result<Exit, CliError> {
     match (outcomes.all(), is_one) {
         ([outcome], true) => view::exit_of_one(outcome),
         (all, _) => {
@@ -126,15 +240,34 @@ impl ExecArgs {
             .help("or take many: `--all`, or `-l SELECTOR`"))
     }
 
-    fn into_request(self, stdin: bool) -> ExecRequest {
+    /// What only a job of the manager's can do.
+    const fn is_job(&self) -> bool {
+        self.background || self.queue.is_some() || self.concurrency.is_some() || self.fail_fast
+    }
+
+    fn into_job(self) -> Result<JobRequest, CliError> {
+        let (queue, concurrency, fail_fast) = (self.queue, self.concurrency, self.fail_fast);
+        let ExecRequest { targets, command } = self.into_request(false)?;
+        Ok(JobRequest { targets, command, queue, concurrency, fail_fast })
+    }
+
+    fn into_request(self, stdin: bool) -> Result<ExecRequest, CliError> {
+        let argv = match self.command.as_slice() {
+            [text] if self.shell => ["/bin/sh", "-c", text].map(str::to_owned).to_vec(),
+            _ if self.shell => {
+                return Err(CliError::new("with --shell the command is one text")
+                    .help("quote it: `robo exec d1 --shell -- 'echo $HOME'`"));
+            }
+            _ => self.command,
+        };
         let targets = match self.selector {
             Some(selector) => Targets::Selector(selector.to_string()),
             None if self.all => Targets::All,
             None => Targets::Names(without_doubles(self.targets)),
         };
         let env: BTreeMap<String, String> = self.variables.into_iter().collect();
-        let command = Command { argv: self.command, env, cwd: self.cwd, timeout: self.timeout, stdin };
-        ExecRequest { targets, command }
+        let command = Command { argv, env, cwd: self.cwd, user: self.user, timeout: self.timeout, stdin };
+        Ok(ExecRequest { targets, command })
     }
 }
 
@@ -176,8 +309,7 @@ impl Job {
     /// Sends the request.
     async fn open(client: &Client, request: &ExecRequest, with_input: bool) -> Result<Self, CliError> {
         let first = request.encode().map_err(|error| CliError::new(format!("the command cannot be sent: {error}")))?;
-        let mut interrupts = signal(SignalKind::interrupt())
-            .map_err(|error| CliError::new(format!("signals cannot be caught: {error}")))?;
+        let mut interrupts = catch()?;
         let (to_manager, queue) = mpsc::channel(input::QUEUE);
         // The queue is empty, so there is room.
         drop(to_manager.try_send(Ok(first.into())));
@@ -212,7 +344,11 @@ impl Job {
             let next = if outcomes.are_complete() {
                 tokio::time::timeout(HISTORY_PATIENCE, self.next()).await.unwrap_or(Next::End)
             } else {
-                self.next().await
+                view.tick(&outcomes)?;
+                match tokio::time::timeout(TICK, self.next()).await {
+                    Ok(next) => next,
+                    Err(_) => continue,
+                }
             };
             match next {
                 Next::Answer(Answer::From(target, frame)) => {
@@ -229,6 +365,7 @@ impl Job {
         for target in outcomes.close(&reason) {
             view.end(target, &mut outcomes)?;
         }
+        view.finish(&outcomes)?;
         Ok(Some(outcomes))
     }
 
@@ -276,7 +413,7 @@ mod tests {
 
     fn parse(words: &str) -> Result<ExecRequest, clap::error::ErrorKind> {
         let words = std::iter::once("exec").chain(words.split_ascii_whitespace());
-        Line::try_parse_from(words).map(|line| line.args.into_request(true)).map_err(|e| e.kind())
+        Line::try_parse_from(words).map(|line| line.args.into_request(true).unwrap()).map_err(|e| e.kind())
     }
 
     #[test]
@@ -287,6 +424,7 @@ mod tests {
             argv: ["sh", "-c", "-l", "--all"].map(str::to_owned).to_vec(),
             env: BTreeMap::from([("K".into(), "V=W".into())]),
             cwd: Some("/tmp".into()),
+            user: None,
             timeout: Some(Millis::from_secs(5)),
             stdin: true,
         };

@@ -72,9 +72,11 @@ async fn show(mut frames: Frames, path: &InstancePath, env: &Env) -> Result<Exit
                     Verdict::Ok => Ok(Exit::Done),
                     Verdict::Offline => failed(format!("the device of {path} is offline, and the log is there")),
                     Verdict::Refused { reason } => failed(format!("no log of {path}: {reason}")),
-                    Verdict::Failed { .. } | Verdict::Timeout | Verdict::Lost { .. } => {
-                        failed(format!("the log of {path} breaks off: {verdict}"))
-                    }
+                    Verdict::Failed { .. }
+                    | Verdict::Timeout
+                    | Verdict::Lost { .. }
+                    | Verdict::Cancelled { .. }
+                    | Verdict::Expired => failed(format!("the log of {path} breaks off: {verdict}")),
                 };
             }
             Ok(Some(Answer::Targets(_) | Answer::From(..))) => {}

@@ -60,6 +60,8 @@ fn colour(body: &EventBody, text: &str, palette: Palette) -> String {
         | EventBody::Enrolled
         | EventBody::KeyRotated { .. }
         | EventBody::Executed { .. }
+        | EventBody::JobBegan { .. }
+        | EventBody::JobEnded { .. }
         | EventBody::SessionBegan { .. }
         | EventBody::SessionEnded { .. }
         | EventBody::Unknown => text.to_owned(),

@@ -85,6 +85,8 @@ impl Watch {
             | EventBody::Asked { .. }
             | EventBody::Deleted
             | EventBody::Executed { .. }
+            | EventBody::JobBegan { .. }
+            | EventBody::JobEnded { .. }
             | EventBody::SessionBegan { .. }
             | EventBody::SessionEnded { .. }
             | EventBody::Unknown => false,

@@ -181,6 +181,8 @@ const fn matters(body: &EventBody) -> bool {
         | EventBody::KeyRotated { .. }
         | EventBody::Labelled { .. }
         | EventBody::Executed { .. }
+        | EventBody::JobBegan { .. }
+        | EventBody::JobEnded { .. }
         | EventBody::SessionBegan { .. }
         | EventBody::SessionEnded { .. }
         | EventBody::Unknown => false,

@@ -1,9 +1,12 @@
 //! Copies of files to devices and from them. The manager passes the bytes on, both ways, and holds none of them: a slow
 //! side slows the other down.
 
+use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::response::Response;
+use robo_model::access::Verb;
+use robo_wire::api::AuditOutcome;
 use robo_wire::copy::CopyOpen;
 use robo_wire::problem::{ErrorCode, Problem};
 use robo_wire::stream::{Open, Verdict};
@@ -11,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use super::ApiState;
+use super::auth::May;
 use super::exec::framed;
 use super::extract::{Device, Project};
 use super::frames::BodyFrames;
@@ -33,12 +37,15 @@ const CHUNK: usize = 32 * 1024;
         (status = 503, body = Problem, description = "the device is offline")))]
 pub(super) async fn copy(
     State(state): State<ApiState>,
+    Extension(may): Extension<May>,
     Project(project): Project,
     Device(name): Device,
     request: Request,
 ) -> Result<Response, Refusal> {
     let mut input = BodyFrames::new(request.into_body());
     let open = input.first(CopyOpen::decode).await?;
+    let (thing, what) = (format!("device {name}"), said(&open));
+    state.service.audit(&may.actor, (Verb::Copy.name(), &thing), AuditOutcome::Allowed, &what).await?;
     let device = state.service.record_of(&project, &name).await?;
     let stream = state.links.open(&device.id, Open::Copy(open)).await.map_err(|error| match error {
         OpenError::Offline => Refusal::new(ErrorCode::DeviceOffline, format!("`{name}` is not connected"))
@@ -50,6 +57,14 @@ pub(super) async fn copy(
     let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
     tokio::spawn(relay(stream, input, output));
     Ok(framed(answer))
+}
+
+/// What is copied, for the audit log.
+fn said(open: &CopyOpen) -> String {
+    match open {
+        CopyOpen::Push(push) => format!("{} to {}", push.name, push.path),
+        CopyOpen::Pull(pull) => format!("from {}", pull.path),
+    }
 }
 
 /// Passes bytes on until the device has said everything, or nobody listens any more.

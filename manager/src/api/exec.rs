@@ -58,20 +58,20 @@ pub(super) async fn exec(
 ) -> Result<Response, Refusal> {
     let mut input = BodyFrames::new(request.into_body());
     let request = input.first(ExecRequest::decode).await?;
-    if request.command.argv.is_empty() {
-        return Err(Refusal::bad_request("the command has no words"));
-    }
+    request.command.check().map_err(Refusal::bad_request)?;
     let targets = targets(&state.service, &may.access, &project, &request.targets).await?;
-    let on: Vec<&str> = targets.iter().map(|target| target.shown.name.as_str()).collect();
-    let words = recorded(&request.command.argv).join(" ");
-    let thing = format!("{} devices: {}", on.len(), on.join(" "));
-    state.service.audit(&may.actor, (Verb::Exec.name(), &thing), AuditOutcome::Allowed, &words).await?;
+    audit(&state, &may, &request.command, &targets).await?;
     let begun: Vec<_> = targets.iter().filter(|target| target.device.is_ok()).collect();
     let begun_on = BegunOn(begun.into_iter().filter_map(|target| target.shown.device.clone()).collect());
     let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
     let command = request.command;
-    let job =
-        Job { links: state.links, open: Open::Exec(command.clone()), targets: targets.clone(), output: output.clone() };
+    let job = Job {
+        links: state.links,
+        open: Open::Exec(command.clone()),
+        job: Some(crate::jobs::new_id()?),
+        targets: targets.clone(),
+        output: output.clone(),
+    };
     tokio::spawn(async move {
         let verdicts = job.run(Some(input)).await;
         record(&state.service, &project, &command, &targets, verdicts).await;
@@ -117,13 +117,13 @@ pub(super) async fn logs(
     let key = InstanceKey { application: query.application, path: query.path };
     let open = Open::Logs(LogsOpen { key, lines, follow: query.follow });
     let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
-    let job = Job { links: state.links, open, targets: vec![target(&device)], output };
+    let job = Job { links: state.links, open, job: None, targets: vec![target(&device)], output };
     tokio::spawn(async move { job.run(None).await });
     Ok((Extension(begun_on), framed(answer)).into_response())
 }
 
 /// The devices that were named, each once; or those that match. What somebody does not see is not there.
-async fn targets(
+pub(super) async fn targets(
     service: &Service,
     access: &Access,
     project: &ProjectName,
@@ -164,6 +164,19 @@ fn target(device: &DeviceRecord) -> Target {
 fn missing(name: &str) -> Target {
     let shown = DeviceTarget { name: name.to_owned(), device: None };
     Target { shown, device: Err("there is no such device") }
+}
+
+/// Writes down who runs what where, before it begins.
+pub(super) async fn audit(
+    state: &ApiState,
+    may: &May,
+    command: &Command,
+    targets: &[Target],
+) -> Result<(), ServiceError> {
+    let on: Vec<&str> = targets.iter().map(|target| target.shown.name.as_str()).collect();
+    let words = recorded(&command.argv).join(" ");
+    let thing = format!("{} devices: {}", on.len(), on.join(" "));
+    state.service.audit(&may.actor, (Verb::Exec.name(), &thing), AuditOutcome::Allowed, &words).await
 }
 
 /// The answer: frames as they come, those that are there together in one piece.

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use robo_model::name::{ApplicationName, ComponentName, DeviceName, ProjectName, SessionId, UserName};
+use robo_model::name::{ApplicationName, ComponentName, DeviceName, JobId, ProjectName, SessionId, UserName};
 use robo_model::spec::FileHash;
 use robo_wire::api::MAX_JSON_BODY;
 use robo_wire::problem::ErrorCode;
@@ -134,6 +134,17 @@ impl FromRequestParts<ApiState> for GrantId {
 pub(super) struct Session(pub(super) SessionId);
 
 impl FromRequestParts<ApiState> for Session {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        parameter(parts, state, "id").await.map(Self)
+    }
+}
+
+/// `{id}` of a job.
+pub(super) struct Job(pub(super) JobId);
+
+impl FromRequestParts<ApiState> for Job {
     type Rejection = Refusal;
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {

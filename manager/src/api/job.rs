@@ -9,14 +9,16 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
-use robo_model::name::DeviceId;
+use robo_model::name::{DeviceId, JobId};
 use robo_wire::frame::MAX_STREAM_FRAME;
-use robo_wire::stream::{Answer, DeviceTarget, MAX_CHUNK, Open, StreamFrame, Verdict};
-use tokio::io::{AsyncWrite, AsyncWriteExt as _};
+use robo_wire::job::{ABSENT, Output, RunStart};
+use robo_wire::stream::{Answer, Command, DeviceTarget, MAX_CHUNK, Open, StreamFrame, Verdict};
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio_util::sync::CancellationToken;
 
 use super::frames::BodyFrames;
+use crate::jobs::line::{Input, Line, Sink};
 use crate::links::{Links, OpenError};
 use crate::streams::StreamFrames;
 
@@ -42,11 +44,13 @@ pub(super) struct Target {
 pub(super) struct Job {
     pub(super) links: Arc<dyn Links>,
     pub(super) open: Open,
+    /// By which agents know a command again after a cut.
+    pub(super) job: Option<JobId>,
     pub(super) targets: Vec<Target>,
     pub(super) output: mpsc::Sender<Bytes>,
 }
 
-type Input = mpsc::Sender<Arc<StreamFrame>>;
+type Ear = mpsc::Sender<Arc<StreamFrame>>;
 
 impl Job {
     /// Runs it to its end; the verdicts, in the order of the targets, were told by then, unless the client is gone.
@@ -94,16 +98,16 @@ impl Job {
     }
 
     /// Starts a task for each target that is a device; says which task is for which target.
-    fn start(&self, tasks: &mut JoinSet<Verdict>, told: bool) -> (HashMap<Id, usize>, Vec<Input>) {
+    fn start(&self, tasks: &mut JoinSet<Verdict>, told: bool) -> (HashMap<Id, usize>, Vec<Ear>) {
         let (mut numbers, mut inputs) = (HashMap::new(), Vec::new());
         for (number, target) in self.targets.iter().enumerate() {
             let Some(device) = target.device.as_ref().ok().filter(|_| told).cloned() else { continue };
             let (give, take) = mpsc::channel(INPUT_QUEUE);
             inputs.push(give);
             let links = Arc::clone(&self.links);
-            let one = One { number: number_of(number), output: self.output.clone() };
+            let one = One { number: number_of(number), output: self.output.clone(), job: self.job.clone() };
             let open = self.open.clone();
-            let id = tasks.spawn(async move { one.run(&*links, &device, open, take).await }).id();
+            let id = tasks.spawn(async move { Box::pin(one.run(links, device, open, take)).await }).id();
             numbers.insert(id, number);
         }
         (numbers, inputs)
@@ -154,7 +158,7 @@ impl Drop for Spreading {
 }
 
 /// Gives every target the client's input. The slowest decides how fast: input is never dropped.
-fn spread(input: Option<BodyFrames>, inputs: Vec<Input>) -> Spreading {
+fn spread(input: Option<BodyFrames>, inputs: Vec<Ear>) -> Spreading {
     let (say, broken) = mpsc::channel(1);
     let Some(mut input) = input else { return Spreading { task: None, broken } };
     let task = tokio::spawn(async move {
@@ -180,35 +184,41 @@ fn spread(input: Option<BodyFrames>, inputs: Vec<Input>) -> Spreading {
 struct One {
     number: u32,
     output: mpsc::Sender<Bytes>,
+    job: Option<JobId>,
 }
 
 impl One {
-    async fn run(
-        self,
-        links: &dyn Links,
-        device: &DeviceId,
-        open: Open,
-        input: mpsc::Receiver<Arc<StreamFrame>>,
-    ) -> Verdict {
-        let (limit, takes_input) = match &open {
-            Open::Exec(command) => (command.timeout.map(|t| t.duration().saturating_add(GRACE)), command.stdin),
-            Open::Logs(_) | Open::Shell(_) | Open::Copy(_) => (None, false),
+    async fn run(self, links: Arc<dyn Links>, device: DeviceId, open: Open, input: Input) -> Verdict {
+        match (open, self.job.clone()) {
+            (Open::Exec(command), Some(job)) => self.command(links, (job, device), command, input).await,
+            (open, _) => self.read(&*links, &device, open).await,
+        }
+    }
+
+    /// Runs a command. It goes on while its device is away for a while.
+    async fn command(self, links: Arc<dyn Links>, run: (JobId, DeviceId), command: Command, input: Input) -> Verdict {
+        let limit = command.timeout.map(|t| t.duration().saturating_add(ABSENT.duration()).saturating_add(GRACE));
+        let start = Some(RunStart { command, background: false });
+        let mut line = Line::new(links, run, start, ABSENT, CancellationToken::new());
+        let mut sink = Client { one: self, place: 0 };
+        let outcome = match limit {
+            None => line.run(&mut sink, Some(input)).await,
+            Some(limit) => match tokio::time::timeout(limit, line.run(&mut sink, Some(input))).await {
+                Ok(outcome) => outcome,
+                Err(_) => return Verdict::Timeout,
+            },
         };
-        let stream = match links.open(device, open).await {
-            Ok(stream) => stream,
-            Err(OpenError::Offline) => return Verdict::Offline,
-            Err(error @ OpenError::Failed(_)) => return Verdict::Lost { reason: error.to_string() },
-        };
-        let (read, write) = tokio::io::split(stream);
-        let carried = async {
-            tokio::select! {
-                verdict = self.carry_back(StreamFrames::new(read)) => verdict,
-                () = carry_there(write, input, takes_input) => Verdict::Lost { reason: "the input ended".to_owned() },
-            }
-        };
-        match limit {
-            None => carried.await,
-            Some(limit) => tokio::time::timeout(limit, carried).await.unwrap_or(Verdict::Timeout),
+        let verdict = outcome.ended.verdict.clone();
+        tokio::spawn(outcome.acknowledge());
+        verdict
+    }
+
+    /// Reads what an agent has to say, to its end.
+    async fn read(&self, links: &dyn Links, device: &DeviceId, open: Open) -> Verdict {
+        match links.open(device, open).await {
+            Ok(stream) => self.carry_back(StreamFrames::new(stream)).await,
+            Err(OpenError::Offline) => Verdict::Offline,
+            Err(error @ OpenError::Failed(_)) => Verdict::Lost { reason: error.to_string() },
         }
     }
 
@@ -247,30 +257,31 @@ impl One {
     }
 }
 
-/// Carries input to the agent. Never ends by itself: the verdict ends it.
-async fn carry_there<W: AsyncWrite + Unpin>(
-    mut write: W,
-    mut input: mpsc::Receiver<Arc<StreamFrame>>,
-    takes_input: bool,
-) {
-    let mut open = takes_input;
-    while let Some(frame) = input.recv().await {
-        if *frame == StreamFrame::StdinEnd {
-            open = false;
-        }
-        if !write_frame(&mut write, &frame).await {
-            return std::future::pending().await;
-        }
-    }
-    if open {
-        // The request ended without saying so.
-        write_frame(&mut write, &StreamFrame::StdinEnd).await;
-    }
-    std::future::pending::<()>().await;
+/// The client, as a run's output goes there: every byte, in order.
+struct Client {
+    one: One,
+    place: u64,
 }
 
-/// False when the agent takes no more; its verdict says why.
-async fn write_frame<W: AsyncWrite + Unpin>(write: &mut W, frame: &StreamFrame) -> bool {
-    let Ok(bytes) = frame.encode() else { return false };
-    write.write_all(&bytes).await.is_ok() && write.flush().await.is_ok()
+impl Sink for Client {
+    fn place(&self) -> u64 {
+        self.place
+    }
+
+    fn begun(&mut self) {}
+
+    async fn take(&mut self, kind: Output, place: u64, bytes: &[u8]) -> Result<(), String> {
+        if place > self.place {
+            return Err("a part of its output got lost".to_owned());
+        }
+        // What came already does not come twice.
+        let known = usize::try_from(self.place - place).unwrap_or(usize::MAX);
+        let bytes = bytes.get(known..).unwrap_or_default();
+        self.place += bytes.len() as u64;
+        let kind = match kind {
+            Output::Stdout => StreamFrame::Stdout,
+            Output::Stderr => StreamFrame::Stderr,
+        };
+        if self.one.pass(bytes, kind).await { Ok(()) } else { Err("the client went away".to_owned()) }
+    }
 }

@@ -12,6 +12,7 @@ use robo_model::spec::FileHash;
 use robo_wire::problem::{ErrorCode, PROBLEM_JSON, Problem};
 
 use crate::files::FilesError;
+use crate::jobs::JobError;
 use crate::service::ServiceError;
 use crate::sessions::SessionError;
 use crate::store::StoreError;
@@ -131,6 +132,25 @@ impl From<ServiceError> for Refusal {
             Some(help) => refusal.help(help),
             None => refusal,
         }
+    }
+}
+
+impl From<JobError> for Refusal {
+    fn from(error: JobError) -> Self {
+        let (code, help) = match error {
+            JobError::Service(error) => return error.into(),
+            JobError::Output(_) => return internal(&error),
+            JobError::Unknown(_) => (ErrorCode::NotFound, "`robo job list` shows all".to_owned()),
+            JobError::NoTarget { ref job, .. } => {
+                (ErrorCode::NotFound, format!("`robo job show {job}` shows its devices"))
+            }
+            JobError::Ended(ref id) => (ErrorCode::Conflict, format!("`robo job show {id}` shows how")),
+            JobError::TooMany => {
+                (ErrorCode::Busy, "`robo job list` shows them; end one with `robo job cancel ID`".to_owned())
+            }
+            JobError::Request(_) => return told(ErrorCode::BadRequest, &error),
+        };
+        told(code, &error).help(help)
     }
 }
 

@@ -246,6 +246,8 @@ const fn is_of_an_agent(body: &EventBody) -> bool {
         | EventBody::Asked { .. }
         | EventBody::Deleted
         | EventBody::Executed { .. }
+        | EventBody::JobBegan { .. }
+        | EventBody::JobEnded { .. }
         | EventBody::SessionBegan { .. }
         | EventBody::SessionEnded { .. } => false,
     }
@@ -271,6 +273,7 @@ pub fn shortened(body: &EventBody) -> EventBody {
         | EventBody::Updated { changes: lines }
         | EventBody::Drift { changes: lines }
         | EventBody::Executed { command: lines, .. }
+        | EventBody::JobBegan { command: lines, .. }
         | EventBody::SessionBegan { command: lines, .. } => shorten_lines(lines),
         EventBody::Failed { failure } => {
             shorten(&mut failure.reason);
@@ -297,6 +300,7 @@ pub fn shortened(body: &EventBody) -> EventBody {
         | EventBody::Applied { .. }
         | EventBody::Asked { .. }
         | EventBody::Deleted
+        | EventBody::JobEnded { .. }
         | EventBody::SessionEnded { .. }
         | EventBody::Unknown => {}
     }

@@ -51,6 +51,17 @@ pub(super) struct Row<'a> {
     truncated: bool,
 }
 
+/// What a target printed, as far as it is kept.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Said<'a> {
+    /// Its output.
+    pub(super) stdout: &'a [u8],
+    /// Its error output.
+    pub(super) stderr: &'a [u8],
+    /// There was more.
+    pub(super) truncated: bool,
+}
+
 impl Outcomes {
     /// Targets that have no verdict yet.
     pub(super) fn new(targets: Vec<DeviceTarget>) -> Self {
@@ -94,6 +105,14 @@ impl Outcomes {
         }
     }
 
+    /// What was kept of every target.
+    pub(super) fn said(&self) -> Vec<(&Outcome, Said<'_>)> {
+        self.targets
+            .iter()
+            .map(|o| (o, Said { stdout: &o.stdout, stderr: &o.stderr, truncated: o.truncated }))
+            .collect()
+    }
+
     /// Gives every target that has none yet the verdict `lost`; returns which.
     pub(super) fn close(&mut self, reason: &str) -> Vec<usize> {
         let open: Vec<usize> =
@@ -132,6 +151,8 @@ const fn word(verdict: &Verdict) -> &'static str {
         Verdict::Offline => "offline",
         Verdict::Refused { .. } => "refused",
         Verdict::Lost { .. } => "lost",
+        Verdict::Cancelled { .. } => "cancelled",
+        Verdict::Expired => "expired",
     }
 }
 
@@ -139,14 +160,19 @@ const fn exit_code(verdict: &Verdict) -> Option<i32> {
     match verdict {
         Verdict::Ok => Some(0),
         Verdict::Failed { code } => Some(*code),
-        Verdict::Timeout | Verdict::Offline | Verdict::Refused { .. } | Verdict::Lost { .. } => None,
+        Verdict::Timeout
+        | Verdict::Offline
+        | Verdict::Refused { .. }
+        | Verdict::Lost { .. }
+        | Verdict::Cancelled { .. }
+        | Verdict::Expired => None,
     }
 }
 
 fn reason(verdict: &Verdict) -> Option<&str> {
     match verdict {
-        Verdict::Refused { reason } | Verdict::Lost { reason } => Some(reason),
-        Verdict::Ok | Verdict::Failed { .. } | Verdict::Timeout | Verdict::Offline => None,
+        Verdict::Refused { reason } | Verdict::Lost { reason } | Verdict::Cancelled { reason } => Some(reason),
+        Verdict::Ok | Verdict::Failed { .. } | Verdict::Timeout | Verdict::Offline | Verdict::Expired => None,
     }
 }
 

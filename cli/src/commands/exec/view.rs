@@ -3,8 +3,10 @@
 use console::{Color, Style};
 use robo_wire::stream::{StreamFrame, Verdict};
 
+use super::group::groups;
 use super::lines::Lines;
 use super::outcome::{Outcome, Outcomes, Stream};
+use super::progress::Progress;
 use crate::error::{CliError, Exit};
 use crate::output::Ui;
 
@@ -22,9 +24,10 @@ const COLOURS: [Color; 6] = [Color::Cyan, Color::Yellow, Color::Green, Color::Ma
 pub(super) struct View<'a> {
     ui: &'a Ui,
     look: Look,
+    progress: Progress,
 }
 
-/// One of the three looks, with what it must remember.
+/// One of the looks, with what it must remember.
 #[derive(Debug)]
 enum Look {
     /// One target: its output is ours.
@@ -33,17 +36,24 @@ enum Look {
     Named(Vec<(Lines, Lines)>),
     /// One object per target.
     Json,
+    /// Many targets, at the end, by what they printed.
+    Grouped,
 }
 
 impl<'a> View<'a> {
     /// One target.
-    pub(super) const fn plain(ui: &'a Ui) -> Self {
-        Self { ui, look: Look::Plain }
+    pub(super) fn plain(ui: &'a Ui) -> Self {
+        Self { ui, look: Look::Plain, progress: Progress::new(ui, 1) }
     }
 
     /// One object per target.
-    pub(super) const fn json(ui: &'a Ui) -> Self {
-        Self { ui, look: Look::Json }
+    pub(super) fn json(ui: &'a Ui, outcomes: &Outcomes) -> Self {
+        Self { ui, look: Look::Json, progress: Progress::new(ui, outcomes.all().len()) }
+    }
+
+    /// Those together that printed the same.
+    pub(super) fn grouped(ui: &'a Ui, outcomes: &Outcomes) -> Self {
+        Self { ui, look: Look::Grouped, progress: Progress::new(ui, outcomes.all().len()) }
     }
 
     /// Many targets by name.
@@ -58,7 +68,8 @@ impl<'a> View<'a> {
             };
             (prefix(ui.out.is_on()), prefix(ui.err.is_on()))
         };
-        Self { ui, look: Look::Named(names.zip(COLOURS.iter().cycle()).map(lines).collect()) }
+        let progress = Progress::new(ui, outcomes.all().len());
+        Self { ui, look: Look::Named(names.zip(COLOURS.iter().cycle()).map(lines).collect()), progress }
     }
 
     /// Shows a frame from a target, or keeps it.
@@ -66,6 +77,32 @@ impl<'a> View<'a> {
     /// # Errors
     /// When our output takes no more.
     pub(super) fn show(&mut self, target: usize, frame: StreamFrame, outcomes: &mut Outcomes) -> Result<(), CliError> {
+        self.progress.clear(self.ui)?;
+        self.show_frame(target, frame, outcomes)?;
+        if outcomes.are_complete() { Ok(()) } else { self.progress.draw(self.ui, outcomes) }
+    }
+
+    /// Draws how it goes, when it is not drawn.
+    ///
+    /// # Errors
+    /// When our output takes no more.
+    pub(super) fn tick(&mut self, outcomes: &Outcomes) -> Result<(), CliError> {
+        if outcomes.are_complete() { self.progress.clear(self.ui) } else { self.progress.draw(self.ui, outcomes) }
+    }
+
+    /// Shows what can only be shown at the end of all.
+    ///
+    /// # Errors
+    /// When our output takes no more.
+    pub(super) fn finish(&mut self, outcomes: &Outcomes) -> Result<(), CliError> {
+        self.progress.clear(self.ui)?;
+        match &self.look {
+            Look::Grouped => self.ui.bytes(&groups(&outcomes.said())),
+            Look::Plain | Look::Json | Look::Named(_) => Ok(()),
+        }
+    }
+
+    fn show_frame(&mut self, target: usize, frame: StreamFrame, outcomes: &mut Outcomes) -> Result<(), CliError> {
         match frame {
             StreamFrame::Stdout(bytes) => self.output(target, Stream::Stdout, &bytes, outcomes),
             StreamFrame::Stderr(bytes) => self.output(target, Stream::Stderr, &bytes, outcomes),
@@ -83,7 +120,7 @@ impl<'a> View<'a> {
     fn output(&mut self, target: usize, stream: Stream, bytes: &[u8], all: &mut Outcomes) -> Result<(), CliError> {
         match &mut self.look {
             Look::Plain => self.write(stream, bytes),
-            Look::Json => {
+            Look::Json | Look::Grouped => {
                 all.keep(target, stream, bytes);
                 Ok(())
             }
@@ -105,7 +142,7 @@ impl<'a> View<'a> {
     /// When our output takes no more.
     pub(super) fn end(&mut self, target: usize, outcomes: &mut Outcomes) -> Result<(), CliError> {
         match &mut self.look {
-            Look::Plain => Ok(()),
+            Look::Plain | Look::Grouped => Ok(()),
             Look::Json => match outcomes.take_json(target) {
                 Some(line) => self.ui.line(line),
                 None => Ok(()),
@@ -180,6 +217,9 @@ pub(super) fn exit_of_one(outcome: &Outcome) -> Result<Exit, CliError> {
         Some(Verdict::Refused { reason }) => Err(failed(format!("{name}: the command was not run: {reason}"))),
         Some(Verdict::Lost { reason }) => Err(failed(format!("{name}: the command's end is not known: {reason}"))
             .help("it may still run there, or have ended well")),
+        Some(Verdict::Cancelled { reason }) => Err(failed(format!("{name}: the command was cancelled: {reason}"))),
+        Some(Verdict::Expired) => Err(failed(format!("{name} did not come in time, and the command was not run"))
+            .help(format!("see since when it is away: `robo device inspect {name}`"))),
         None => Err(failed(format!("{name}: no verdict came"))),
     }
 }
@@ -229,5 +269,7 @@ mod tests {
         check(Verdict::Offline, 3);
         check(Verdict::Refused { reason: "no such device".into() }, 3);
         check(Verdict::Lost { reason: "the link ended".into() }, 3);
+        check(Verdict::Cancelled { reason: "on request".into() }, 3);
+        check(Verdict::Expired, 3);
     }
 }

@@ -412,9 +412,13 @@ impl<'a> Visit<'a> {
             Leave::Over(Verdict::Ok) => Ok(Exit::Done),
             Leave::Over(Verdict::Failed { code }) => Ok(Exit::Remote(u8::try_from(code).unwrap_or(u8::MAX))),
             Leave::Over(Verdict::Timeout) => Ok(Exit::TimedOut),
-            Leave::Over(verdict @ (Verdict::Offline | Verdict::Refused { .. } | Verdict::Lost { .. })) => {
-                Err(CliError::new(format!("the session {id} is over: {verdict}")))
-            }
+            Leave::Over(
+                verdict @ (Verdict::Offline
+                | Verdict::Refused { .. }
+                | Verdict::Lost { .. }
+                | Verdict::Cancelled { .. }
+                | Verdict::Expired),
+            ) => Err(CliError::new(format!("the session {id} is over: {verdict}"))),
             Leave::Detached => {
                 if !self.watches {
                     self.env
