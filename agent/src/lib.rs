@@ -6,7 +6,7 @@
 //! - [`ledger`]: what must survive a crash, on disk.
 //! - [`runtime`]: steps, processes, checks and files: the only part that touches the machine.
 //! - [`keeper`]: the small process between the agent and what it runs.
-//! - [`shell`]: sessions of people, each with a terminal.
+//! - [`shell`]: sessions of people, each with a terminal; [`forward`]: connections through the device.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
 //!   [`renew`], [`files`], [`facts`] serve it.
@@ -24,6 +24,7 @@ pub mod enroll;
 pub mod facts;
 pub mod files;
 pub mod folders;
+pub mod forward;
 pub mod framing;
 pub mod identity;
 pub mod keeper;

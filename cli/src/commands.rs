@@ -16,6 +16,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod fmt;
+pub(crate) mod forward;
 pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod logs;
@@ -25,6 +26,7 @@ pub(crate) mod rollback;
 mod saved;
 pub(crate) mod session;
 pub(crate) mod shell;
+pub(crate) mod ssh_proxy;
 pub(crate) mod status;
 mod target;
 pub(crate) mod up;
@@ -62,6 +64,8 @@ pub(crate) enum Command {
     Exec(exec::ExecArgs),
     Shell(shell::ShellArgs),
     Session(session::SessionArgs),
+    Forward(forward::ForwardArgs),
+    SshProxy(ssh_proxy::SshProxyArgs),
     Device(device::DeviceArgs),
     Context(context::ContextArgs),
     Manager(manager::ManagerArgs),
@@ -109,6 +113,8 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Exec(args) => Box::pin(exec::run(args, env)).await,
         Command::Shell(args) => Box::pin(shell::run(args, env)).await,
         Command::Session(args) => Box::pin(session::run(args, env)).await,
+        Command::Forward(args) => Box::pin(forward::run(args, env)).await,
+        Command::SshProxy(args) => Box::pin(ssh_proxy::run(args, env)).await,
         Command::Device(args) => Box::pin(device::run(args, env)).await,
         Command::Context(args) => context::run(args, env),
         Command::Manager(args) => Box::pin(manager::run(args, env)).await,

@@ -14,6 +14,7 @@ mod events;
 mod exec;
 mod extract;
 mod files;
+mod forward;
 mod frames;
 mod history;
 mod job;
@@ -100,6 +101,7 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(events::events))
         .routes(routes!(exec::exec))
         .routes(routes!(exec::logs))
+        .routes(routes!(forward::forward))
         .routes(routes!(shell::shell))
         .routes(routes!(shell::list))
         .routes(routes!(shell::show, shell::end))

@@ -6,7 +6,8 @@
 //! - [`link`]: control messages between agent and manager; [`session`]: the two state machines that speak them.
 //! - [`digest`]: by which both sides see that they have the same.
 //! - [`stream`]: exec and logs, on a stream of their own; [`shell`]: shells, whose sessions outlive their streams;
-//!   [`backlog`]: the last of what was said, which both sides keep for who comes back.
+//!   [`backlog`]: the last of what was said, which both sides keep for who comes back; [`forward`]: connections through a
+//!   device.
 //! - [`thrift`]: what an idle link does not send.
 //!
 //! Everything is append-only: a field is added with `#[serde(default)]` and never changes its meaning; an
@@ -16,6 +17,7 @@ pub mod api;
 pub mod backlog;
 pub mod digest;
 pub mod event;
+pub mod forward;
 pub mod frame;
 pub mod link;
 pub mod plan;

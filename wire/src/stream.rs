@@ -12,6 +12,7 @@ use robo_model::quantity::Millis;
 use robo_model::spec::InstanceKey;
 use serde::{Deserialize, Serialize};
 
+use crate::forward::ForwardOpen;
 use crate::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
 use crate::shell::ShellOpen;
 
@@ -34,6 +35,8 @@ pub enum Open {
     Logs(LogsOpen),
     /// Begins a shell session, or comes back to one.
     Shell(ShellOpen),
+    /// Begins a connection through the device, or comes back to one.
+    Forward(ForwardOpen),
 }
 
 /// A command to run.
@@ -160,7 +163,7 @@ const STDERR: u8 = 6;
 pub(crate) const VERDICT: u8 = 7;
 const REQUEST: u8 = 8;
 const TARGETS: u8 = 9;
-// From 16 on: `crate::shell`.
+// From 16 on: `crate::shell`; from 40 on: `crate::forward`.
 
 impl Open {
     /// The frame's bytes.

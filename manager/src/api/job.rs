@@ -193,7 +193,7 @@ impl One {
     ) -> Verdict {
         let (limit, takes_input) = match &open {
             Open::Exec(command) => (command.timeout.map(|t| t.duration().saturating_add(GRACE)), command.stdin),
-            Open::Logs(_) | Open::Shell(_) => (None, false),
+            Open::Logs(_) | Open::Shell(_) | Open::Forward(_) => (None, false),
         };
         let stream = match links.open(device, open).await {
             Ok(stream) => stream,
