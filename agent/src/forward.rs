@@ -39,6 +39,7 @@ pub struct Forwards(Arc<Inner>);
 
 struct Inner {
     policy: Policy,
+    keep: Duration,
     table: Mutex<Table>,
 }
 
@@ -59,7 +60,13 @@ impl Forwards {
     /// None yet.
     #[must_use]
     pub fn new(policy: Policy) -> Self {
-        Self(Arc::new(Inner { policy, table: Mutex::default() }))
+        Self::keeping(policy, KEEP.duration())
+    }
+
+    /// None yet; each is kept so long while no stream is there.
+    #[must_use]
+    pub fn keeping(policy: Policy, keep: Duration) -> Self {
+        Self(Arc::new(Inner { policy, keep, table: Mutex::default() }))
     }
 
     /// Serves a stream that the manager opened, until it or the flow ends.
@@ -144,57 +151,67 @@ impl Inner {
 
 /// Runs a flow to its end, and forgets it when the other end must know of that.
 async fn run(forwards: Weak<Inner>, id: FlowId, by: String, wish: Wish, shared: Arc<Shared>) {
-    let Some(policy) = forwards.upgrade().map(|inner| inner.policy) else { return };
-    let work = async {
-        let broken = match wish {
-            Wish::Connect(target) => match reach::connect(&target, policy).await {
-                Ok(socket) => {
-                    shared.change(|state| state.open(None));
-                    shared.carry(socket).await;
-                    return;
-                }
-                Err(broken) => broken,
-            },
+    let Some((policy, keep)) = forwards.upgrade().map(|inner| (inner.policy, inner.keep)) else { return };
+    let begin = async {
+        match wish {
+            Wish::Connect(target) => reach::connect(&target, policy).await,
             Wish::Listen(place) => match listen(&forwards, &shared, &by, (&place, policy)).await {
                 Ok(never) => match never {},
-                Err(broken) => broken,
+                Err(broken) => Err(broken),
             },
-        };
-        shared.break_off(broken);
+        }
     };
-    work_to_end(&shared, work).await;
-    forget_later(forwards, id, &shared).await;
+    let work = async {
+        let begun = tokio::select! {
+            begun = begin => begun,
+            // Nobody wants it any more.
+            () = shared.until_broken() => return,
+        };
+        match begun {
+            Ok(socket) => {
+                shared.change(|state| state.open(None));
+                shared.carry(socket).await;
+            }
+            Err(broken) => shared.break_off(broken),
+        }
+    };
+    work_to_end(&shared, keep, work).await;
+    forget_later(forwards, id, (&shared, keep)).await;
 }
 
 /// Runs one whose socket is there already.
 async fn run_accepted(forwards: Weak<Inner>, id: FlowId, socket: Socket, shared: Arc<Shared>) {
+    let Some(keep) = forwards.upgrade().map(|inner| inner.keep) else { return };
     shared.change(|state| state.open(None));
-    work_to_end(&shared, shared.carry(socket)).await;
-    forget_later(forwards, id, &shared).await;
+    work_to_end(&shared, keep, shared.carry(socket)).await;
+    forget_later(forwards, id, (&shared, keep)).await;
 }
 
 /// Works until the flow is done or broken; nobody is waited for longer than a flow is kept.
-async fn work_to_end(shared: &Shared, work: impl Future<Output = ()>) {
+async fn work_to_end(shared: &Shared, keep: Duration, work: impl Future<Output = ()>) {
+    let abandoned = async {
+        shared.until_abandoned(keep).await;
+        let reason = format!("the connection was cut for longer than {keep:?}");
+        shared.break_off(Broken::new(BrokenKind::Lost, reason));
+        // The work sees it, and resets its socket.
+        std::future::pending::<()>().await;
+    };
     let work = async {
         work.await;
         shared.until_over().await;
     };
     tokio::select! {
         () = work => {}
-        () = shared.until_broken() => {}
-        () = shared.until_abandoned() => {
-            let reason = format!("the connection was cut for longer than {KEEP}");
-            shared.break_off(Broken::new(BrokenKind::Lost, reason));
-        }
+        () = abandoned => {}
     }
 }
 
-async fn forget_later(forwards: Weak<Inner>, id: FlowId, shared: &Shared) {
+async fn forget_later(forwards: Weak<Inner>, id: FlowId, (shared, keep): (&Shared, Duration)) {
     shared.change(|state| state.flow.settle());
     if let Some(inner) = forwards.upgrade() {
         inner.ended(id);
     }
-    drop(tokio::time::timeout(KEEP.duration(), shared.until_told()).await);
+    drop(tokio::time::timeout(keep, shared.until_told()).await);
     if let Some(inner) = forwards.upgrade() {
         inner.forget(id);
     }

@@ -3,12 +3,14 @@
 mod crash;
 mod disk;
 mod faults;
+mod forward;
 mod history;
 mod input;
 mod manager;
 mod network;
 mod shell;
 mod shop;
+mod ssh;
 mod steps;
 mod terminal;
 mod upgrade;

@@ -3,9 +3,10 @@
 use std::collections::VecDeque;
 use std::io;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use robo_wire::forward::flow::{Flow, ToSocket};
-use robo_wire::forward::{Accepted, Broken, BrokenKind, KEEP};
+use robo_wire::forward::{Accepted, Broken, BrokenKind};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::{TcpStream, UnixStream};
 use tokio::sync::watch;
@@ -163,15 +164,15 @@ impl Shared {
         self.until(|state| state.is_told).await;
     }
 
-    /// Waits until no stream came for as long as a flow is kept.
-    pub(super) async fn until_abandoned(&self) {
+    /// Waits until no stream was there for so long.
+    pub(super) async fn until_abandoned(&self, keep: Duration) {
         let mut moved = self.watch();
         loop {
             moved.borrow_and_update();
             let since = self.look().absent_since;
             let over = async {
                 match since {
-                    Some(since) => sleep_until(since + KEEP.duration()).await,
+                    Some(since) => sleep_until(since + keep).await,
                     None => std::future::pending().await,
                 }
             };
