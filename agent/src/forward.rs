@@ -4,9 +4,10 @@
 //! nobody came back to in time is reset; all end with the agent.
 //!
 //! - [`shared`]: one end of a flow, and the task between it and its socket; clients use the same.
-//! - `reach`: what may be reached from here, and how; `attach`: a stream to a flow.
+//! - `reach`: what may be reached from here, and how; `listen`: where is listened for the way back; `attach`: a stream to a flow.
 
 mod attach;
+mod listen;
 mod reach;
 pub mod shared;
 
@@ -16,9 +17,9 @@ use std::time::Duration;
 
 use robo_wire::forward::{Accepted, Broken, BrokenKind, FlowId, ForwardFrame, ForwardOpen, KEEP, Place, Wish};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
-use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
+use self::listen::Listener;
 pub use self::reach::Policy;
 use self::shared::{Shared, Socket};
 use crate::framing::write_frame;
@@ -224,9 +225,9 @@ async fn listen(
     by: &str,
     (place, policy): (&Place, Policy),
 ) -> Result<std::convert::Infallible, Broken> {
-    let listener = reach::listen(place, policy).await?;
-    let address = listener.local_addr().map_err(|error| Broken::new(BrokenKind::Other, error.to_string()))?;
-    shared.change(|state| state.open(Some(address.port())));
+    let listener = Listener::bind(place, policy).await?;
+    let port = listener.port().map_err(|error| Broken::new(BrokenKind::Other, error.to_string()))?;
+    shared.change(|state| state.open(Some(port)));
     loop {
         if let Err(error) = accept(forwards, &listener, shared, by).await {
             tracing::warn!(%error, "a connection cannot be accepted for a reverse forward");
@@ -235,15 +236,14 @@ async fn listen(
     }
 }
 
-async fn accept(forwards: &Weak<Inner>, listener: &TcpListener, shared: &Shared, by: &str) -> std::io::Result<()> {
+async fn accept(forwards: &Weak<Inner>, listener: &Listener, shared: &Shared, by: &str) -> std::io::Result<()> {
     let (socket, from) = listener.accept().await?;
-    socket.set_nodelay(true)?;
     let mut id = [0; 16];
     getrandom::fill(&mut id).map_err(std::io::Error::other)?;
     let id = FlowId(id);
     let Some(inner) = forwards.upgrade() else { return Ok(()) };
     let me = forwards.clone();
-    let added = inner.add(id, by, |flow| run_accepted(me, id, Socket::Tcp(socket), flow));
+    let added = inner.add(id, by, |flow| run_accepted(me, id, socket, flow));
     match added {
         Ok(_) => shared.change(|state| state.accepted(Accepted { flow: id, from: from.to_string() })),
         // The socket is closed with its task, which was never begun.

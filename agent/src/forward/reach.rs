@@ -4,8 +4,8 @@ use std::io::{Error, ErrorKind};
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use robo_wire::forward::{Broken, BrokenKind, Place, Target};
-use tokio::net::{TcpListener, TcpStream, UnixStream, lookup_host};
+use robo_wire::forward::{Broken, BrokenKind, Target};
+use tokio::net::{TcpStream, UnixStream, lookup_host};
 use tokio::time::timeout;
 
 use super::shared::Socket;
@@ -68,29 +68,8 @@ async fn connect_tcp(target: &Target, addresses: &[SocketAddr]) -> Result<Socket
     Err(failed(target, &last))
 }
 
-/// Listens.
-///
-/// # Errors
-/// Why it cannot be.
-pub(super) async fn listen(place: &Place, policy: Policy) -> Result<TcpListener, Broken> {
-    let addresses = resolve(&place.host, place.port, policy).await?;
-    TcpListener::bind(addresses.as_slice()).await.map_err(|error| {
-        let host = &place.host;
-        let known = [
-            (ErrorKind::AddrInUse, BrokenKind::InUse, format!("{place} is in use on the device already")),
-            (ErrorKind::AddrNotAvailable, BrokenKind::NotFound, format!("{host} is no address of the device")),
-            (
-                ErrorKind::PermissionDenied,
-                BrokenKind::Denied,
-                format!("the device's agent may not listen at {place}; take a port from 1024 on"),
-            ),
-        ];
-        told(&error, known, &format!("the device cannot listen at {place}"))
-    })
-}
-
 /// The addresses of a host that may be used.
-async fn resolve(host: &str, port: u16, policy: Policy) -> Result<Vec<SocketAddr>, Broken> {
+pub(super) async fn resolve(host: &str, port: u16, policy: Policy) -> Result<Vec<SocketAddr>, Broken> {
     if policy == Policy::None {
         return Err(closed());
     }
@@ -130,7 +109,7 @@ fn failed(target: &Target, error: &Error) -> Broken {
 }
 
 /// What `known` says of the error; of others, that `what` cannot be.
-fn told<const N: usize>(error: &Error, known: [(ErrorKind, BrokenKind, String); N], what: &str) -> Broken {
+pub(super) fn told<const N: usize>(error: &Error, known: [(ErrorKind, BrokenKind, String); N], what: &str) -> Broken {
     let found = known.into_iter().find(|(kind, ..)| *kind == error.kind());
     match found {
         Some((_, kind, reason)) => Broken::new(kind, reason),
@@ -140,6 +119,8 @@ fn told<const N: usize>(error: &Error, known: [(ErrorKind, BrokenKind, String); 
 
 #[cfg(test)]
 mod tests {
+    use tokio::net::TcpListener;
+
     use super::*;
 
     fn tcp(host: &str, port: u16) -> Target {
@@ -166,7 +147,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn sockets_in_the_file_system_and_places_to_listen() {
+    async fn sockets_in_the_file_system_are_reached() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("s");
         let target = Target::Unix { path: path.to_str().unwrap().into() };
@@ -177,13 +158,5 @@ mod tests {
         assert_eq!(kind(Policy::None).await, Some(BrokenKind::Denied));
         drop(listener);
         assert_eq!(kind(Policy::Loopback).await, Some(BrokenKind::Refused));
-
-        let place = |host: &str, port| Place { host: host.into(), port };
-        let held = listen(&place("localhost", 0), Policy::Loopback).await.unwrap();
-        let address = held.local_addr().unwrap();
-        let again = listen(&place(&address.ip().to_string(), address.port()), Policy::Loopback).await.unwrap_err();
-        assert_eq!(again.kind, BrokenKind::InUse);
-        assert_eq!(listen(&place("0.0.0.0", 0), Policy::Loopback).await.unwrap_err().kind, BrokenKind::Denied);
-        assert_eq!(listen(&place("192.0.2.1", 0), Policy::Any).await.unwrap_err().kind, BrokenKind::NotFound);
     }
 }

@@ -1,7 +1,6 @@
 //! `robo ssh-proxy`: the way of `ssh`, `scp`, `rsync` and Ansible to a device, as their `ProxyCommand`.
 
 use std::io::{self, Read as _};
-use std::os::fd::AsFd as _;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -73,7 +72,8 @@ async fn connect(args: SshProxyArgs, env: &Env) -> Result<Exit, CliError> {
     let (id, line) = begun.map_err(|error| explain(error, &way.device, args.port))?;
     let input = input().map_err(|error| CliError::new(format!("standard input cannot be read: {error}")))?;
     let shared = Shared::default();
-    let output = output().map_err(|error| CliError::new(format!("standard output cannot be written: {error}")))?;
+    let output =
+        env.ui.stream().map_err(|error| CliError::new(format!("standard output cannot be written: {error}")))?;
     // It ends with the flow, and not with what is read: ssh waits for our end before it ends.
     let carried = way.carry(id, line, &shared);
     let mut carried = std::pin::pin!(carried);
@@ -109,11 +109,6 @@ fn explain(error: FlowError, device: &DeviceName, port: u16) -> CliError {
             .help(format!("without one: `robo shell {device}`"));
     }
     error.into()
-}
-
-/// Standard output, whose writes wait on a thread of their own.
-fn output() -> io::Result<tokio::fs::File> {
-    Ok(tokio::fs::File::from_std(io::stdout().as_fd().try_clone_to_owned()?.into()))
 }
 
 /// Reads standard input on a thread of its own: such a read cannot be broken off. The thread ends with the program.
