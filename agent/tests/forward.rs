@@ -103,7 +103,7 @@ async fn each_direction_of_a_connection_ends_alone() {
     say(&mut stream, ForwardFrame::Taken(7)).await;
     timeout(BOUND, async {
         while forwards.count() > 0 {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await
@@ -206,7 +206,7 @@ async fn what_cannot_be_is_told_with_its_kind() {
     say(&mut streams[0].0, ForwardFrame::Broken(Broken::new(BrokenKind::Ended, "enough"))).await;
     timeout(BOUND, async {
         while forwards.count() == MAX_FLOWS {
-            tokio::task::yield_now().await
+            tokio::task::yield_now().await;
         }
     })
     .await

@@ -154,7 +154,7 @@ fn many_connections_at_once_and_a_clean_end() {
     let crowd: Vec<_> = (0..CROWD)
         .map(|number| {
             thread::spawn(move || {
-                there_and_back(if number % 2 == 0 { at } else { second }, 200_000, &AtomicU64::new(0))
+                there_and_back(if number % 2 == 0 { at } else { second }, 200_000, &AtomicU64::new(0));
             })
         })
         .collect();
