@@ -203,6 +203,8 @@ impl Links for Pretenders {
                 Open::Exec(command) => command.argv,
                 Open::Shell(open) => return Ok(shell::pretend(open)),
                 Open::Logs(logs) => vec!["say".to_owned(), format!("{} {} {}", logs.key, logs.lines, logs.follow)],
+                // Nobody here has a port; flows are tried with real agents.
+                Open::Forward(_) => return Err(OpenError::Offline),
             };
             if words[0] == "offline" {
                 return Err(OpenError::Offline);
