@@ -10,6 +10,7 @@ use crate::Config;
 use crate::dial::Route;
 use crate::doctor;
 use crate::folders::Folders;
+use crate::forward::Policy;
 use crate::proxy::{SettingError, Variables};
 
 /// The enrolment token, for services that get their secrets by environment.
@@ -46,6 +47,9 @@ pub struct Args {
     /// where none is given.
     #[arg(long, value_name = "IP")]
     pub address: Vec<IpAddr>,
+    /// What people may reach through this device with `robo forward`.
+    #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
+    pub forward: Policy,
     /// What names this boot of the machine, where the kernel is not to be asked.
     #[arg(long, hide = true, value_name = "ID")]
     pub boot_id: Option<String>,
@@ -128,6 +132,7 @@ impl Args {
             state: self.state.unwrap_or(state),
             name: self.name,
             addresses: self.address,
+            forward: self.forward,
             boot: self.boot_id,
         })
     }

@@ -24,6 +24,7 @@ use crate::enroll::{EnrollError, Enrolment, enroll};
 use crate::facts::{addresses, facts, outbound_address};
 use crate::files::{Files, keep_only};
 use crate::folders::{Folders, create_dir, write_atomic};
+use crate::forward::{Forwards, Policy};
 use crate::identity::{Identity, IdentityError};
 use crate::ledger::{LedgerError, LedgerStore, recover};
 use crate::limits;
@@ -65,6 +66,8 @@ pub struct Config {
     pub name: Option<DeviceName>,
     /// What exports called `ip` get, and then the machine's other addresses; found out where none is given.
     pub addresses: Vec<IpAddr>,
+    /// What people may reach through this device.
+    pub forward: Policy,
     /// What names this boot of the machine; the kernel is asked where nothing is given. For tests.
     pub boot: Option<String>,
 }
@@ -253,6 +256,7 @@ impl Daemon {
             folders: folders.clone(),
             shells,
             runs: Runs::default(),
+            forwards: Forwards::new(config.forward),
         };
         drop(tokio::spawn(link::run(link_config, give_link)));
         let removals = JoinSet::new();

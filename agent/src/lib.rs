@@ -9,6 +9,7 @@
 //! - [`shell`]: sessions of people, each with a terminal.
 //! - [`copy`]: files and folders to and from a device; the client uses it too.
 //! - [`runs`]: commands of jobs, which outlive the link.
+//! - [`forward`]: connections through the device.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
 //!   [`renew`], [`files`], [`facts`] serve it.
@@ -27,6 +28,7 @@ pub mod enroll;
 pub mod facts;
 pub mod files;
 pub mod folders;
+pub mod forward;
 pub mod framing;
 pub mod identity;
 pub mod keeper;

@@ -2,7 +2,7 @@
 //!
 //! One task owns the connection. It gives the frames that come to the agent's loop, and sends what the loop gives it;
 //! what they mean is the business of [`crate::pilot`]. Both ways go through small bounded queues. Streams that the
-//! manager opens (exec, logs, shells) get tasks of their own.
+//! manager opens (exec, logs, shells, forwards) get tasks of their own.
 
 mod backoff;
 mod mux;
@@ -30,6 +30,7 @@ use crate::copy;
 use crate::credentials::Credentials;
 use crate::dial::{DialError, Route, dial};
 use crate::folders::Folders;
+use crate::forward::Forwards;
 use crate::framing::read_frame;
 use crate::pilot::HangUp;
 use crate::runs::Runs;
@@ -86,6 +87,8 @@ pub struct Config {
     pub shells: Shells,
     /// The commands of jobs: they do too.
     pub runs: Runs,
+    /// Connections through the device: they outlive the link too.
+    pub forwards: Forwards,
 }
 
 /// Why a connection ended.
@@ -171,12 +174,15 @@ impl Connection<'_> {
         let tcp = socket.get_ref().0.tcp();
         let address = tcp.local_addr().ok().map(|local| local.ip());
         let peer = tcp.peer_addr().ok();
-        let Config { folders, shells, runs, .. } = self.config;
-        let (folders, shells, runs) = (folders.clone(), shells.clone(), runs.clone());
+        let served = Served {
+            folders: self.config.folders.clone(),
+            shells: self.config.shells.clone(),
+            runs: self.config.runs.clone(),
+            forwards: self.config.forwards.clone(),
+        };
         let socket = Thrifty::new(Rotating::new(socket, KEYS_LIVE));
-        let (control, drive) = mux::multiplex(socket.compat(), move |stream| {
-            serve_stream(stream.compat(), folders.clone(), shells.clone(), runs.clone())
-        });
+        let (control, drive) =
+            mux::multiplex(socket.compat(), move |stream| serve_stream(stream.compat(), served.clone()));
         let mut drive = std::pin::pin!(drive);
         let Self { config: _, to_loop, network, opened, welcomed } = self;
         let talk = async {
@@ -218,16 +224,26 @@ async fn talk(
     Talk::new(stream, to_loop, welcomed).run(to_say).await
 }
 
+/// What streams are about.
+#[derive(Clone)]
+struct Served {
+    folders: Folders,
+    shells: Shells,
+    runs: Runs,
+    forwards: Forwards,
+}
+
 /// Serves a stream that the manager opened.
-async fn serve_stream(mut stream: Io, folders: Folders, shells: Shells, runs: Runs) {
+async fn serve_stream(mut stream: Io, served: Served) {
     let opened = timeout(OPENING, read_frame(&mut stream, frame::MAX_STREAM_FRAME)).await;
     let Ok(Ok(Some(first))) = opened else { return };
     match Open::decode(&first) {
         Ok(Open::Exec(command)) => exec::exec(command, stream).await,
-        Ok(Open::Logs(open)) => logs::logs(folders, open, stream).await,
-        Ok(Open::Shell(open)) => shells.serve(open, stream).await,
+        Ok(Open::Logs(open)) => logs::logs(served.folders, open, stream).await,
+        Ok(Open::Shell(open)) => served.shells.serve(open, stream).await,
         Ok(Open::Copy(open)) => Box::pin(copy::serve(open, stream)).await,
-        Ok(Open::Run(open)) => runs.serve(open, stream).await,
+        Ok(Open::Run(open)) => served.runs.serve(open, stream).await,
+        Ok(Open::Forward(open)) => served.forwards.serve(open, stream).await,
         Err(error) => tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
     }
 }

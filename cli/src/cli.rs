@@ -23,6 +23,7 @@ Examples:
   robo exec device-42 -- uptime      run a command on a device
   robo cp app.conf device-42:/etc/   copy a file to it, or from it
   robo shell device-42               a terminal on it
+  robo forward 8080:device-42:80     its port 80 is localhost:8080
 
 Exit codes: 0 done or nothing to do, 1 error, 2 changes planned, 3 some targets failed,
             4 manager unreachable, 124 timed out, 130 interrupted";

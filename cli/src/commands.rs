@@ -19,6 +19,7 @@ pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod explain;
 pub(crate) mod fmt;
+pub(crate) mod forward;
 pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod job;
@@ -30,6 +31,7 @@ pub(crate) mod rollback;
 mod saved;
 pub(crate) mod session;
 pub(crate) mod shell;
+pub(crate) mod ssh_proxy;
 pub(crate) mod status;
 mod target;
 pub(crate) mod up;
@@ -70,6 +72,8 @@ pub(crate) enum Command {
     Job(job::JobArgs),
     Shell(shell::ShellArgs),
     Session(session::SessionArgs),
+    Forward(forward::ForwardArgs),
+    SshProxy(ssh_proxy::SshProxyArgs),
     Device(device::DeviceArgs),
     User(user::UserArgs),
     Auth(auth::AuthArgs),
@@ -123,6 +127,8 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Job(args) => Box::pin(job::run(args, env)).await,
         Command::Shell(args) => Box::pin(shell::run(args, env)).await,
         Command::Session(args) => Box::pin(session::run(args, env)).await,
+        Command::Forward(args) => Box::pin(forward::run(args, env)).await,
+        Command::SshProxy(args) => Box::pin(ssh_proxy::run(args, env)).await,
         Command::Device(args) => Box::pin(device::run(args, env)).await,
         Command::User(args) => Box::pin(user::run(args, env)).await,
         Command::Auth(args) => Box::pin(auth::run(args, env)).await,

@@ -113,6 +113,16 @@ impl Ui {
         out.write_all(bytes).and_then(|()| out.flush()).map_err(|error| closed(&error))
     }
 
+    /// Standard output for a stream of bytes: a write of it waits on a thread of its own.
+    ///
+    /// # Errors
+    /// When there is no standard output.
+    #[expect(clippy::unused_self, reason = "printing goes through the Ui, whatever it needs of it")]
+    pub(crate) fn stream(&self) -> std::io::Result<tokio::fs::File> {
+        let out = std::os::fd::AsFd::as_fd(&std::io::stdout()).try_clone_to_owned()?;
+        Ok(tokio::fs::File::from_std(out.into()))
+    }
+
     /// Prints data to standard error as it is: the error output of something that was run.
     ///
     /// # Errors

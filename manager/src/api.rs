@@ -16,11 +16,12 @@ mod events;
 mod exec;
 mod extract;
 mod files;
+mod forward;
 mod frames;
 mod history;
 mod job;
-mod needs;
 mod jobs;
+mod needs;
 mod open;
 mod problem;
 mod revoked;
@@ -124,6 +125,7 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(jobs::list, jobs::begin))
         .routes(routes!(jobs::show, jobs::cancel))
         .routes(routes!(jobs::output))
+        .routes(routes!(forward::forward))
         .routes(routes!(shell::shell))
         .routes(routes!(shell::list))
         .routes(routes!(shell::show, shell::end))

@@ -4,6 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
 use robo_agent::dial::Route;
+use robo_agent::forward::Policy;
 use robo_manager::ca::DEVICE_LIFETIME;
 use robo_manager::plan::PortRanges;
 use robo_manager::server::{Config, ManagerError, Server};
@@ -157,6 +158,7 @@ impl Agent {
             ca_pem: None,
             name: None,
             addresses: vec![address.parse().expect("an IP address")],
+            forward: Policy::default(),
             boot: None,
         };
         // It may have to be built first, which is nothing that a test should wait for in vain.

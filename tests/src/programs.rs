@@ -192,6 +192,13 @@ impl Started {
         Self { process, command: format!("{command:?}"), out, err }
     }
 
+    /// What it has printed until now: its output and its error output.
+    #[must_use]
+    pub fn so_far(&self) -> (String, String) {
+        let read = |file: &tempfile::NamedTempFile| std::fs::read_to_string(file.path()).unwrap_or_default();
+        (read(&self.out), read(&self.err))
+    }
+
     /// Waits for its end.
     ///
     /// # Panics

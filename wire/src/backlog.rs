@@ -50,9 +50,22 @@ impl Backlog {
     #[must_use]
     pub fn read(&self, place: u64, most: usize) -> Option<(u64, Vec<u8>)> {
         let from = place.max(self.start);
-        let skip = usize::try_from(from - self.start).unwrap_or(usize::MAX);
-        let bytes: Vec<u8> = self.bytes.iter().skip(skip).take(most).copied().collect();
+        let skip = usize::try_from(from - self.start).unwrap_or(usize::MAX).min(self.bytes.len());
+        let end = self.bytes.len().min(skip.saturating_add(most));
+        // Piece by piece: byte by byte it would be the dearest part of a large transfer.
+        let (first, second) = self.bytes.as_slices();
+        let cut =
+            |slice: &[u8], at: usize| skip.saturating_sub(at).min(slice.len())..end.saturating_sub(at).min(slice.len());
+        let mut bytes = Vec::with_capacity(end - skip);
+        for (slice, at) in [(first, 0), (second, first.len())] {
+            bytes.extend_from_slice(slice.get(cut(slice, at)).unwrap_or_default());
+        }
         (!bytes.is_empty()).then_some((from, bytes))
+    }
+
+    /// Gives back the memory of what is not kept any more.
+    pub fn shrink(&mut self) {
+        self.bytes.shrink_to_fit();
     }
 
     /// Forgets what stands before `place`: it has arrived.

@@ -122,17 +122,17 @@ pub enum RunFrame {
     Unknown(u8),
 }
 
-const INPUT: u8 = 32;
-const INPUT_END: u8 = 33;
-const SIGNAL: u8 = 34;
-const RECEIVED: u8 = 35;
-const CANCEL: u8 = 36;
-const DONE: u8 = 37;
-const BEGUN: u8 = 38;
-const STDOUT: u8 = 39;
-const STDERR: u8 = 40;
-const TAKEN: u8 = 41;
-const ENDED: u8 = 42;
+const INPUT: u8 = 96;
+const INPUT_END: u8 = 97;
+const SIGNAL: u8 = 98;
+const RECEIVED: u8 = 99;
+const CANCEL: u8 = 100;
+const DONE: u8 = 101;
+const BEGUN: u8 = 102;
+const STDOUT: u8 = 103;
+const STDERR: u8 = 104;
+const TAKEN: u8 = 105;
+const ENDED: u8 = 106;
 
 impl RunFrame {
     /// The frame's bytes.

@@ -7,6 +7,7 @@
 //! - [`digest`]: by which both sides see that they have the same.
 //! - [`stream`]: exec and logs, on a stream of their own; [`shell`]: shells, whose sessions outlive their streams;
 //!   [`job`]: commands that do too; [`backlog`]: the last of what was said, which both sides keep for who comes back.
+//! - [`forward`]: connections through a device.
 //! - [`thrift`]: what an idle link does not send.
 //!
 //! Everything is append-only: a field is added with `#[serde(default)]` and never changes its meaning; an
@@ -17,6 +18,7 @@ pub mod backlog;
 pub mod copy;
 pub mod digest;
 pub mod event;
+pub mod forward;
 pub mod frame;
 pub mod job;
 pub mod link;

@@ -14,6 +14,7 @@ use robo_model::spec::InstanceKey;
 use serde::{Deserialize, Serialize};
 
 use crate::copy::CopyOpen;
+use crate::forward::ForwardOpen;
 use crate::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
 use crate::job::RunOpen;
 use crate::shell::ShellOpen;
@@ -41,6 +42,8 @@ pub enum Open {
     Copy(CopyOpen),
     /// Begins a run of a job, or comes back to one.
     Run(RunOpen),
+    /// Begins a connection through the device, or comes back to one.
+    Forward(ForwardOpen),
 }
 
 /// A command to run.
@@ -179,7 +182,7 @@ const STDERR: u8 = 6;
 pub(crate) const VERDICT: u8 = 7;
 const REQUEST: u8 = 8;
 const TARGETS: u8 = 9;
-// From 16 on: `crate::shell`; from 32 on: `crate::copy`.
+// From 16 on: `crate::shell`; from 32 on: `crate::copy`; from 96 on: `crate::job`; from 112 on: `crate::forward`.
 
 impl Open {
     /// The frame's bytes.

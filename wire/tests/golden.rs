@@ -20,6 +20,9 @@ use robo_wire::api::{Facts, Scope, Verb};
 use robo_wire::copy::{Content, CopyFrame, CopyOpen, End, Entry, Kind, Pull, Push, RawPath, Told, Want};
 use robo_wire::digest::Digest;
 use robo_wire::event::{AgentEvent, EventBody};
+use robo_wire::forward::{
+    Accepted, Broken, BrokenKind, FlowId, ForwardFrame, ForwardOpen, ForwardRequest, Opened, Place, Target, Wish,
+};
 use robo_wire::frame::{self, Frame, FrameError, MAX_CONTROL_FRAME};
 use robo_wire::job::{Begun, Ended, Output, RunFrame, RunOpen, RunStart};
 use robo_wire::link::{
@@ -119,6 +122,19 @@ fn what_runs_carry() {
 }
 
 #[test]
+fn what_forwards_carry() {
+    let golden = Golden::read();
+    for (name, open) in forward_opens() {
+        golden.check(name, &Open::Forward(open), Open::encode, |frame| Open::decode(&frame));
+    }
+    let request = ForwardRequest { flow: FlowId([7; 16]), wish: Some(unix()), taken: 0 };
+    golden.check("forward-request", &request, ForwardRequest::encode, |frame| ForwardRequest::decode(&frame));
+    for (name, frame) in forward_frames() {
+        golden.check(name, &frame, ForwardFrame::encode, ForwardFrame::decode);
+    }
+}
+
+#[test]
 fn the_golden_file_has_no_line_too_many() {
     let mut names: Vec<String> = from_agent().into_iter().map(|(name, _)| name.to_owned()).collect();
     names.extend(from_manager().into_iter().map(|(name, _)| name.to_owned()));
@@ -132,6 +148,9 @@ fn the_golden_file_has_no_line_too_many() {
     );
     names.extend(copy_opens().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("open-{name}")]));
     names.extend(copy_frames().into_iter().map(|(name, _)| name.to_owned()));
+    names.push("forward-request".to_owned());
+    names.extend(forward_opens().into_iter().map(|(name, _)| name.to_owned()));
+    names.extend(forward_frames().into_iter().map(|(name, _)| name.to_owned()));
     names.extend(
         ["open-exec", "open-logs", "exec-names", "exec-selector", "exec-all", "answer-targets"].map(str::to_owned),
     );
@@ -413,6 +432,28 @@ fn shell_start() -> ShellStart {
 
 fn shell_open() -> ShellOpen {
     ShellOpen { session: "s1".parse().unwrap(), start: Some(shell_start()), from: 70_000 }
+}
+
+fn unix() -> Wish {
+    Wish::Connect(Target::Unix { path: "/run/x".into() })
+}
+
+fn forward_opens() -> [(&'static str, ForwardOpen); 2] {
+    let tcp = Wish::Connect(Target::Tcp { host: "localhost".into(), port: 22 });
+    let open = |wish, taken| ForwardOpen { flow: FlowId([200; 16]), by: "anna".into(), wish, taken };
+    [("open-forward", open(Some(tcp), 0)), ("open-forward-again", open(None, 70_000))]
+}
+
+fn forward_frames() -> Vec<(&'static str, ForwardFrame)> {
+    let place = Place { host: "::1".into(), port: 0 };
+    vec![
+        ("forward-opened", ForwardFrame::Opened(Opened { taken: 70_000, port: Some(8080) })),
+        ("forward-data", ForwardFrame::Data(70_000, b"\x03".to_vec())),
+        ("forward-end", ForwardFrame::End(70_001)),
+        ("forward-taken", ForwardFrame::Taken(70_002)),
+        ("forward-broken", ForwardFrame::Broken(Broken::new(BrokenKind::TimedOut, place.to_string()))),
+        ("forward-accepted", ForwardFrame::Accepted(Accepted { flow: FlowId([1; 16]), from: "[::1]:5".into() })),
+    ]
 }
 
 fn shell_frames() -> Vec<(&'static str, ShellFrame)> {

@@ -165,12 +165,7 @@ struct Told {
 }
 
 impl Teller {
-    async fn tell(
-        &self,
-        project: &ProjectName,
-        mut view: JobView,
-        follow: bool,
-    ) -> Result<(), JobError> {
+    async fn tell(&self, project: &ProjectName, mut view: JobView, follow: bool) -> Result<(), JobError> {
         let shown = |number: &usize| view.runs.get(*number).map(|run| run.device.clone());
         let shown = self.numbers.iter().filter_map(shown).map(|name| DeviceTarget { device: name.parse().ok(), name });
         if !self.say(&Said::Targets(shown.collect())).await {

@@ -176,8 +176,12 @@ fn commands(text: &str) -> Vec<String> {
 
 /// Commands that share a file (`start`, `stop`, `undeploy`) are variants of the command enum.
 fn has_variant(root: &Path, name: &str) -> bool {
-    let mut letters = name.chars();
-    let variant: String = letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect();
+    // `ssh-proxy` is `SshProxy`.
+    let capital = |word: &str| {
+        let mut letters = word.chars();
+        letters.next().into_iter().flat_map(char::to_uppercase).chain(letters).collect::<String>()
+    };
+    let variant: String = name.split('-').map(capital).collect();
     let text = fs::read_to_string(root.join("cli/src/commands.rs")).unwrap_or_default();
     text.contains(&format!(" {variant}(")) || text.contains(&format!(" {variant},"))
 }

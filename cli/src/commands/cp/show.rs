@@ -113,8 +113,8 @@ impl Outcome {
             Verdict::Ok => format!("{}: {} files, {} bytes", self.device, self.files, self.bytes),
             Verdict::Failed { .. } => format!("{}: {} entries could not be copied", self.device, self.failed.max(1)),
             Verdict::Offline => format!("{} is offline", self.device),
-            Verdict::Timeout => format!("{}: the time was over", self.device),
-            Verdict::Refused { reason } => format!("{}: {reason}", self.device),
+            Verdict::Timeout | Verdict::Expired => format!("{}: the time was over", self.device),
+            Verdict::Refused { reason } | Verdict::Cancelled { reason } => format!("{}: {reason}", self.device),
             Verdict::Lost { reason } => format!("{}: the copy was broken off: {reason}", self.device),
         }
     }
@@ -137,7 +137,12 @@ pub(super) fn tell(outcomes: &[Outcome], count: usize, ui: &Ui) -> Result<Exit, 
             Err(match &only.verdict {
                 Verdict::Offline => error.help(format!("see since when: `robo device inspect {}`", only.device)),
                 Verdict::Lost { .. } => error.help("give the same command again, and it goes on"),
-                Verdict::Ok | Verdict::Failed { .. } | Verdict::Timeout | Verdict::Refused { .. } => error,
+                Verdict::Ok
+                | Verdict::Failed { .. }
+                | Verdict::Timeout
+                | Verdict::Expired
+                | Verdict::Cancelled { .. }
+                | Verdict::Refused { .. } => error,
             })
         }
         [_] => Ok(Exit::Done),

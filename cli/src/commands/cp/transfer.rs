@@ -218,7 +218,12 @@ async fn across(from: &mut Wire, to: &mut Wire, gauge: &Gauge) -> Result<(Report
                 Verdict::Ok | Verdict::Failed { .. } if is_source => (sent, is_over) = (verdict, true),
                 Verdict::Ok => return Ok((report, sent)),
                 Verdict::Failed { .. } => return Ok((report, verdict)),
-                Verdict::Timeout | Verdict::Offline | Verdict::Refused { .. } | Verdict::Lost { .. } => {
+                Verdict::Timeout
+                | Verdict::Offline
+                | Verdict::Refused { .. }
+                | Verdict::Lost { .. }
+                | Verdict::Cancelled { .. }
+                | Verdict::Expired => {
                     return Err(Fault::Final(verdict));
                 }
             }
