@@ -96,55 +96,8 @@ struct Document;
 
 /// The API and its document.
 pub fn router(state: ApiState) -> (Router, OpenApi) {
-    let people = OpenApiRouter::new()
-        .routes(routes!(devices::list))
-        .routes(routes!(devices::inspect, devices::change, devices::remove))
-        .routes(routes!(devices::standing))
-        .routes(routes!(devices::rotate_key))
-        .routes(routes!(tokens::list, tokens::create))
-        .routes(routes!(tokens::revoke))
-        .routes(routes!(files::missing))
-        .routes(routes!(files::upload))
-        .routes(routes!(applications::plan))
-        .routes(routes!(applications::apply))
-        .routes(routes!(applications::list))
-        .routes(routes!(applications::delete))
-        .routes(routes!(applications::wanted))
-        .routes(routes!(acts::act))
-        .routes(routes!(bindings::list))
-        .routes(routes!(bindings::bind))
-        .routes(routes!(applications::status))
-        .routes(routes!(history::list))
-        .routes(routes!(history::show))
-        .routes(routes!(history::file))
-        .routes(routes!(history::diff))
-        .routes(routes!(events::events))
-        .routes(routes!(exec::exec))
-        .routes(routes!(exec::logs))
-        .routes(routes!(copy::copy))
-        .routes(routes!(jobs::list, jobs::begin))
-        .routes(routes!(jobs::show, jobs::cancel))
-        .routes(routes!(jobs::output))
-        .routes(routes!(forward::forward))
-        .routes(routes!(shell::shell))
-        .routes(routes!(shell::list))
-        .routes(routes!(shell::show, shell::end))
-        .routes(routes!(shell::attach))
-        .routes(routes!(shell::watch))
-        .routes(routes!(shell::recording))
-        .routes(routes!(users::me))
-        .routes(routes!(users::can_i))
-        .routes(routes!(users::list, users::add))
-        .routes(routes!(users::remove))
-        .routes(routes!(users::tokens, users::make_token))
-        .routes(routes!(users::revoke_token))
-        .routes(routes!(users::grants, users::grant))
-        .routes(routes!(users::take_away))
-        .routes(routes!(users::projects, users::add_project))
-        .routes(routes!(audit::of_project))
-        .routes(routes!(audit::all))
-        .routes(routes!(audit::verify))
-        .route_layer(from_fn_with_state(state.clone(), auth::person));
+    let people =
+        applications().merge(remote()).merge(access()).route_layer(from_fn_with_state(state.clone(), auth::person));
     let agents =
         OpenApiRouter::new().routes(routes!(agent::file)).route_layer(from_fn_with_state(state.clone(), auth::device));
     let renewing = OpenApiRouter::new()
@@ -169,6 +122,68 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .method_not_allowed_fallback(wrong_method)
         .layer(from_fn(problem::log_failures));
     (router, document)
+}
+
+/// Devices, and what is applied to them.
+fn applications() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(devices::list))
+        .routes(routes!(devices::inspect, devices::change, devices::remove))
+        .routes(routes!(devices::standing))
+        .routes(routes!(devices::rotate_key))
+        .routes(routes!(tokens::list, tokens::create))
+        .routes(routes!(tokens::revoke))
+        .routes(routes!(files::missing))
+        .routes(routes!(files::upload))
+        .routes(routes!(applications::plan))
+        .routes(routes!(applications::apply))
+        .routes(routes!(applications::list))
+        .routes(routes!(applications::delete))
+        .routes(routes!(applications::wanted))
+        .routes(routes!(acts::act))
+        .routes(routes!(bindings::list))
+        .routes(routes!(bindings::bind))
+        .routes(routes!(applications::status))
+        .routes(routes!(history::list))
+        .routes(routes!(history::show))
+        .routes(routes!(history::file))
+        .routes(routes!(history::diff))
+        .routes(routes!(events::events))
+}
+
+/// What is done on devices.
+fn remote() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(exec::exec))
+        .routes(routes!(exec::logs))
+        .routes(routes!(copy::copy))
+        .routes(routes!(jobs::list, jobs::begin))
+        .routes(routes!(jobs::show, jobs::cancel))
+        .routes(routes!(jobs::output))
+        .routes(routes!(forward::forward))
+        .routes(routes!(shell::shell))
+        .routes(routes!(shell::list))
+        .routes(routes!(shell::show, shell::end))
+        .routes(routes!(shell::attach))
+        .routes(routes!(shell::watch))
+        .routes(routes!(shell::recording))
+}
+
+/// Who may what.
+fn access() -> OpenApiRouter<ApiState> {
+    OpenApiRouter::new()
+        .routes(routes!(users::me))
+        .routes(routes!(users::can_i))
+        .routes(routes!(users::list, users::add))
+        .routes(routes!(users::remove))
+        .routes(routes!(users::tokens, users::make_token))
+        .routes(routes!(users::revoke_token))
+        .routes(routes!(users::grants, users::grant))
+        .routes(routes!(users::take_away))
+        .routes(routes!(users::projects, users::add_project))
+        .routes(routes!(audit::of_project))
+        .routes(routes!(audit::all))
+        .routes(routes!(audit::verify))
 }
 
 fn add_security(document: &mut OpenApi) {
