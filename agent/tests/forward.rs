@@ -220,7 +220,7 @@ async fn who_does_not_keep_the_rules_breaks_only_its_connection() {
     let forwards = Forwards::new(Policy::Loopback);
     let gap = ForwardFrame::Data(5, vec![1]).encode().unwrap();
     let too_taken = ForwardFrame::Taken(1).encode().unwrap();
-    for (number, wrong) in [gap, too_taken, vec![0, 0, 0, 2, 42, 1]].into_iter().enumerate() {
+    for (number, wrong) in [gap, too_taken, vec![0, 0, 0, 2, 114, 1]].into_iter().enumerate() {
         let id = FlowId([u8::try_from(number).unwrap(); 16]);
         let mut stream = open(&forwards, "anna", id, Some(to(port)), 0);
         let (mut socket, _) = listener.accept().await.unwrap();

@@ -290,7 +290,7 @@ async fn what_cannot_be_run_is_refused_with_its_reason() {
     }
     // A manager that does not keep the rules loses its stream, and the run goes on.
     let mut line = Line::begin(&runs, "c", with_input(command(&["cat"]))).await;
-    for wrong in [RunFrame::Input(5, b"gap".to_vec()).encode().unwrap(), vec![0, 0, 0, 2, 34, 1]] {
+    for wrong in [RunFrame::Input(5, b"gap".to_vec()).encode().unwrap(), vec![0, 0, 0, 2, 98, 1]] {
         write_frame(&mut line.stream, &wrong).await.unwrap();
         assert_eq!(line.frame().await, None);
         line = line.again(&runs, "c").await;

@@ -191,14 +191,14 @@ async fn keys_sizes_and_signals_reach_the_program() {
 async fn a_login_shell_is_the_users_and_ctrl_c_is_its_exit_code() {
     let shells = shells();
     let mut line = Line::begin(&shells, "s1", start(&[])).await;
-    line.type_in(b"echo \"$0\" $((40 + 2)); cat\r").await;
+    line.type_in(b"PS1=at''ten''tive; echo \"$0\" $((40 + 2)); cat\r").await;
     line.until("42").await;
     // What answers runs, and is what a Ctrl-C ends.
     line.type_in(b"purr\r").await;
     line.until("purr\r\npurr\r\n").await;
     line.type_in(b"\x03").await;
-    // What is typed before a Ctrl-C is worth nothing to a shell.
-    line.until("^C").await;
+    // What is typed before it asks again is worth nothing to a shell.
+    line.until("attentive").await;
     line.type_in(b"exit\r").await;
     assert_eq!(line.verdict().await, Verdict::Failed { code: 130 }, "{}", line.text());
     assert!(line.text().contains("-"), "a login shell: {}", line.text());
