@@ -195,7 +195,7 @@ enum Event {
 pub(super) async fn run(session: &Session, terminal: Terminal, mut program: Program) {
     let mut moved = session.watch();
     let mut buffer = vec![0; PIECE];
-    let (mut size, mut open, mut noticed) = (session.look().size, true, false);
+    let (mut size, mut open, mut noticed) = (session.look().size, true, None);
     let verdict = loop {
         moved.borrow_and_update();
         let (has_room, typed) = {
@@ -214,7 +214,7 @@ pub(super) async fn run(session: &Session, terminal: Terminal, mut program: Prog
             Event::Printed(0) => open = false,
             Event::Printed(count) => {
                 session.print(buffer.get(..count).unwrap_or_default());
-                noticed = false;
+                noticed = None;
             }
             Event::Taken(count) => session.change(|state| {
                 let place = state.input.start() + count as u64;
@@ -224,12 +224,12 @@ pub(super) async fn run(session: &Session, terminal: Terminal, mut program: Prog
             Event::Moved => {
                 let wished = session.obey(&terminal, size);
                 size = wished.0;
-                noticed &= session.look().active_at.elapsed() >= session.notice_after();
+                noticed = noticed.filter(|_| session.look().active_at.elapsed() >= session.notice_after());
                 if wished.1 {
                     break end(&terminal, &mut program).await;
                 }
             }
-            Event::Time => match session.over() {
+            Event::Time => match session.over(noticed) {
                 Some(limit) => {
                     session.say_over(limit);
                     end(&terminal, &mut program).await;
@@ -291,35 +291,44 @@ impl Session {
     }
 
     fn notice_after(&self) -> Duration {
-        let idle = self.idle.duration();
-        idle - NOTICE.min(idle / 2)
+        self.idle.duration() - self.warning()
+    }
+
+    /// How long before its end people are told, however late this process gets to it.
+    fn warning(&self) -> Duration {
+        NOTICE.min(self.idle.duration() / 2)
     }
 
     /// When the clock is to be looked at again.
-    fn next_limit(&self, noticed: bool) -> Instant {
+    fn next_limit(&self, noticed: Option<Instant>) -> Instant {
         let state = self.look();
-        let idle = state.active_at + if noticed { self.idle.duration() } else { self.notice_after() };
+        let idle = match noticed {
+            None => state.active_at + self.notice_after(),
+            Some(at) => (state.active_at + self.idle.duration()).max(at + self.warning()),
+        };
         state.absent_since.map_or(idle, |since| idle.min(since + self.keep.duration()))
     }
 
     /// The limit that is reached.
-    fn over(&self) -> Option<Limit> {
+    fn over(&self, noticed: Option<Instant>) -> Option<Limit> {
         let state = self.look();
         if state.absent_since.is_some_and(|since| since.elapsed() >= self.keep.duration()) {
             return Some(Limit::Absent);
         }
-        (state.active_at.elapsed() >= self.idle.duration()).then_some(Limit::Idle)
+        let is_warned = noticed.is_some_and(|at| at.elapsed() >= self.warning());
+        (is_warned && state.active_at.elapsed() >= self.idle.duration()).then_some(Limit::Idle)
     }
 
-    /// Tells people that it ends soon, once; whether they have been told.
-    fn notice(&self, noticed: bool) -> bool {
-        let left = self.idle.duration().saturating_sub(self.look().active_at.elapsed());
-        if noticed || self.look().active_at.elapsed() < self.notice_after() {
+    /// Tells people that it ends soon, once; when they were told.
+    fn notice(&self, noticed: Option<Instant>) -> Option<Instant> {
+        let silent = self.look().active_at.elapsed();
+        if noticed.is_some() || silent < self.notice_after() {
             return noticed;
         }
+        let left = self.idle.duration().saturating_sub(silent).max(self.warning());
         let left = Millis::from_secs(left.as_secs().max(1));
         self.say(format!("this session ends in {left}, because nothing is typed or printed; any key keeps it"));
-        true
+        Some(Instant::now())
     }
 
     fn say_over(&self, limit: Limit) {
