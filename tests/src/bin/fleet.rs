@@ -3,9 +3,12 @@
 //! ```text
 //! cargo build --release --package robo-cli --package robo-tests
 //! target/release/fleet [DEVICES] [ROUNDS]
+//! target/release/fleet reach [DEVICES] [ROUNDS]
 //! ```
 //!
-//! The manager is the real program. The agents are one other process: each has a key and a certificate of its own, a
+//! The first is about applications, the second about commands on all devices, and a manager that is killed.
+//!
+//! The manager is the real program. The agents are other processes: each has a key and a certificate of its own, a
 //! TLS link of its own and the real `Pilot`; only its steps are done at once instead of by programs, and its ledger is
 //! kept in memory. So the figures are those of the manager, the links and the agents' reconcilers.
 
@@ -15,6 +18,8 @@
 mod agents;
 #[path = "fleet/operator.rs"]
 mod operator;
+#[path = "fleet/reach.rs"]
+mod reach;
 
 /// The word that makes this program the agents' process.
 const AGENTS: &str = "agents";
@@ -25,7 +30,15 @@ fn main() {
     if arguments.first().is_some_and(|word| word == AGENTS) {
         runtime.block_on(agents::run(arguments.get(1).expect("the manager's address")));
     } else {
-        let number = |at: usize, usual| arguments.get(at).map_or(usual, |text| text.parse().expect("a number"));
-        runtime.block_on(operator::run(number(0, 1_000), number(1, 20)));
+        let is_reach = arguments.first().is_some_and(|word| word == "reach");
+        let number = |at: usize, usual| {
+            arguments.get(at + usize::from(is_reach)).map_or(usual, |text| text.parse().expect("a number"))
+        };
+        let (devices, rounds) = (number(0, 1_000), number(1, 20));
+        if is_reach {
+            runtime.block_on(reach::run(devices, rounds));
+        } else {
+            runtime.block_on(operator::run(devices, rounds));
+        }
     }
 }

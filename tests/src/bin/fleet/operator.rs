@@ -19,7 +19,7 @@ const LOOK: Duration = Duration::from_millis(50);
 
 pub(super) async fn run(devices: usize, rounds: usize) {
     let folder = tempfile::tempdir().expect("a temporary folder");
-    let (mut manager, api, address) = start_manager(folder.path()).await;
+    let (mut manager, api, address) = start_manager(folder.path(), "127.0.0.1:0").await;
     let pid = manager.id().expect("it runs");
     let names: Vec<String> = (0..devices).map(|n| format!("m{n:05}")).collect();
     let begin = Instant::now();
@@ -132,21 +132,22 @@ async fn until_as_wished(api: &Api) {
     }
 }
 
-fn show(what: &str, time: Duration, count: usize) {
+pub(super) fn show(what: &str, time: Duration, count: usize) {
     println!("{what:<58} {:9.0} ms for {count}", time.as_secs_f64() * 1_000.0);
 }
 
 /// Resident memory in KiB.
-fn resident(pid: u32) -> f64 {
+pub(super) fn resident(pid: u32) -> f64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("it runs");
     let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("Linux says so");
     line.trim().trim_end_matches(" kB").parse().expect("a number")
 }
 
-async fn start_manager(folder: &Path) -> (Child, Api, String) {
+/// Starts the manager on the folder, at `listen`. Its process, the way to it, and where it listens.
+pub(super) async fn start_manager(folder: &Path, listen: &str) -> (Child, Api, String) {
     let (data, ready) = (folder.join("manager"), folder.join("ready"));
     let mut command = Command::new(beside("robo"));
-    command.args(["manager", "--listen", "127.0.0.1:0", "--data"]).arg(&data).arg("--ready-file").arg(&ready);
+    command.args(["manager", "--listen", listen, "--data"]).arg(&data).arg("--ready-file").arg(&ready);
     command.arg("--log-file").arg(folder.join("manager.log")).stdin(Stdio::null()).kill_on_drop(true);
     let manager = command.spawn().expect("robo is built: cargo build --release --package robo-cli");
     let address = loop {
@@ -165,14 +166,14 @@ fn beside(name: &str) -> PathBuf {
 }
 
 /// The agents' process.
-struct Agents {
+pub(super) struct Agents {
     _process: Child,
     lines: Lines<BufReader<ChildStdout>>,
     started: usize,
 }
 
 impl Agents {
-    async fn start(manager: &str, tokens: &[(String, String)]) -> Self {
+    pub(super) async fn start(manager: &str, tokens: &[(String, String)]) -> Self {
         let mut command = Command::new(std::env::current_exe().expect("a program has a path"));
         command.args([super::AGENTS, manager]).stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
         let mut process = command.spawn().expect("it starts");
@@ -186,7 +187,7 @@ impl Agents {
     }
 
     /// What follows the first word of the next line that begins with it.
-    async fn until(&mut self, word: &str) -> String {
+    pub(super) async fn until(&mut self, word: &str) -> String {
         loop {
             let line = self.lines.next_line().await.expect("a text").expect("the agents run on");
             let (first, rest) = line.split_once(' ').unwrap_or((&line, ""));
