@@ -237,7 +237,7 @@ impl Core {
     /// what changed since. Events are told once per connection and kept until [`Input::Stored`] names them.
     #[must_use]
     pub fn next_update(&mut self) -> Option<Update> {
-        self.teller.next_update(&self.ledger, &self.nodes)
+        self.teller.next_update(&self.ledger, &self.nodes, self.imports_digest)
     }
 
     /// When the next [`Input::Tick`] is due; nothing when nothing waits for a time.

@@ -228,6 +228,14 @@ impl Client {
         self.json(request).await
     }
 
+    /// What is, of one application or of all, where an instance is settled only when its device knows what others
+    /// offer by now. Costs the manager some looks more.
+    pub(crate) async fn status_in_step(&self, application: Option<&ApplicationName>) -> Result<Status, ClientError> {
+        let request = self.request(Method::GET, "status").query(&[("in_step", "true")]);
+        let application = application.map(|name| [("application", name.as_str())]);
+        self.json(request.query(&application)).await
+    }
+
     /// Events, oldest first; with `follow` the stream ends only when the connection does.
     pub(crate) async fn events(
         &self,

@@ -18,7 +18,7 @@ use futures_util::stream::{BoxStream, StreamExt as _};
 use robo_model::name::{ApplicationName, InstancePath};
 use robo_wire::api::Status;
 use robo_wire::event::Event;
-use robo_wire::plan::{Action, Consequence, Plan};
+use robo_wire::plan::{Consequence, Plan};
 use robo_wire::problem::ErrorCode;
 use serde::Serialize;
 use tokio::time::Instant;
@@ -47,7 +47,7 @@ const FRAME: Duration = Duration::from_millis(120);
 /// The pause before the manager is dialled again; that itself tries several times with growing pauses.
 const REDIAL: Duration = Duration::from_millis(500);
 
-/// When everything seems as wished and nothing moved for so long, no restart is to come any more.
+/// When nothing moved for so long, a failure from before counts as one that stays.
 const SETTLED: Duration = Duration::from_secs(10);
 
 /// What is waited for.
@@ -70,8 +70,6 @@ pub(crate) struct FollowOptions {
     pub(crate) only: Option<BTreeSet<InstancePath>>,
     /// Events after this id are news.
     pub(crate) cursor: u64,
-    /// Instances that will go through other states first, although they may seem as wished already.
-    pub(crate) will_move: BTreeSet<InstancePath>,
     /// Instances that will lose what they cannot do without: to wait for it is all they can do.
     pub(crate) will_wait: BTreeSet<InstancePath>,
     /// How it was before: failures in there are old.
@@ -88,28 +86,18 @@ impl FollowOptions {
             timeout: Some(DEFAULT_TIMEOUT),
             only: None,
             cursor,
-            will_move: BTreeSet::new(),
             will_wait: BTreeSet::new(),
             before: None,
             interruptible: true,
         }
     }
 
-    /// Also waits for what `plan` restarts, and not for what has to wait because of it.
+    /// Does not wait for what has to wait because of `plan`.
     #[must_use]
     pub(crate) fn after_plan(mut self, plan: &Plan) -> Self {
-        use robo_model::effect::Effect;
-        let moves = |action: Action| match action {
-            Action::Create | Action::Start => true,
-            Action::Change(effect) => effect >= Effect::Restart,
-            Action::Delete => false,
-        };
         // Those of other applications are not waited for.
-        let own = || plan.ripple.iter().filter(|r| r.application.is_none());
-        let notices = |wanted| own().filter(move |r| r.consequence == wanted).map(|r| r.path.clone());
-        let changed = plan.changes.iter().filter(|c| moves(c.action)).map(|c| c.path.clone());
-        self.will_move = changed.chain(notices(Consequence::Restart)).chain(notices(Consequence::Start)).collect();
-        self.will_wait = notices(Consequence::Wait).collect();
+        let own = plan.ripple.iter().filter(|r| r.application.is_none() && r.consequence == Consequence::Wait);
+        self.will_wait = own.map(|r| r.path.clone()).collect();
         self
     }
 }
@@ -280,7 +268,7 @@ impl Follower<'_> {
         let event = event.ok_or_else(ended)??;
         if event.id > self.cursor {
             self.cursor = event.id;
-            self.watch.heard(&event);
+            self.watch.heard();
             self.screen.event(&event);
         }
         Ok(())
@@ -288,37 +276,37 @@ impl Follower<'_> {
 
     /// Reads the status and compares it with the goal.
     async fn look(&mut self) -> Result<Option<FollowEnd>, ClientError> {
-        let status = match self.client.status(Some(self.application)).await {
+        let status = self.client.status(Some(self.application)).await;
+        self.saw(status)?;
+        self.screen.draw(&self.watch);
+        let mut standing = self.watch.standing();
+        if standing == Standing::Reached && self.watch.is_there_something() {
+            // Somebody may not have heard yet of what others offer by now, and look as wished only until then.
+            let status = self.client.status_in_step(Some(self.application)).await;
+            self.saw(status)?;
+            standing = self.watch.standing();
+        }
+        let status = || self.watch.status().clone();
+        Ok(match standing {
+            Standing::Reached => Some(FollowEnd::Reached(status())),
+            Standing::Failed => Some(FollowEnd::Failed(status())),
+            Standing::Deleted => Some(FollowEnd::Deleted(status())),
+            Standing::Under if self.is_late() => Some(FollowEnd::TimedOut(status())),
+            Standing::Under => None,
+        })
+    }
+
+    fn saw(&mut self, status: Result<Status, ClientError>) -> Result<(), ClientError> {
+        self.watch.saw(match status {
             Ok(status) => status,
             Err(error) if error.code() == Some(ErrorCode::NotFound) => nothing(self.cursor),
             Err(error) => return Err(error),
-        };
-        self.watch.saw(status);
-        self.screen.draw(&self.watch);
-        let standing = self.watch.standing();
-        let reached = match standing {
-            Standing::Reached => self.assignments_are_accepted().await?,
-            Standing::Failed | Standing::Deleted | Standing::Under => false,
-        };
-        let status = || self.watch.status().clone();
-        Ok(match standing {
-            _ if reached => Some(FollowEnd::Reached(status())),
-            Standing::Failed => Some(FollowEnd::Failed(status())),
-            Standing::Deleted => Some(FollowEnd::Deleted(status())),
-            Standing::Reached | Standing::Under if self.is_late() => Some(FollowEnd::TimedOut(status())),
-            Standing::Reached | Standing::Under => None,
-        })
+        });
+        Ok(())
     }
 
     fn is_late(&self) -> bool {
         self.deadline.is_some_and(|deadline| Instant::now() >= deadline)
-    }
-
-    /// True when every device in question runs its newest assignment: before that, what it reports is of the old one.
-    async fn assignments_are_accepted(&self) -> Result<bool, ClientError> {
-        let concerned = self.watch.devices();
-        let devices = self.client.devices().await?;
-        Ok(devices.iter().all(|device| !concerned.contains(&device.name) || device.accepted >= device.generation))
     }
 }
 

@@ -41,7 +41,7 @@ use crate::acts::{Acts, JobId, Judged};
 use crate::bus::{Bus, Heard, Ring};
 use crate::ca::Peer;
 use crate::links::{ActTarget, LinkStream, Links, OpenError};
-use crate::store::Store;
+use crate::store::{Store, StoreError};
 
 /// Longest pause after a look into the store. While a thousand instances start, each rings; what rings during the pause
 /// is looked at once.
@@ -255,6 +255,16 @@ impl Links for Gateway {
 
     fn is_linked(&self, device: &DeviceId) -> bool {
         self.desk.registry.get(device).is_some()
+    }
+
+    fn behind(&self, devices: BTreeSet<DeviceId>) -> BoxFuture<'_, Result<BTreeSet<DeviceId>, StoreError>> {
+        Box::pin(async move {
+            // What moved is marked by the look itself, should the bus not have got to it.
+            for key in self.desk.registry.interest_of(devices.iter()) {
+                self.desk.exports_moved(&key).await?;
+            }
+            Ok(self.desk.registry.behind(devices))
+        })
     }
 
     fn count(&self) -> u64 {

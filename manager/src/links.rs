@@ -2,6 +2,8 @@
 //!
 //! A trait, because the API's tests answer without agents.
 
+use std::collections::BTreeSet;
+
 use futures_util::future::BoxFuture;
 use robo_model::name::DeviceId;
 use robo_wire::api::{Scope, Verb};
@@ -9,6 +11,7 @@ use robo_wire::stream::Open;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::acts::Judged;
+use crate::store::StoreError;
 
 /// A stream to an agent; what it is for was said already.
 pub trait LinkStream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -26,6 +29,10 @@ pub trait Links: Send + Sync {
 
     /// True when the device has a link.
     fn is_linked(&self, device: &DeviceId) -> bool;
+
+    /// Which of these devices, as far as they have a link, do not know yet what others offer by now, or have not told
+    /// of themselves since they know. Looks into the store for it.
+    fn behind(&self, devices: BTreeSet<DeviceId>) -> BoxFuture<'_, Result<BTreeSet<DeviceId>, StoreError>>;
 
     /// How many there are.
     fn count(&self) -> u64;

@@ -24,7 +24,7 @@ use robo_manager::ca::{CaError, Peer, Signed};
 use robo_manager::links::{ActTarget, LinkStream, Links, OpenError};
 use robo_manager::plan::PortRanges;
 use robo_manager::service::{ADMIN_TOKEN, Service};
-use robo_manager::store::{EnrollTokenRecord, Store};
+use robo_manager::store::{EnrollTokenRecord, Store, StoreError};
 use robo_manager::token;
 use robo_model::name::{DeviceId, ProjectName};
 use robo_model::quantity::UnixMillis;
@@ -195,7 +195,7 @@ fn refused(got: Result<Value, Problem>, code: ErrorCode, says: &str) {
     assert!(text.contains(says), "{text}");
 }
 
-/// Agents that do what the first word says.
+/// Agents that do what the first word says, and have never heard yet of what others offer by now.
 struct Pretenders;
 
 impl Links for Pretenders {
@@ -217,6 +217,10 @@ impl Links for Pretenders {
             tokio::spawn(pretend(words, theirs));
             Ok(Box::new(ours) as Box<dyn LinkStream>)
         })
+    }
+
+    fn behind(&self, devices: BTreeSet<DeviceId>) -> BoxFuture<'_, Result<BTreeSet<DeviceId>, StoreError>> {
+        Box::pin(async move { Ok(devices) })
     }
 
     fn act(&self, targets: Vec<ActTarget>) -> BoxFuture<'_, Vec<Judged>> {
@@ -633,6 +637,27 @@ async fn a_device_has_labels_until_it_is_removed_and_its_host_says_so() {
     manager.enrol("one").await;
     manager.deploy(GRAPH).await;
     assert_eq!(manager.get("status").await.unwrap()["instances"][0]["state"], "NOT_DEPLOYED");
+}
+
+#[tokio::test]
+async fn who_is_asked_for_in_step_has_not_settled_before_its_device_has_heard_of_others() {
+    let manager = Manager::start().await;
+    let device = manager.enrol("one").await;
+    manager.deploy(GRAPH).await;
+    let report = json!({"seq": 1, "full": true, "generation": 1, "reports": [{"application": "shop",
+        "path": "/vm/db", "component": "Db", "state": "DEPLOYED_STARTED", "since": 1, "settled": true}]});
+    let update = serde_json::from_value(report).unwrap();
+    manager.service.store().record_update(&device, &update, UnixMillis(1)).await.unwrap();
+    let settled = async |query: &str| {
+        let status = manager.get(&format!("status{query}")).await.unwrap();
+        let instances = status["instances"].as_array().unwrap();
+        instances.iter().find(|i| i["path"] == "/vm/db").unwrap()["settled"].as_bool().unwrap()
+    };
+    assert!(settled("").await);
+    assert!(!settled("?in_step=true").await);
+    assert!(!settled("?in_step=true&application=shop").await);
+    refused(manager.get("status?in_step=perhaps").await, ErrorCode::BadRequest, "in_step");
+    refused(manager.get("status?in_step=true&application=none").await, ErrorCode::NotFound, "none");
 }
 
 #[tokio::test]

@@ -136,6 +136,11 @@ impl Api {
         self.get("/projects/default/status").await
     }
 
+    /// The status of everything, where an instance is settled only when its device knows what others offer by now.
+    pub async fn status_in_step(&self) -> Status {
+        self.get("/projects/default/status?in_step=true").await
+    }
+
     /// Every event that is kept, oldest first.
     ///
     /// # Panics

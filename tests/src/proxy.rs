@@ -2,7 +2,7 @@
 
 use std::io::{ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -31,6 +31,10 @@ struct Shared {
     /// Milliseconds of delay; the largest number stalls.
     delay: AtomicU64,
     open: Mutex<Vec<TcpStream>>,
+    /// Directions that bytes are copied in.
+    copiers: AtomicUsize,
+    /// Those of them that take no more.
+    stalled: AtomicUsize,
 }
 
 impl Proxy {
@@ -42,7 +46,8 @@ impl Proxy {
     pub fn start(to: SocketAddr) -> Self {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a port");
         let address = listener.local_addr().expect("an address");
-        let shared = Arc::new(Shared { delay: AtomicU64::new(0), open: Mutex::default() });
+        let (copiers, stalled) = (AtomicUsize::new(0), AtomicUsize::new(0));
+        let shared = Arc::new(Shared { delay: AtomicU64::new(0), open: Mutex::default(), copiers, stalled });
         let proxy = Self { address, shared: Arc::clone(&shared) };
         std::thread::spawn(move || {
             // The listener is the last connection's: it ends with the process.
@@ -51,7 +56,11 @@ impl Proxy {
                 for (from, into) in [(&here, &there), (&there, &here)] {
                     let (from, into, shared) =
                         (from.try_clone().expect("a socket"), into.try_clone().expect("a socket"), Arc::clone(&shared));
-                    std::thread::spawn(move || copy(from, into, &shared));
+                    shared.copiers.fetch_add(1, Ordering::SeqCst);
+                    std::thread::spawn(move || {
+                        copy(from, into, &shared);
+                        shared.copiers.fetch_sub(1, Ordering::SeqCst);
+                    });
                 }
                 shared.open.lock().expect("unharmed").extend([here, there]);
             }
@@ -66,7 +75,19 @@ impl Proxy {
             Mode::Slow(delay) => delay,
             Mode::Stall => u64::MAX,
         };
-        self.shared.delay.store(delay, Ordering::Relaxed);
+        self.shared.delay.store(delay, Ordering::SeqCst);
+    }
+
+    /// Stalls; nothing passes any more when this returns.
+    ///
+    /// # Panics
+    /// When it does not come to that: a side does not read.
+    pub fn stall(&self) {
+        self.set(Mode::Stall);
+        crate::eventually_blocking("the proxy takes no more", || {
+            let stalled = self.shared.stalled.load(Ordering::SeqCst);
+            (stalled >= self.shared.copiers.load(Ordering::SeqCst)).then_some(())
+        });
     }
 
     /// Ends all connections there are, in the middle of whatever they carry.
@@ -90,14 +111,15 @@ fn copy(mut from: TcpStream, mut into: TcpStream, shared: &Shared) {
     from.set_read_timeout(Some(LOOK)).expect("a socket");
     let mut buffer = [0; 16 * 1024];
     loop {
-        let delay = shared.delay.load(Ordering::Relaxed);
+        let delay = shared.delay.load(Ordering::SeqCst);
         if delay == u64::MAX {
-            std::thread::sleep(LOOK);
-            // Cut meanwhile?
-            if matches!(from.take_error(), Ok(Some(_)) | Err(_)) || from.peer_addr().is_err() {
-                return;
+            shared.stalled.fetch_add(1, Ordering::SeqCst);
+            let is_there = stay(&from, shared);
+            shared.stalled.fetch_sub(1, Ordering::SeqCst);
+            if is_there {
+                continue;
             }
-            continue;
+            return;
         }
         match from.read(&mut buffer) {
             Ok(0) => break,
@@ -113,4 +135,15 @@ fn copy(mut from: TcpStream, mut into: TcpStream, shared: &Shared) {
     }
     drop(into.shutdown(Shutdown::Both));
     drop(from.shutdown(Shutdown::Both));
+}
+
+/// Waits for the end of a stall. False when the connection was cut meanwhile.
+fn stay(from: &TcpStream, shared: &Shared) -> bool {
+    while shared.delay.load(Ordering::SeqCst) == u64::MAX {
+        std::thread::sleep(LOOK);
+        if matches!(from.take_error(), Ok(Some(_)) | Err(_)) || from.peer_addr().is_err() {
+            return false;
+        }
+    }
+    true
 }

@@ -14,6 +14,7 @@ mod proxy;
 mod release;
 mod ripple;
 mod shell;
+mod step;
 
 use robo_model::state::InstanceState;
 use robo_tests::eventually;
@@ -32,7 +33,7 @@ async fn until(manager: &Manager, wished: &[(&str, InstanceState)]) {
 /// Waits until every instance is what it should be.
 async fn until_as_wished(manager: &Manager) {
     eventually("everything as wished", || async {
-        let status = manager.api.status().await;
+        let status = manager.api.status_in_step().await;
         let done = !status.instances.is_empty() && status.instances.iter().all(|i| i.is_as_wished());
         done.then_some(())
     })

@@ -124,6 +124,10 @@ pub struct Update {
     /// What happened, in order, at most [`MAX_EVENTS_PER_UPDATE`].
     #[serde(default)]
     pub events: Vec<AgentEvent>,
+    /// What it has of other devices' offers, where it had something else at the update before on this link: the reports
+    /// were made knowing these. An older agent does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub imports: Option<Digest>,
     /// True when this is a part, and the rest comes in the next frame: the whole is larger than a frame may be.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub more: bool,

@@ -339,6 +339,7 @@ fn from_agent() -> Vec<(&'static str, FromAgent)> {
         ("hello-digests", FromAgent::Hello(digests)),
         ("update-release", FromAgent::Update(update_2())),
         ("update-part", FromAgent::Update(Update { seq: 1, more: true, ..Update::default() })),
+        ("update-imports", FromAgent::Update(Update { seq: 1, imports: Some(Digest(1)), ..Update::default() })),
         ("resync", FromAgent::Resync),
         ("acted", FromAgent::Acted(Acted { id: 7, instances: vec![key("/vm/web")] })),
     ]
@@ -580,6 +581,7 @@ fn update() -> Update {
         reports: vec![report],
         removed: vec![key("/vm/old")],
         events: (1..).zip(event_bodies()).map(event).collect(),
+        imports: None,
         more: false,
     }
 }

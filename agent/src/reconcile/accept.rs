@@ -95,7 +95,11 @@ impl Core {
         let fits = |expect: Option<Digest>, found: Digest| expect.is_none_or(|expect| expect == found);
         let began_here = fits(change.before, self.imports_digest);
         let (after, full) = (change.after, change.full);
+        let before = self.imports_digest;
         self.take_imports(change);
+        if self.imports_digest != before {
+            self.teller.imports_moved();
+        }
         if full {
             // The whole truth. Where it still has another digest, the manager is of another version, and asking again
             // would go on for ever.

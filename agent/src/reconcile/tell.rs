@@ -10,6 +10,7 @@ use robo_model::name::Variable;
 use robo_model::resolve::{self, Topic};
 use robo_model::spec::InstanceKey;
 use robo_model::state::{InstanceReport, InstanceState};
+use robo_wire::digest::Digest;
 use robo_wire::event::{AgentEvent, EventBody};
 use robo_wire::link::{MAX_EVENTS_PER_UPDATE, Update};
 
@@ -32,6 +33,8 @@ pub(super) struct Teller {
     changed: BTreeSet<InstanceKey>,
     removed: BTreeSet<InstanceKey>,
     news: bool,
+    /// What was told on this connection of what the device knows of other devices' offers.
+    imports: Option<Digest>,
 }
 
 impl Teller {
@@ -52,11 +55,23 @@ impl Teller {
         std::mem::take(&mut self.news)
     }
 
-    pub(super) fn next_update(&mut self, ledger: &Ledger, nodes: &BTreeMap<InstanceKey, Node>) -> Option<Update> {
+    /// The device has other imports than before. That is told even when nothing here moves because of it: the manager
+    /// can tell then who has not got to it yet.
+    pub(super) const fn imports_moved(&mut self) {
+        self.news = true;
+    }
+
+    pub(super) fn next_update(
+        &mut self,
+        ledger: &Ledger,
+        nodes: &BTreeMap<InstanceKey, Node>,
+        imports: Digest,
+    ) -> Option<Update> {
         let state = &ledger.state;
+        let imports = (self.imports != Some(imports)).then_some(imports);
         let events: Vec<AgentEvent> =
             state.spool.iter().filter(|event| event.seq > self.told).take(MAX_EVENTS_PER_UPDATE).cloned().collect();
-        if !self.full && self.changed.is_empty() && self.removed.is_empty() && events.is_empty() {
+        if !self.full && imports.is_none() && self.changed.is_empty() && self.removed.is_empty() && events.is_empty() {
             return None;
         }
         if let Some(last) = events.last() {
@@ -72,9 +87,10 @@ impl Teller {
             changed.iter().filter_map(|key| Some(told(key, state.records.get(key)?))).collect()
         };
         let removed = if full { Vec::new() } else { removed.into_iter().collect() };
+        self.imports = imports.or(self.imports);
         self.updates += 1;
         let generation = ledger.assignment.generation;
-        Some(Update { seq: self.updates, full, generation, reports, removed, events, more: false })
+        Some(Update { seq: self.updates, full, generation, reports, removed, events, imports, more: false })
     }
 }
 
@@ -175,6 +191,7 @@ impl Core {
         self.teller.news = self.teller.full
             || !self.teller.changed.is_empty()
             || !self.teller.removed.is_empty()
+            || self.teller.imports != Some(self.imports_digest)
             || self.ledger.state.spool.back().is_some_and(|event| event.seq > self.teller.told);
     }
 

@@ -466,6 +466,23 @@ fn events_wait_for_the_manager_and_the_oldest_go_first() {
 }
 
 #[test]
+fn what_it_has_of_others_is_told_once_even_where_nothing_moves() {
+    let mut world = web("run", &[]);
+    world.run();
+    drop(world.core.handle(world.now, Input::Connected { events_stored: 0 }));
+    let first = world.core.next_update().unwrap();
+    assert!(first.full && first.imports.is_some(), "{first:?}");
+    assert_eq!(world.core.next_update(), None);
+    let change = ImportsChange { providers: vec![provider("/other/db", "Db", "1")], ..ImportsChange::default() };
+    let effects = world.core.handle(world.now, Input::Imports(change.clone()));
+    assert!(effects.contains(&Effect::Tell), "{effects:?}");
+    let told = world.core.next_update().unwrap();
+    assert!(told.reports.is_empty() && told.imports.is_some() && told.imports != first.imports, "{told:?}");
+    drop(world.core.handle(world.now, Input::Imports(change)));
+    assert_eq!(world.core.next_update(), None, "the same again");
+}
+
+#[test]
 fn a_device_that_lost_its_ledger_does_not_reuse_numbers() {
     let mut world = web("run", &[]);
     world.input(Input::Connected { events_stored: 500 });

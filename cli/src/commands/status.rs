@@ -35,7 +35,10 @@ pub(crate) async fn run(args: StatusArgs, env: &Env) -> Result<Exit, CliError> {
         (None, Some(_)) => Some(target.application(&client).await?),
         (application, _) => application.clone(),
     };
-    let mut status = client.status(application.as_ref()).await?;
+    let mut status = match args.check {
+        true => client.status_in_step(application.as_ref()).await?,
+        false => client.status(application.as_ref()).await?,
+    };
     if !env.ui.is_machine() && status.instances.iter().any(|view| view.state == InstanceState::Problem) {
         table::since_silent(&mut status, &client.devices().await?);
     }

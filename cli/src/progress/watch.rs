@@ -2,11 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use robo_model::name::{DeviceName, InstancePath};
+use robo_model::name::InstancePath;
 use robo_model::quantity::UnixMillis;
 use robo_model::state::InstanceState;
 use robo_wire::api::{InstanceView, Status};
-use robo_wire::event::{Event, EventBody};
 use tokio::time::Instant;
 
 use super::{FollowOptions, Goal, SETTLED, nothing};
@@ -32,8 +31,6 @@ pub(super) enum Standing {
 pub(super) struct Watch {
     goal: Goal,
     only: Option<BTreeSet<InstancePath>>,
-    /// Instances that have to move before what they report counts.
-    will_move: BTreeSet<InstancePath>,
     /// Instances that can only wait.
     will_wait: BTreeSet<InstancePath>,
     /// When the failures happened that were there before.
@@ -49,7 +46,6 @@ impl Watch {
         Self {
             goal: options.goal,
             only: options.only,
-            will_move: options.will_move,
             will_wait: options.will_wait,
             old_failures: before.into_iter().filter_map(old).collect(),
             status: nothing(options.cursor),
@@ -57,43 +53,9 @@ impl Watch {
         }
     }
 
-    /// Takes note of an event.
-    pub(super) fn heard(&mut self, event: &Event) {
+    /// Takes note that something happened.
+    pub(super) fn heard(&mut self) {
         self.moved_at = Instant::now();
-        let moves = match &event.body {
-            EventBody::State { .. } | EventBody::Forgotten => true,
-            EventBody::Failed { .. }
-            | EventBody::Updated { .. }
-            | EventBody::Health { .. }
-            | EventBody::Adopted { .. }
-            | EventBody::Assigned { .. }
-            | EventBody::Gap { .. }
-            | EventBody::Cancelled { .. }
-            | EventBody::Retried { .. }
-            | EventBody::Drift { .. }
-            | EventBody::LeaseEnded
-            | EventBody::Enrolled
-            | EventBody::Admitted { .. }
-            | EventBody::Revoked { .. }
-            | EventBody::KeyRotated { .. }
-            | EventBody::Removed
-            | EventBody::Labelled { .. }
-            | EventBody::Bound { .. }
-            | EventBody::Online
-            | EventBody::Offline { .. }
-            | EventBody::Applied { .. }
-            | EventBody::Asked { .. }
-            | EventBody::Deleted
-            | EventBody::Executed { .. }
-            | EventBody::JobBegan { .. }
-            | EventBody::JobEnded { .. }
-            | EventBody::SessionBegan { .. }
-            | EventBody::SessionEnded { .. }
-            | EventBody::Unknown => false,
-        };
-        if let (true, Some(path)) = (moves, &event.path) {
-            self.will_move.remove(path);
-        }
     }
 
     /// Takes the newest status.
@@ -116,16 +78,15 @@ impl Watch {
         self.status.instances.iter().filter(waited_for)
     }
 
-    /// The devices they are on.
-    pub(super) fn devices(&self) -> BTreeSet<DeviceName> {
-        self.instances().map(|view| view.device.clone()).collect()
+    /// False when there is nothing left that could be looked at again.
+    pub(super) fn is_there_something(&self) -> bool {
+        !self.status.applications.is_empty() || !self.status.instances.is_empty()
     }
 
     /// True when nothing more is to come of this instance.
     pub(super) fn is_done(&self, view: &InstanceView) -> bool {
         let waits = view.state == InstanceState::Unresolved && self.will_wait.contains(&view.path);
-        let as_wished = view.is_as_wished() && !self.will_move.contains(&view.path);
-        self.goal == Goal::AsWished && (as_wished || waits)
+        self.goal == Goal::AsWished && (view.is_as_wished() || waits)
     }
 
     /// How it stands.
@@ -137,8 +98,7 @@ impl Watch {
         let settled = self.moved_at.elapsed() >= SETTLED;
         let done = match self.goal {
             Goal::Gone => self.instances().next().is_none(),
-            // What is announced to move may have nothing to do after all: then silence decides.
-            Goal::AsWished => self.instances().all(|view| self.is_done(view) || settled && view.is_as_wished()),
+            Goal::AsWished => self.instances().all(|view| self.is_done(view)),
         };
         if done {
             Standing::Reached
@@ -230,19 +190,5 @@ mod tests {
         assert_eq!(standing(wished(), vec![for_good]), Standing::Failed);
         let before = FollowOptions { before: Some(status(vec![failing(HOPELESS_ATTEMPTS)])), ..wished() };
         assert_eq!(standing(before, vec![failing(HOPELESS_ATTEMPTS)]), Standing::Under);
-    }
-
-    #[test]
-    fn what_will_restart_is_not_done_before_it_moved() {
-        let path = InstancePath::new("/database/db").unwrap();
-        let options =
-            FollowOptions { will_move: BTreeSet::from([path.clone()]), ..FollowOptions::new(Goal::AsWished, 0) };
-        let mut watch = Watch::new(options);
-        watch.saw(status(vec![db(InstanceState::DeployedStarted)]));
-        assert_eq!(watch.standing(), Standing::Under);
-        let body =
-            EventBody::State { from: InstanceState::Starting, to: InstanceState::DeployedStarted, waits_for: vec![] };
-        watch.heard(&Event { id: 1, at: UnixMillis(0), device: None, application: None, path: Some(path), body });
-        assert_eq!(watch.standing(), Standing::Reached);
     }
 }

@@ -96,6 +96,10 @@ pub(super) struct StatusQuery {
     /// Only this one.
     #[param(value_type = Option<String>)]
     application: Option<ApplicationName>,
+    /// Looks twice, and takes an instance for settled only when its device, too, knows what others offer by now, and has
+    /// told of itself since.
+    #[serde(default)]
+    in_step: bool,
 }
 
 /// Shows what should be, and what is.
@@ -107,5 +111,10 @@ pub(super) async fn status(
     Project(project): Project,
     Query(query): Query<StatusQuery>,
 ) -> Result<Answer<Status>, Refusal> {
-    Ok(Answer(state.service.status(&project, query.application.as_ref()).await?))
+    let application = query.application.as_ref();
+    let status = match query.in_step {
+        true => state.service.status_in_step(state.links.as_ref(), &project, application).await?,
+        false => state.service.status(&project, application).await?,
+    };
+    Ok(Answer(status))
 }

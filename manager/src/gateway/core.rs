@@ -15,6 +15,7 @@
 
 mod ask;
 mod imports;
+mod missed;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -29,6 +30,7 @@ use robo_wire::session::{ManagerEffect, ManagerSession, SessionError};
 
 pub use self::ask::{Answer, Ask};
 use self::imports::{Imports, Interest, interest_of};
+use self::missed::Missed;
 use super::offers::Offers;
 use crate::bus::Ring;
 use crate::store::{DeviceRecord, Recorded};
@@ -40,10 +42,6 @@ pub const LOOK_ANYWAY: Millis = Millis::from_secs(60);
 /// Messages of the device that may wait for the store. An agent has one update, one accepted or refused assignment and
 /// one answer under way; the bound is for those that are none of ours.
 const MAX_WAITING: usize = 32;
-
-/// Instances that are kept of those that the device told of and is not assigned. An agent of ours tells of one when its
-/// assignment changes at that moment; the bound is for those that make some up.
-const MAX_UNKNOWN: usize = 1_000;
 
 /// Acts that may wait for the welcome.
 const MAX_ACTS: usize = 64;
@@ -141,7 +139,7 @@ pub enum LinkEnd {
     #[error("the device was removed from the manager, or shut out; enrol it again to bring it back")]
     Removed,
     /// What it told of an instance was not kept, and would be missed now.
-    #[error("the device told of `{0}` before it was assigned to it, and has to tell again")]
+    #[error("the device told of `{0}` what its assignment did not say then, and has to tell again")]
     Retell(InstanceKey),
     /// The driver answered something else than was asked.
     #[error("the manager mixed up an answer of its store")]
@@ -182,6 +180,10 @@ pub struct LinkCore {
     sent: Generation,
     interest: Interest,
     imports: Imports,
+    /// Others' offers may have moved since the device was told of them.
+    behind: bool,
+    /// What the device said it has of them when it last told of itself. An older agent does not say.
+    stated: Option<Digest>,
     applications: BTreeSet<ApplicationName>,
     /// Instances of the device that wait until others have stopped.
     held: BTreeSet<InstanceKey>,
@@ -190,8 +192,8 @@ pub struct LinkCore {
     acts: Vec<Act>,
     /// When the device is told to renew its certificate.
     renew_at: Option<UnixMillis>,
-    /// Instances that the device told of and that are not assigned to it. It does not tell of them again by itself.
-    unknown: BTreeSet<InstanceKey>,
+    /// What it told and was not kept.
+    missed: Missed,
 }
 
 /// What the device said that the store has to know.
@@ -211,7 +213,7 @@ enum Asked {
     Assignment,
     Nothing,
     Raise { greeting: Greeting, raise: Raise },
-    Record { seq: u64, waits: BTreeSet<ApplicationName> },
+    Record { seq: u64, imports: Option<Digest>, waits: BTreeSet<ApplicationName> },
     Providers,
     Released,
 }
@@ -262,11 +264,13 @@ impl LinkCore {
             sent: Generation::default(),
             interest: Interest::new(),
             imports,
+            behind: true,
+            stated: None,
             applications: BTreeSet::new(),
             held: BTreeSet::new(),
             released: BTreeSet::new(),
             acts: Vec::new(),
-            unknown: BTreeSet::new(),
+            missed: Missed::default(),
         }
     }
 
@@ -292,6 +296,13 @@ impl LinkCore {
     #[must_use]
     pub const fn is_asking(&self) -> bool {
         self.asked.is_some()
+    }
+
+    /// True when the device was told all that others offer, as far as anybody here knows of it, and has told of itself
+    /// since: what is stored of it is how it stands knowing that.
+    #[must_use]
+    pub fn is_in_step(&self) -> bool {
+        !self.behind && self.imports.is_told(self.stated)
     }
 
     /// When the device was last heard; before its hello, when the link began.
@@ -322,7 +333,7 @@ impl LinkCore {
             Some(ManagerEffect::Resync) => {
                 tracing::info!(device = %self.record.id, "the device lacks something of other devices' exports; it is told all of them");
                 self.imports.resync();
-                self.look.imports = true;
+                self.look_at_imports();
             }
             Some(ManagerEffect::Hello(hello)) => self.waiting.push_back(Heard::Hello(hello)),
             Some(ManagerEffect::Accepted(generation)) => self.waiting.push_back(Heard::Accepted(generation)),
@@ -356,7 +367,8 @@ impl LinkCore {
             (Some(Asked::Assignment), Answer::Assignment(assignment)) => {
                 self.take_assignment(assignment.unwrap_or_default(), &mut outs)?;
             }
-            (Some(Asked::Record { seq, waits }), Answer::Recorded(recorded)) => {
+            (Some(Asked::Record { seq, imports, waits }), Answer::Recorded(recorded)) => {
+                self.stated = imports.or(self.stated);
                 self.recorded(seq, &waits, &recorded, &mut outs)?;
             }
             (Some(Asked::Providers), Answer::Providers(offers)) => self.tell_imports(&offers, &mut outs),
@@ -389,7 +401,9 @@ impl LinkCore {
         }
         if self.look_at.is_some() {
             self.look.assignment |= assignment;
-            self.look.imports |= imports;
+            if imports {
+                self.look_at_imports();
+            }
             self.look.releases |= releases;
             self.tell_released(released, &mut outs)?;
             self.go_on(&mut outs)?;
@@ -481,7 +495,7 @@ impl LinkCore {
             }
             Heard::Update(update) => {
                 let waits = self.note_held(&update, outs);
-                (Asked::Record { seq: update.seq, waits }, Ask::Record(update))
+                (Asked::Record { seq: update.seq, imports: update.imports, waits }, Ask::Record(update))
             }
         })
     }
@@ -531,8 +545,8 @@ impl LinkCore {
             self.asked = Some(Asked::Raise { greeting, raise });
             return Ok(());
         }
-        if let Some(known) = assignment.instances.iter().find(|spec| self.unknown.contains(&spec.key)) {
-            return Err(LinkEnd::Retell(known.key.clone()));
+        if let Some(key) = self.missed.of(&assignment) {
+            return Err(LinkEnd::Retell(key.clone()));
         }
         self.set_interest(&assignment, outs);
         if assignment.generation > self.sent {
@@ -583,8 +597,15 @@ impl LinkCore {
         if interest.keys().ne(self.interest.keys()) {
             outs.push(Out::Interest(interest.keys().cloned().collect()));
         }
-        self.look.imports |= interest != self.interest;
+        if interest != self.interest {
+            self.look_at_imports();
+        }
         self.interest = interest;
+    }
+
+    const fn look_at_imports(&mut self) {
+        self.look.imports = true;
+        self.behind = true;
     }
 
     fn recorded(
@@ -595,8 +616,7 @@ impl LinkCore {
         outs: &mut Vec<Out>,
     ) -> Result<()> {
         self.is_updating = false;
-        let room = MAX_UNKNOWN.saturating_sub(self.unknown.len());
-        self.unknown.extend(recorded.unknown.iter().take(room).cloned());
+        self.missed.note(recorded);
         outs.extend(send(self.session.ack(seq, recorded.events_stored)?));
         // Where the update changed something, the bus says so and the answer comes from there.
         self.look.releases |= waits.iter().any(|application| !recorded.release_changed.contains(application));
@@ -613,14 +633,15 @@ impl LinkCore {
         let before = self.held.clone();
         if update.full {
             self.held.clear();
-            self.unknown.clear();
+            self.missed.clear();
         }
         for key in &update.removed {
-            self.unknown.remove(key);
+            self.missed.gone(key);
         }
         for key in update.reports.iter().map(key_of).chain(update.removed.iter().cloned()) {
             self.held.remove(&key);
             self.released.remove(&key);
+            self.missed.told_again(&key);
         }
         let now_held: BTreeSet<InstanceKey> =
             update.reports.iter().filter(|report| !report.held_for.is_empty()).map(key_of).collect();
@@ -645,6 +666,8 @@ impl LinkCore {
     }
 
     fn tell_imports(&mut self, offers: &BTreeMap<ApplicationName, Arc<Offers>>, outs: &mut Vec<Out>) {
+        // What moved while the store was asked is looked at next.
+        self.behind = self.look.imports;
         let next = self.imports.next(&self.interest, offers);
         if let Some(change) = &next.change {
             match self.session.imports(change.clone()) {

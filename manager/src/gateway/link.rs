@@ -215,6 +215,7 @@ impl Control<'_> {
     }
 
     async fn carry_out(&mut self, outs: Vec<Out>) -> Result<(), LinkError> {
+        self.link.set_in_step(self.core.is_in_step());
         let mut outs = VecDeque::from(outs);
         let mut bytes = Vec::new();
         while let Some(out) = outs.pop_front() {

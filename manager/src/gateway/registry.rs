@@ -46,6 +46,8 @@ pub(super) struct Link {
 struct Marks {
     woken: Woken,
     acts: Vec<Act>,
+    /// The device was told all that others offer, and has told of itself since.
+    in_step: bool,
 }
 
 impl Link {
@@ -65,10 +67,20 @@ impl Link {
         self.wake.notified().await;
         let mut marks = lock(&self.marks);
         let Woken { replaced, removed, .. } = marks.woken;
-        let Marks { woken, acts } = std::mem::take(&mut *marks);
         // These two stay: they are the end.
-        marks.woken = Woken { replaced, removed, ..Woken::default() };
-        (woken, acts)
+        let stays = Woken { replaced, removed, ..Woken::default() };
+        (std::mem::replace(&mut marks.woken, stays), std::mem::take(&mut marks.acts))
+    }
+
+    /// Says whether the device was told all that others offer, and has told of itself since. What is marked and not
+    /// taken yet is more than it was told.
+    pub(super) fn set_in_step(&self, in_step: bool) {
+        let mut marks = lock(&self.marks);
+        marks.in_step = in_step && !marks.woken.imports;
+    }
+
+    fn is_in_step(&self) -> bool {
+        lock(&self.marks).in_step
     }
 
     /// Has the device asked for something. False when too much waits already.
@@ -84,7 +96,10 @@ impl Link {
     }
 
     fn mark(&self, with: impl FnOnce(&mut Woken)) {
-        with(&mut lock(&self.marks).woken);
+        let mut marks = lock(&self.marks);
+        with(&mut marks.woken);
+        marks.in_step &= !marks.woken.imports;
+        drop(marks);
         self.wake.notify_one();
     }
 }
@@ -171,6 +186,21 @@ impl Registry {
         for application in applications {
             inner.applications.entry((project.clone(), application)).or_default().devices.insert(device.clone());
         }
+    }
+
+    /// The applications from which these devices import.
+    pub(super) fn interest_of<'a>(&self, devices: impl Iterator<Item = &'a DeviceId>) -> BTreeSet<AppKey> {
+        let inner = lock(&self.0);
+        let of = |entry: &Entry| entry.interest.iter().map(|a| (entry.project.clone(), a.clone())).collect::<Vec<_>>();
+        devices.filter_map(|device| inner.links.get(device)).flat_map(of).collect()
+    }
+
+    /// Those of these devices that have a link, but were not told all that others offer, or have not told of
+    /// themselves since.
+    pub(super) fn behind(&self, devices: BTreeSet<DeviceId>) -> BTreeSet<DeviceId> {
+        let inner = lock(&self.0);
+        let is_behind = |device: &DeviceId| inner.links.get(device).is_some_and(|entry| !entry.link.is_in_step());
+        devices.into_iter().filter(is_behind).collect()
     }
 
     /// Says which instances of a device wait for others, in place of what was said before.

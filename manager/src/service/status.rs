@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use robo_model::name::{ApplicationName, DeviceId, InstancePath, ProjectName};
+use robo_model::name::{ApplicationName, DeviceId, DeviceName, InstancePath, ProjectName};
 use robo_model::spec::{InstanceKey, InstanceSpec};
 use robo_model::state::{InstanceReport, InstanceState, Wanted};
 use robo_wire::api::{ApplicationView, Circle, InstanceView, Status};
@@ -10,6 +10,7 @@ use robo_wire::api::{ApplicationView, Circle, InstanceView, Status};
 use super::Service;
 use super::circles::{Known, circles, waits};
 use super::error::{ServiceError, near};
+use crate::links::Links;
 use crate::store::{ApplicationSummary, DeviceRecord, Homeless, ReportedInstance, rules};
 
 /// The word after `installer:` of a machine.
@@ -50,6 +51,35 @@ impl Service {
         instances.sort_by(|a, b| (&a.application, &a.path).cmp(&(&b.application, &b.path)));
         let applications = applications.into_iter().map(application_view).collect();
         Ok(Status { cursor, applications, instances, circles })
+    }
+
+    /// The same, where an instance is settled only when its device, too, knows what all others offer, and has told of
+    /// itself since: nothing more is to come then of what was done until now. It goes through these: what is stored,
+    /// who is behind that, what is stored by then. Who moved in between has not settled.
+    ///
+    /// # Errors
+    /// As [`Service::status`].
+    pub async fn status_in_step(
+        &self,
+        links: &dyn Links,
+        project: &ProjectName,
+        application: Option<&ApplicationName>,
+    ) -> Result<Status, ServiceError> {
+        let before = self.status(project, application).await?;
+        let concerned: BTreeSet<&DeviceName> = before.instances.iter().map(|view| &view.device).collect();
+        let mut devices = self.store().devices(project).await?;
+        devices.retain(|device| concerned.contains(&device.name));
+        let behind = links.behind(devices.iter().map(|device| device.id.clone()).collect()).await?;
+        let behind: BTreeSet<DeviceName> =
+            devices.into_iter().filter(|device| behind.contains(&device.id)).map(|device| device.name).collect();
+        let key = |view: &InstanceView| (view.application.clone(), view.path.clone(), view.device.clone());
+        let before: BTreeMap<_, InstanceView> = before.instances.into_iter().map(|view| (key(&view), view)).collect();
+        let mut status = self.status(project, application).await?;
+        for view in &mut status.instances {
+            let stays = before.get(&key(view)).is_some_and(|earlier| earlier == view);
+            view.settled &= stays && !behind.contains(&view.device);
+        }
+        Ok(status)
     }
 
     /// Which of these instances, those of `application` or all, wait for one another; they may wait for such of other

@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use robo_model::name::{ApplicationName, ComponentName, DeviceId, InstancePath, ProjectName};
+use robo_model::name::{ApplicationName, ComponentName, DeviceId, InstancePath, ProjectName, Variable};
 use robo_model::quantity::UnixMillis;
 use robo_model::resolve::Provider;
 use robo_model::spec::InstanceKey;
@@ -32,6 +32,9 @@ pub struct Recorded {
     /// Instances that the device told of, that it is not assigned and was not when it first told of them: nothing of
     /// them is stored. Should one of them be assigned, the device has to tell of it again.
     pub unknown: BTreeSet<InstanceKey>,
+    /// Instances that the device said offer variables which its assignment does not name: those are not stored. An
+    /// assignment that names one of them again may be what the device has all the time, so it has to tell again.
+    pub unnamed: BTreeMap<InstanceKey, BTreeSet<Variable>>,
 }
 
 /// One instance, assigned or reported or both.
@@ -64,12 +67,14 @@ impl Store {
         let mut tx = self.begin().await?;
         let device = devices::locked(&mut tx, id).await?;
         let (mut touched, mut unknown) = (Touched::default(), BTreeSet::new());
-        let mut allowed = Allowed::default();
+        let (mut allowed, mut unnamed) = (Allowed::default(), BTreeMap::new());
         for report in &update.reports {
             let report = rules::bounded(report);
-            let report = allowed.cut(&mut tx, id, &report).await?;
+            let report = allowed.cut(&mut tx, id, &report, &mut unnamed).await?;
             if !record_report(&mut tx, &device, &report, &mut touched).await? {
-                unknown.insert(rules::key_of(&report));
+                let key = rules::key_of(&report);
+                unnamed.remove(&key);
+                unknown.insert(key);
             }
         }
         let (told, events_stored) = rules::news(device.events_stored, &update.events);
@@ -104,6 +109,7 @@ impl Store {
             release_changed: touched.release.into_iter().filter(|_| waits).collect(),
             events_added: !events.is_empty(),
             unknown,
+            unnamed,
         })
     }
 
@@ -220,12 +226,13 @@ async fn assigned(
 struct Allowed(Option<BTreeMap<InstanceKey, Named>>);
 
 impl Allowed {
-    /// The report without what its instance may not offer.
+    /// The report without what its instance may not offer; what is not even named is noted.
     async fn cut<'a>(
         &mut self,
         tx: &mut Tx,
         id: &DeviceId,
         report: &'a InstanceReport,
+        unnamed: &mut BTreeMap<InstanceKey, BTreeSet<Variable>>,
     ) -> Result<Cow<'a, InstanceReport>, StoreError> {
         if report.exports.is_empty() && report.outside.is_empty() {
             return Ok(Cow::Borrowed(report));
@@ -235,9 +242,14 @@ impl Allowed {
             self.0 = Some(assignment.instances.iter().map(|spec| (spec.key.clone(), Named::of(spec))).collect());
         }
         let key = rules::key_of(report);
-        let cut = rules::cut(report, self.0.as_ref().and_then(|all| all.get(&key)));
+        let named = self.0.as_ref().and_then(|all| all.get(&key));
+        let cut = rules::cut(report, named);
         if matches!(cut, Cow::Owned(_)) {
             tracing::warn!(device = %id, instance = %key, "exports that the assignment does not name, or too large ones, are dropped");
+            let variables = rules::unnamed(report, named);
+            if !variables.is_empty() {
+                unnamed.insert(key, variables);
+            }
         }
         Ok(cut)
     }

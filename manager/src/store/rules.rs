@@ -51,6 +51,16 @@ impl Named {
     pub fn of(spec: &InstanceSpec) -> Self {
         Self { exports: spec.exports.keys().cloned().collect(), outside: spec.outside.keys().cloned().collect() }
     }
+
+    fn has(&self, variable: &Variable, inside: bool) -> bool {
+        if inside { self.exports.contains(variable) } else { self.outside.contains(variable) }
+    }
+
+    /// True when one of these may be offered, inside the application or outside.
+    #[must_use]
+    pub fn any_of(&self, variables: &BTreeSet<Variable>) -> bool {
+        variables.iter().any(|variable| self.has(variable, true) || self.has(variable, false))
+    }
 }
 
 /// The report without what its instance may not offer: a device that was broken into must not speak for others.
@@ -71,6 +81,14 @@ pub fn cut<'a>(report: &'a InstanceReport, named: Option<&Named>) -> Cow<'a, Ins
     report.exports.retain(|variable, value| fits(&named.exports, variable, value));
     report.outside.retain(|variable, value| fits(&named.outside, variable, value));
     Cow::Owned(report)
+}
+
+/// The variables in the report that its instance may not offer, by name.
+#[must_use]
+pub fn unnamed(report: &InstanceReport, named: Option<&Named>) -> BTreeSet<Variable> {
+    let is_named = |variable: &&Variable, inside| named.is_some_and(|named| named.has(variable, inside));
+    let inside = report.exports.keys().filter(|variable| !is_named(variable, true));
+    inside.chain(report.outside.keys().filter(|variable| !is_named(variable, false))).cloned().collect()
 }
 
 /// The report with its texts and lists cut where they are together larger than [`MAX_EVENT_BYTES`], as those of an event

@@ -273,6 +273,7 @@ async fn an_update_told_twice_counts_once() {
         reports: vec![report("/vm", None), report("/vm/db", Some("10.0.0.1"))],
         removed: Vec::new(),
         events: vec![event(1, EventBody::Forgotten), event(2, EventBody::Deleted), event(3, EventBody::Forgotten)],
+        imports: None,
         more: false,
     };
     let recorded = store.record_update(&device, &update, NOW).await.unwrap();

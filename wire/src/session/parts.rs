@@ -26,7 +26,7 @@ pub(super) fn frames(update: Update) -> Result<Vec<u8>, FrameError> {
     if update.reports.len() <= 1 || frame::to_body(UPDATE, &update)?.len() <= PART_BYTES {
         return FromAgent::Update(update).encode();
     }
-    let Update { seq, full, generation, reports, removed, events, more: _ } = update;
+    let Update { seq, full, generation, reports, removed, events, imports, more: _ } = update;
     let part = |reports| Update { seq, full, generation, reports, more: true, ..Update::default() };
     let (mut bytes, mut here, mut weight, mut total) = (Vec::new(), Vec::new(), 0, 0);
     for mut report in reports {
@@ -43,7 +43,7 @@ pub(super) fn frames(update: Update) -> Result<Vec<u8>, FrameError> {
         here.push(report);
     }
     bytes.extend(FromAgent::Update(part(here)).encode()?);
-    let last = Update { seq, full, generation, removed, events, ..Update::default() };
+    let last = Update { seq, full, generation, removed, events, imports, ..Update::default() };
     bytes.extend(FromAgent::Update(last).encode()?);
     Ok(bytes)
 }
@@ -102,6 +102,7 @@ fn joined(mut parts: Update, next: Update) -> Result<Update, SessionError> {
     parts.reports.extend(next.reports);
     parts.removed.extend(next.removed);
     parts.events.extend(next.events);
+    parts.imports = next.imports;
     parts.more = next.more;
     Ok(parts)
 }

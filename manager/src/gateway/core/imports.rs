@@ -69,6 +69,11 @@ impl Imports {
         Self { own, claimed, told: None, resyncs: 0 }
     }
 
+    /// True when it was told what there is, and what it says it has is that.
+    pub(super) fn is_told(&self, stated: Option<Digest>) -> bool {
+        self.told.as_ref().is_some_and(|told| stated.is_none_or(|stated| stated == told.digest))
+    }
+
     /// The device has something else than it was told: it is told everything at the next look.
     pub(super) fn resync(&mut self) {
         self.told = None;

@@ -1,5 +1,6 @@
 //! One link without sockets and store: what the device says, what the store answers, what comes of it.
 
+use robo_model::name::Variable;
 use robo_model::resolve::Provider;
 use robo_model::spec::{InstanceSpec, MAX_GENERATION};
 use robo_wire::api::Verb;
@@ -23,6 +24,7 @@ struct Rig {
     released: BTreeSet<(DeviceId, InstanceKey)>,
     release_changed: Vec<ApplicationName>,
     unknown: BTreeSet<InstanceKey>,
+    unnamed: BTreeMap<InstanceKey, BTreeSet<Variable>>,
     /// What the store was asked, one word each.
     asked: Vec<String>,
     /// What the device was told.
@@ -54,6 +56,7 @@ impl Rig {
             released: BTreeSet::new(),
             release_changed: Vec::new(),
             unknown: BTreeSet::new(),
+            unnamed: BTreeMap::new(),
             asked: Vec::new(),
             told: Vec::new(),
             outs: Vec::new(),
@@ -178,6 +181,7 @@ impl Rig {
                 events_stored: 9,
                 release_changed: self.release_changed.clone(),
                 unknown: self.unknown.clone(),
+                unnamed: self.unnamed.clone(),
                 ..Recorded::default()
             }),
             Ask::Providers { applications, .. } => {
@@ -370,6 +374,25 @@ fn a_change_is_told_with_what_it_fits_to() {
 }
 
 #[test]
+fn in_step_is_who_was_told_everything_and_has_told_of_itself_since() {
+    let mut rig = Rig::up();
+    assert!(rig.core.is_in_step(), "an older agent does not say what it has");
+    let states = |seq, digest| FromAgent::Update(Update { seq, imports: Some(digest), ..Update::default() });
+    let nothing = of_providers([]);
+    rig.say(&states(1, nothing));
+    assert!(rig.core.is_in_step());
+    rig.offer(&[("other", "/db", "10.0.0.1")]);
+    rig.wake(Woken { imports: true, ..Woken::default() });
+    assert!(!rig.core.is_in_step(), "told, and not heard of since");
+    rig.say(&FromAgent::Update(Update { seq: 2, ..Update::default() }));
+    assert!(!rig.core.is_in_step(), "this was under way when it was told");
+    rig.say(&states(3, of_providers([&seen("/db", "10.0.0.1")])));
+    assert!(rig.core.is_in_step());
+    drop(rig.wait_for_look());
+    assert!(rig.core.is_in_step(), "to look now and then is no news");
+}
+
+#[test]
 fn external_imports_come_from_the_bound_application() {
     let mut rig = Rig::new(1).assigned(1, &["Wh.ip"]);
     let mut stock = provider("/wh", "9");
@@ -497,6 +520,28 @@ fn what_was_told_before_it_was_assigned_is_told_again() {
     let gone = Update { seq: 2, removed: vec![key("/web")], ..Update::default() };
     assert_eq!(after(&[FromAgent::Update(gone)]), Ok(()));
     assert_eq!(after(&[update(2, true, &[])]), Ok(()));
+}
+
+#[test]
+fn what_was_told_while_it_might_not_be_offered_is_told_again_once_it_may() {
+    let after = |told: &[FromAgent], imports: &[&str], exports: &[&str]| {
+        let mut rig = Rig::up();
+        rig.unnamed = [(key("/web"), ["Web.ip".parse().unwrap()].into())].into();
+        rig.say(&update(1, false, &[("/web", false)]));
+        rig.unnamed.clear();
+        told.iter().for_each(|message| rig.say(message));
+        rig.assign(2, imports);
+        for name in exports {
+            let all = &mut rig.assignment.as_mut().unwrap().instances[0].exports;
+            all.insert(name.parse().unwrap(), serde_json::from_value(json!({"kind": "address"})).unwrap());
+        }
+        let outs = rig.core.woken(Woken { assignment: true, ..Woken::default() }).unwrap();
+        rig.carry_out(outs)
+    };
+    assert_eq!(after(&[], &["Db.ip"], &["Web.ip"]), Err(LinkEnd::Retell(key("/web"))));
+    assert_eq!(after(&[], &["Db.ip"], &["Web.port"]), Ok(()), "what it said is still not named");
+    let again = update(2, false, &[("/web", false)]);
+    assert_eq!(after(&[again], &["Db.ip"], &["Web.ip"]), Ok(()), "it told meanwhile");
 }
 
 #[test]

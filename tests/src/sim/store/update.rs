@@ -29,7 +29,7 @@ impl Store {
         let is_assigned = |key: &InstanceKey| {
             assigned.is_some_and(|all| all.instances.binary_search_by(|spec| spec.key.cmp(key)).is_ok())
         };
-        let mut unknown = BTreeSet::new();
+        let (mut unknown, mut unnamed) = (BTreeSet::new(), BTreeMap::new());
         for report in &update.reports {
             let key = rules::key_of(report);
             if !there.contains_key(&key) && !is_assigned(&key) {
@@ -39,6 +39,10 @@ impl Store {
             let report = &*rules::bounded(report);
             let offers = !report.exports.is_empty() || !report.outside.is_empty();
             let named = if offers { named(&key) } else { None };
+            let variables = rules::unnamed(report, named.as_ref());
+            if !variables.is_empty() {
+                unnamed.insert(key.clone(), variables);
+            }
             let report = rules::cut(report, named.as_ref()).into_owned();
             let old = there.get(&key);
             if old.is_some_and(|old| old.report == report) {
@@ -75,6 +79,7 @@ impl Store {
             release_changed: touched.release.into_iter().collect(),
             events_added,
             unknown,
+            unnamed,
         })
     }
 
