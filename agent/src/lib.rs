@@ -9,7 +9,7 @@
 //! - [`shell`]: sessions of people, each with a terminal.
 //! - [`copy`]: files and folders to and from a device; the client uses it too.
 //! - [`runs`]: commands of jobs, which outlive the link.
-//! - [`forward`]: connections through the device.
+//! - [`forward`]: connections through the device; [`tail`]: logs of it; [`diary`]: the agent's own.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
 //!   [`renew`], [`files`], [`facts`] serve it.
@@ -23,6 +23,7 @@ pub mod copy;
 pub mod credentials;
 pub mod daemon;
 pub mod dial;
+pub mod diary;
 pub mod doctor;
 pub mod enroll;
 pub mod facts;
@@ -43,6 +44,7 @@ pub mod renew;
 pub mod runs;
 pub mod runtime;
 pub mod shell;
+pub mod tail;
 pub mod tls;
 
 pub use daemon::{AgentError, Config, run, run_with_keeper};

@@ -36,6 +36,7 @@ use crate::pilot::HangUp;
 use crate::runs::Runs;
 use crate::runtime::{exec, logs};
 use crate::shell::Shells;
+use crate::tail;
 
 /// Messages that may wait between link and loop. The loop is fast; the manager sends few.
 pub const QUEUE: usize = 16;
@@ -244,6 +245,7 @@ async fn serve_stream(mut stream: Io, served: Served) {
         Ok(Open::Copy(open)) => Box::pin(copy::serve(open, stream)).await,
         Ok(Open::Run(open)) => served.runs.serve(open, stream).await,
         Ok(Open::Forward(open)) => served.forwards.serve(open, stream).await,
+        Ok(Open::Tail(open)) => Box::pin(tail::serve(served.folders, open, stream)).await,
         Err(error) => tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
     }
 }

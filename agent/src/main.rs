@@ -7,8 +7,10 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 use robo_agent::args::{Args, DoctorArgs, Output};
-use robo_agent::doctor;
+use robo_agent::{diary, doctor};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Runs the agent of this machine.
 ///
@@ -49,7 +51,16 @@ fn run(args: Args) -> anyhow::Result<()> {
     let level = std::env::var("ROBO_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = tracing_subscriber::EnvFilter::try_new(&level)
         .with_context(|| format!("ROBO_LOG is `{level}`, which is no filter; write a level, as in ROBO_LOG=debug"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let state = args.state.clone().unwrap_or_else(default_state);
+    let (diary, without) = match diary::layer(&state) {
+        Ok(layer) => (Some(layer), None),
+        Err(error) => (None, Some(error)),
+    };
+    let said = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(diary).with(said).with(filter).init();
+    if let Some(error) = without {
+        tracing::warn!("no log is kept in {}: {error}", state.display());
+    }
     let config = args.into_config(default_state())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
