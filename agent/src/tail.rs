@@ -84,16 +84,15 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(folders: Folders, open: Ta
 /// Tells all sources, at the same time.
 async fn tell(folders: &Folders, open: &TailOpen, pick: &Pick, writer: &mut (impl AsyncWrite + Unpin)) -> Verdict {
     let (give, mut take) = mpsc::channel(WAITING_FRAMES);
-    let sources = open.sources.iter().zip(0..).map(|(at, source)| {
+    let tellers = open.sources.iter().zip(0..).map(|(at, source)| {
         let teller = Teller { source, open, pick, give: give.clone(), silent: 0 };
-        async move { Box::pin(teller.run(folders, at)).await }
+        Box::pin(teller.run(folders, at))
     });
-    let sources = async {
-        let done = futures_util::future::join_all(sources).await;
-        drop(give);
-        done.into_iter().all(|well| well)
-    };
-    let writing = async {
+    let tellers = futures_util::future::join_all(tellers);
+    // Writing ends when the last of them has ended.
+    drop(give);
+    let sources = async { tellers.await.into_iter().all(|well| well) };
+    let writing = async move {
         while let Some(frame) = take.recv().await {
             if write_frame(writer, &frame).await.is_err() {
                 return;

@@ -178,9 +178,11 @@ impl Journal {
         let mut command = command(&self.journalctl)?;
         command.args(["--output=json", "--output-fields=MESSAGE", "--all", "--no-pager"]);
         command.arg(format!("--unit={unit}")).args(words).stderr(Stdio::piped());
-        let mut child = command.spawn().map_err(|error| match error.kind() {
-            io::ErrorKind::NotFound => "this device has no journal: there is no `journalctl`".to_owned(),
-            _ => format!("`journalctl` cannot be run: {error}"),
+        let mut child = command.spawn().map_err(|error| {
+            if error.kind() == io::ErrorKind::NotFound {
+                return "this device has no journal: there is no `journalctl`".to_owned();
+            }
+            format!("`journalctl` cannot be run: {error}")
         })?;
         limits::give_back(child.id());
         let (Some(stdout), Some(stderr)) = (child.stdout.take(), child.stderr.take()) else {
