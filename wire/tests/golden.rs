@@ -31,7 +31,12 @@ use robo_wire::link::{
 };
 use robo_wire::shell::{AttachRequest, Attached, Joined, ShellFrame, ShellOpen, ShellRequest, ShellStart, Size};
 use robo_wire::stream::{Answer, Command, DeviceTarget, ExecRequest, LogsOpen, Open, StreamFrame, Targets, Verdict};
-use robo_wire::tail::{FilePlace, Line, Lines, Note, Position, Source, SourceAt, SourceEnd, TailFrame, TailOpen, Text};
+use robo_wire::tail::{TailFrame, TailOpen};
+
+#[path = "golden/tail.rs"]
+mod tail;
+
+use self::tail::{tail_frames, tail_opens};
 
 const GOLDEN: &str = include_str!("golden.txt");
 
@@ -334,47 +339,6 @@ fn with_new_field(bytes: &[u8]) -> Frame {
     frame.body[0] += 1;
     frame.body.extend_from_slice(&NEW_FIELD);
     frame
-}
-
-fn tail_opens() -> Vec<(&'static str, TailOpen)> {
-    let key = InstanceKey { application: "shop".parse().unwrap(), path: "/vm/db".parse().unwrap() };
-    let place = FilePlace { file: 7, born: 1_700_000_000_000_000_000, offset: 1 << 20 };
-    let at = |source, position| SourceAt { source, position };
-    let least = TailOpen {
-        sources: vec![at(Source::Agent, None)],
-        lines: None,
-        since: None,
-        until: None,
-        filter: None,
-        follow: false,
-    };
-    let most = TailOpen {
-        sources: vec![
-            at(Source::Instance(key), Some(Position::File(place))),
-            at(Source::Unit("ssh.service".into()), Some(Position::Cursor("s=1;i=2".into()))),
-            at(Source::Agent, Some(Position::Beginning)),
-        ],
-        lines: Some(100),
-        since: Some(UnixMillis(1_700_000_000_000)),
-        until: Some(UnixMillis(1_700_000_060_000)),
-        filter: Some("error|warn".into()),
-        follow: true,
-    };
-    vec![("tail-least", least), ("tail-most", most)]
-}
-
-fn tail_frames() -> Vec<(&'static str, TailFrame)> {
-    let place = Position::File(FilePlace { file: 7, born: 0, offset: 6 });
-    let line = |at: Option<u64>, text: &[u8], cut| Line { at: at.map(UnixMillis), text: Text(text.to_vec()), cut };
-    let lines = vec![line(Some(1_700_000_000_000), b"hello", false), line(None, &[0xff], true)];
-    let refused = Some("this device has no such unit".into());
-    vec![
-        ("tail-lines", TailFrame::Lines(Lines { source: 1, lines, after: place })),
-        ("tail-note", TailFrame::Note(Note { source: 0, text: "some lines are gone".into() })),
-        ("tail-end", TailFrame::End(SourceEnd { source: 0, refused: None })),
-        ("tail-refused", TailFrame::End(SourceEnd { source: 2, refused })),
-        ("tail-verdict", TailFrame::Verdict(Verdict::Failed { code: 1 })),
-    ]
 }
 
 fn from_agent() -> Vec<(&'static str, FromAgent)> {
