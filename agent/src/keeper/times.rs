@@ -101,6 +101,11 @@ impl Times {
         Ok(())
     }
 
+    /// True while there is no time at all: the file of times may not have been there yet.
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// When the byte at `offset` came.
     pub(crate) fn at(&self, offset: u64) -> Option<UnixMillis> {
         let after = self.entries.partition_point(|(length, _)| *length <= offset);

@@ -142,6 +142,12 @@ impl Reader {
         let Some(mut open) = self.open.take() else { return Ok(Vec::new()) };
         // Noted before what it is about was written.
         open.times.refresh()?;
+        for index in 0..LOG_FILES {
+            if open.times.is_empty() {
+                open.times = Times::new(open_file(&self.shelf.times(index))?, open.id.0);
+                open.times.refresh()?;
+            }
+        }
         let mut rows = Vec::new();
         for piece in data.split_inclusive(|byte| *byte == b'\n') {
             let (text, ended) = piece.strip_suffix(b"\n").map_or((piece, false), |text| (text, true));

@@ -141,7 +141,7 @@ for word; do case $word in
     --after-cursor=c=*) from=$((${word#--after-cursor=c=} + 1)) ;;
     --since=@*) from=${word#--since=@} ;;
     --reverse) order='5 4 3 2 1' ;;
-    --lines=1) order=5 ;;
+    --lines=1) order=${order:+5} ;;
     --follow) follow=1 ;;
     --unit=none|--unit=new) order= ;;
     --unit=secret) echo 'Hint: You are currently not seeing messages from other users and the system.' >&2; exit 0 ;;
