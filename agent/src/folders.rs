@@ -175,6 +175,24 @@ impl Folders {
         Ok(lists.filter(|list| list.is_file()).collect())
     }
 
+    /// The folder of each instance's output that is on disk, in order, with `application/segment/…`.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub(crate) fn all_logs(&self) -> io::Result<Vec<(String, PathBuf)>> {
+        let mut found = Vec::new();
+        for folder in self.all_folders()? {
+            let logs = folder.join("@logs");
+            let name = folder.strip_prefix(self.instances()).unwrap_or(&folder).to_string_lossy().into_owned();
+            // A link may lead anywhere.
+            if fs::symlink_metadata(&logs).is_ok_and(|logs| logs.is_dir()) {
+                found.push((name, logs));
+            }
+        }
+        found.sort();
+        Ok(found)
+    }
+
     /// The folders of applications and instances.
     fn all_folders(&self) -> io::Result<Vec<PathBuf>> {
         let mut found = Vec::new();

@@ -14,11 +14,13 @@
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
 //!   [`renew`], [`files`], [`facts`] serve it.
 //! - [`daemon`]: the loop that joins them; [`args`]: its options.
-//! - [`doctor`]: looks at a device from the inside; [`code`]: what can be wrong with one.
+//! - [`doctor`]: looks at a device from the inside; [`code`]: what can be wrong with one; [`collect`]: all that helps to
+//!   find it, in one archive.
 //! - [`folders`]: where everything lies on disk; [`framing`]: frames on streams.
 
 pub mod args;
 pub mod code;
+pub mod collect;
 pub mod copy;
 pub mod credentials;
 pub mod daemon;

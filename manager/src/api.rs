@@ -10,6 +10,7 @@ mod applications;
 mod audit;
 mod auth;
 mod bindings;
+mod collect;
 mod copy;
 mod devices;
 mod events;
@@ -163,6 +164,7 @@ fn remote() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::output))
         .routes(routes!(forward::forward))
         .routes(routes!(tail::tail))
+        .routes(routes!(collect::collect))
         .routes(routes!(shell::shell))
         .routes(routes!(shell::list))
         .routes(routes!(shell::show, shell::end))

@@ -13,6 +13,7 @@ use robo_model::quantity::Millis;
 use robo_model::spec::InstanceKey;
 use serde::{Deserialize, Serialize};
 
+use crate::collect::CollectOpen;
 use crate::copy::CopyOpen;
 use crate::forward::ForwardOpen;
 use crate::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
@@ -47,6 +48,8 @@ pub enum Open {
     Forward(ForwardOpen),
     /// Reads logs: of instances, the agent, units.
     Tail(TailOpen),
+    /// Collects what helps to find a fault.
+    Collect(CollectOpen),
 }
 
 /// A command to run.

@@ -48,7 +48,7 @@ pub(super) async fn tail(
     if open.sources.iter().any(|at| matches!(at.source, Source::Unit(_))) {
         may.check(Verb::Exec, &project, &device.labels)?;
     }
-    begin(&state, &device, open).await
+    begin(&state, &device, Open::Tail(open)).await
 }
 
 /// Tells the log of one instance, wherever it is: for who may read logs of some devices, and not the state of all. The
@@ -73,12 +73,13 @@ pub(super) async fn tail_instance(
     let device = state.service.device_of(&project, &key.application, &key.path).await?;
     may.check(Verb::Logs, &project, &device.labels)?;
     let begun_on = BegunOn(vec![device.name.clone()]);
-    Ok((Extension(begun_on), begin(&state, &device, open).await?).into_response())
+    Ok((Extension(begun_on), begin(&state, &device, Open::Tail(open)).await?).into_response())
 }
 
-async fn begin(state: &ApiState, device: &DeviceRecord, open: TailOpen) -> Result<Response, Refusal> {
+/// Opens a stream on which only the device speaks, and passes on what it says.
+pub(super) async fn begin(state: &ApiState, device: &DeviceRecord, open: Open) -> Result<Response, Refusal> {
     let name = &device.name;
-    let stream = state.links.open(&device.id, Open::Tail(open)).await.map_err(|error| match error {
+    let stream = state.links.open(&device.id, open).await.map_err(|error| match error {
         OpenError::Offline => Refusal::new(ErrorCode::DeviceOffline, format!("`{name}` is not connected"))
             .help(format!("see since when: `robo device inspect {name}`")),
         OpenError::Failed(reason) => {
