@@ -111,7 +111,9 @@ pub(crate) fn file_name() -> String {
 async fn tell(options: Options, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), String> {
     let _turn = MAKING.acquire().await.map_err(|error| error.to_string())?;
     let (give, mut take) = mpsc::channel(WAITING_PIECES);
-    let packing = packed(options, Pieces { give, waiting: Vec::with_capacity(MAX_CHUNK) });
+    let pieces = Pieces { give, waiting: Vec::with_capacity(MAX_CHUNK) };
+    // Writing ends when the pieces are gone.
+    let packing = async { packed(options, pieces).await.map(drop) };
     let writing = async move {
         while let Some(piece) = take.recv().await {
             let frame = StreamFrame::Stdout(piece).encode().map_err(|error| error.to_string())?;
@@ -120,7 +122,7 @@ async fn tell(options: Options, writer: &mut (impl AsyncWrite + Unpin)) -> Resul
         Ok(())
     };
     let (packed, written) = tokio::join!(packing, writing);
-    packed.map(drop).and(written)
+    packed.and(written)
 }
 
 /// Writes to a queue, in pieces as large as a frame takes.
@@ -141,7 +143,11 @@ impl Write for Pieces {
 
     fn flush(&mut self) -> io::Result<()> {
         let piece = std::mem::take(&mut self.waiting);
-        if piece.is_empty() { Ok(()) } else { self.give.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into()) }
+        if piece.is_empty() {
+            Ok(())
+        } else {
+            self.give.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())
+        }
     }
 }
 
@@ -149,10 +155,8 @@ impl Write for Pieces {
 async fn packed<W: Write + Send + 'static>(options: Options, out: W) -> Result<W, String> {
     let examined = timeout(DOCTOR, Box::pin(doctor::examine(&options.doctor))).await;
     let report = examined.map_err(|_| format!("the doctor did not come to an end in {DOCTOR:?}"));
-    in_background(move || {
-        pack(&options, report, out).map_err(|error| format!("the bundle cannot be written: {error}"))
-    })
-    .await
+    in_background(move || pack(&options, report, out).map_err(|error| format!("the bundle cannot be written: {error}")))
+        .await
 }
 
 fn pack<W: Write>(options: &Options, report: Result<Report, String>, out: W) -> io::Result<W> {

@@ -17,6 +17,7 @@ use robo_model::resolve::{Provider, Topic};
 use robo_model::spec::{Assignment, FileHash, FileRef, Generation, InstanceKey, InstanceSpec, RelativePath};
 use robo_model::state::{Failure, InstanceReport, InstanceState, Step, Wanted};
 use robo_wire::api::{Facts, Scope, Verb};
+use robo_wire::collect::CollectOpen;
 use robo_wire::copy::{Content, CopyFrame, CopyOpen, End, Entry, Kind, Pull, Push, RawPath, Told, Want};
 use robo_wire::digest::Digest;
 use robo_wire::event::{AgentEvent, EventBody};
@@ -70,6 +71,7 @@ fn what_streams_carry() {
         ("open-logs", Open::Logs(logs())),
         ("open-shell", Open::Shell(shell_open())),
         ("open-run", Open::Run(run_open())),
+        ("open-collect", Open::Collect(CollectOpen { without_logs: true })),
     ];
     for (name, open) in opens {
         golden.check(name, &open, Open::encode, |frame| Open::decode(&frame));

@@ -83,12 +83,7 @@ impl<W: Write> Bundle<W> {
     ///
     /// # Errors
     /// When nothing can be written.
-    pub(super) fn json_lines(
-        &mut self,
-        name: &str,
-        values: impl Iterator<Item = Value>,
-        max: usize,
-    ) -> io::Result<()> {
+    pub(super) fn json_lines(&mut self, name: &str, values: impl Iterator<Item = Value>, max: usize) -> io::Result<()> {
         let mut taken = Taken::whole(String::new());
         for value in values {
             let line = self.redactor.value(value).to_string() + "\n";
@@ -216,7 +211,8 @@ impl Taken {
         let bytes = pieces.concat();
         let is_cut = size > bytes.len() as u64;
         // What is left of a line may be a secret whose name was cut off.
-        let start = if is_cut { bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1) } else { 0 };
+        let start =
+            if is_cut { bytes.iter().position(|byte| *byte == b'\n').map_or(bytes.len(), |at| at + 1) } else { 0 };
         let text = String::from_utf8_lossy(bytes.get(start..).unwrap_or_default()).into_owned();
         Ok(Self { of: if is_cut { size } else { text.len() as u64 }, text, is_end: true })
     }
@@ -259,22 +255,33 @@ pub(super) mod tests {
         assert_eq!((files["a"].as_str(), files["b"].as_str()), ("password=[redacted]\n", "one\n"));
         let manifest = &files["MANIFEST"];
         assert!(manifest.contains("at Tue, 14 Nov 2023 22:13:20 GMT") && manifest.contains(", 2 times"), "{manifest}");
-        for line in ["whole     a  17 bytes", "cut       b  the first 4 of 8 bytes", "missing   c  token=[redacted] is away"] {
+        for line in
+            ["whole     a  17 bytes", "cut       b  the first 4 of 8 bytes", "missing   c  token=[redacted] is away"]
+        {
             assert!(manifest.lines().any(|found| found == line), "{line}: {manifest}");
         }
     }
 
     #[test]
     fn it_is_bounded_however_much_there_is() {
-        let mut bundle = bundle();
-        for i in 0..20 {
-            let text = format!("{i}\n").repeat(1024 * 1024 / 2);
-            bundle.add(&i.to_string(), Ok::<_, io::Error>(Taken::whole(text))).unwrap();
+        let mut bundle = Bundle { room: 10, ..bundle() };
+        for (name, text) in [("a", "12345678"), ("b", "123"), ("c", "12"), ("d", "1")] {
+            bundle.add(name, Ok::<_, io::Error>(Taken::whole(text.to_owned()))).unwrap();
         }
+        let numbers = (0..9).map(Value::from);
+        bundle.json_lines("e", numbers, 4).unwrap();
+        bundle.lines.extend(std::iter::repeat_n(String::new(), 2 * MAX_FILES));
+        bundle.add("f", Ok::<_, io::Error>(Taken::whole(String::new()))).unwrap();
         let files = unpacked(&bundle.finish().unwrap());
-        let size: usize = files.values().map(String::len).sum();
-        assert!(size as u64 <= MAX_COLLECTED + 4096, "{size}");
-        assert!(files["MANIFEST"].contains("left out  19  "), "{}", files["MANIFEST"]);
+        assert_eq!(files.keys().collect::<Vec<_>>(), ["MANIFEST", "a", "c"]);
+        let manifest = &files["MANIFEST"];
+        for line in [
+            "left out  b  3 bytes: the bundle is full",
+            "left out  e  4 bytes: the bundle is full",
+            "left out  1 more files",
+        ] {
+            assert!(manifest.contains(line), "{line}: {manifest}");
+        }
     }
 
     #[test]

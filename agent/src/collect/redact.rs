@@ -40,6 +40,9 @@ const IN_NAME: [&str; 9] =
 /// Names with one of these as a word of its own are, too.
 const WORDS: [&str; 9] = ["pass", "pwd", "pw", "psk", "auth", "cookie", "jwt", "otp", "accesskey"];
 
+/// Variables of every shell, which are no passwords.
+const FOLDERS: [&str; 2] = ["PWD", "OLDPWD"];
+
 /// How tokens begin, and the fewest bytes that they have.
 const TOKENS: [(&str, usize); 12] = [
     ("rbt1.", 16),
@@ -213,7 +216,7 @@ impl Redactor {
 
 /// Whether a name looks like that of a secret.
 pub(super) fn is_secret(name: &str) -> bool {
-    if Code::ALL.iter().any(|code| code.as_str() == name) {
+    if FOLDERS.contains(&name) || Code::ALL.iter().any(|code| code.as_str() == name) {
         return false;
     }
     let words = words(name);
@@ -384,7 +387,8 @@ fn tokens(line: &str) -> Vec<Range<usize>> {
 
 /// Which lines are of private keys, also of those whose beginning or end was cut off.
 fn key_lines(lines: &[&str]) -> Vec<bool> {
-    let mut keys: Vec<bool> = lines.iter().map(|line| is_base64(line, KEY_LINE) || begins(line) || ends(line)).collect();
+    let mut keys: Vec<bool> =
+        lines.iter().map(|line| is_base64(line, KEY_LINE) || begins(line) || ends(line)).collect();
     for (at, line) in lines.iter().enumerate() {
         if begins(line) && !ends(line) {
             let rest = lines.iter().skip(at + 1).take(MAX_KEY_LINES);

@@ -59,7 +59,11 @@ impl Known {
             Ok(found) => {
                 bundle.json("ledger.json", &summary(found))?;
                 bundle.json_lines("instances.jsonl", found.ledger.state.records.values().map(data), MAX_STATES)?;
-                bundle.json_lines("assignment.jsonl", found.ledger.assignment.instances.iter().map(data), MAX_STATES)?;
+                bundle.json_lines(
+                    "assignment.jsonl",
+                    found.ledger.assignment.instances.iter().map(data),
+                    MAX_STATES,
+                )?;
             }
             Err(error) => bundle.add("ledger.json", Err(with_cause(error)))?,
         }

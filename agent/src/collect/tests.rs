@@ -138,14 +138,15 @@ async fn a_stream_tells_the_archive_and_ends_with_its_peer() {
     let serving = tokio::spawn(serve(folders.clone(), route(), CollectOpen::default(), theirs));
     let (mut bytes, mut verdict) = (Vec::new(), None);
     while let Some(frame) = read_frame(&mut ours, MAX_STREAM_FRAME).await.unwrap() {
-        match StreamFrame::decode(frame).unwrap() {
-            StreamFrame::Stdout(piece) => bytes.extend(piece),
-            StreamFrame::Verdict(said) => verdict = Some(said),
-            other => panic!("{other:?}"),
+        let frame = StreamFrame::decode(frame).unwrap();
+        if let StreamFrame::Stdout(piece) = &frame {
+            bytes.extend_from_slice(piece);
+        } else {
+            assert!(verdict.replace(frame).is_none());
         }
     }
     serving.await.unwrap();
-    assert_eq!(verdict, Some(Verdict::Ok));
+    assert_eq!(verdict, Some(StreamFrame::Verdict(Verdict::Ok)));
     assert!(unpacked(&bytes)["doctor.txt"].contains("AGT_CONNECT"));
     let (ours, theirs) = duplex(1);
     let serving = tokio::spawn(serve(folders, route(), CollectOpen::default(), theirs));

@@ -40,7 +40,8 @@ pub(super) async fn collect(
     Query(query): Query<CollectQuery>,
 ) -> Result<Response, Refusal> {
     let open = CollectOpen { without_logs: query.without_logs };
-    let (thing, what) = (format!("device {name}"), if open.without_logs { "a bundle without logs" } else { "a bundle" });
+    let (thing, what) =
+        (format!("device {name}"), if open.without_logs { "a bundle without logs" } else { "a bundle" });
     state.service.audit(&may.actor, (Verb::Copy.name(), &thing), AuditOutcome::Allowed, what).await?;
     let device = state.service.record_of(&project, &name).await?;
     begin(&state, &device, Open::Collect(open)).await

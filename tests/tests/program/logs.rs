@@ -56,9 +56,9 @@ fn who_follows_over_cuts_gets_every_line_once() {
         let reached = format!("line {}\n", cut * LINES / 8);
         eventually_blocking("lines come", || following.so_far().0.contains(&reached).then_some(()));
         if cut % 2 == 0 {
-            link.cut()
+            link.cut();
         } else {
-            way.cut()
+            way.cut();
         }
         let cuts = |text: &str| text.matches("going on when it is back").count();
         eventually_blocking("the cut is noticed", || (cuts(&following.so_far().1) >= cut).then_some(()));

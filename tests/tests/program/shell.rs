@@ -6,15 +6,17 @@ use std::process::Command;
 
 use robo_agent::framing::{read_frame, write_frame};
 use robo_agent::shell::Shells;
-use robo_tests::PATIENCE;
 use robo_tests::programs::{User, robo, robo_agent};
+use robo_tests::proxy::Proxy;
+use robo_tests::{PATIENCE, eventually_blocking};
 use robo_wire::frame::MAX_STREAM_FRAME;
 use robo_wire::shell::{ShellFrame, ShellOpen, ShellStart, Size};
 use robo_wire::stream::Verdict;
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::timeout;
 
-use super::application;
+use super::faults::lab::Machine;
+use super::{Lab, application};
 
 const GRAPH: &str = "
 application app {
@@ -168,6 +170,41 @@ async fn a_shell_is_used_left_and_come_back_to() {
         let mut terminal = Terminal::start(&shells, &format!("after-{code}"), &user, &["sh", "-c", &line]).await;
         terminal.until(&format!("code={code}\r\nisig\r\nicanon\r\necho\r\n")).await;
         terminal.verdict().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_watches_comes_back_after_cuts_and_sees_everything_once() {
+    let lab = Lab::new();
+    let way = Proxy::start(lab.address);
+    let _machine = Machine::start(&lab, "one", &lab.address.to_string());
+    let (url, ca, token) =
+        (format!("https://{}", way.address), lab.path("manager/ca.pem"), lab.path("manager/admin.token"));
+    lab.user.run(&["context", "add", "way", "--url", &url, "--ca", &ca, "--token-file", &token]).expect(0);
+    let (shells, robo) = (Shells::new(robo_agent()), robo());
+    let argv = [robo.to_str().unwrap(), "--context", "lab", "shell", "one", "--", "bash", "--norc"];
+    let mut terminal = Terminal::start(&shells, "t1", &lab.user, &argv).await;
+    terminal.until("# ").await;
+    let id = lab.user.run(&["session", "list", "--open", "-o", "name"]).expect(0).out.trim().to_owned();
+    let watch = lab.user.start(&["--context", "way", "session", "watch", &id]);
+    eventually_blocking("it is watched", || watch.so_far().1.contains("watching session").then_some(()));
+    for cut in 1..=3 {
+        // What was typed is shown as well, in other words.
+        terminal.type_in(&format!("echo be''fore-{cut}\r")).await;
+        let before = format!("before-{cut}");
+        eventually_blocking("the watcher sees it", || watch.so_far().0.contains(&before).then_some(()));
+        way.cut();
+        terminal.type_in(&format!("echo mean''while-{cut}\r")).await;
+        terminal.until(&format!("meanwhile-{cut}")).await;
+        let back = || (watch.so_far().1.matches("[robo: back]").count() == cut).then_some(());
+        eventually_blocking("the watcher is back", back);
+    }
+    lab.user.run(&["session", "end", &id]).expect(0);
+    let seen = watch.wait();
+    for cut in 1..=3 {
+        for word in ["before", "meanwhile"] {
+            assert_eq!(seen.out.matches(&format!("{word}-{cut}")).count(), 1, "{word}-{cut}: {seen:?}");
+        }
     }
 }
 

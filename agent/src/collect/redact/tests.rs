@@ -20,12 +20,13 @@ fn names_of_secrets_are_known() {
         "wpa_psk",
         "npm_auth",
         "Cookie",
+        "Pwd",
         "--db-password",
         "AWS_SECRET_ACCESS_KEY",
     ] {
         assert!(is_secret(name), "{name}");
     }
-    for name in ["key", "user", "path", "public_key", "keyboard", "bypass", "monkey", "port", "", "AGT_KEY"] {
+    for name in ["key", "user", "path", "public_key", "keyboard", "bypass", "monkey", "port", "", "AGT_KEY", "PWD"] {
         assert!(!is_secret(name), "{name}");
     }
 }
@@ -56,7 +57,7 @@ fn values_of_secrets_are_taken_out() {
     check("x rbt1.00112233445566778899 y", "x § y");
     check("eyJhbGciOiJIUzI1NiJ9.eyJzdWIiOiIxIn0.c2ln", "§");
     check("password:\n  hunter2\nuser: x", "password:\n§\nuser: x");
-    check("  db_secret: |\n    a\n\n    b\n  user: x", "  db_secret: |\n§\n\n§\n  user: x");
+    check("  db_secret: |\n    a\n\n    b\n  user: x", "  db_secret: §\n§\n\n§\n  user: x");
 }
 
 #[test]

@@ -19,6 +19,7 @@ use crate::cli::{Env, Format};
 use crate::client::{Client, ClientError};
 use crate::commands::exec::{Frames, FramesError};
 use crate::error::{CliError, Exit};
+use crate::output::shell_word;
 
 /// How often it is asked for when the connection is cut each time: half a minute in all.
 const MAX_TRIES: u32 = 8;
@@ -115,7 +116,8 @@ async fn collect(args: &CollectArgs, env: &Env) -> Result<(), CliError> {
         Format::Name => ui.line(path.display()),
         Format::Table | Format::Wide => {
             ui.line(path.display())?;
-            ui.note(format!("{bytes} bytes. What is in it: `tar xzOf {} robo-bundle/MANIFEST`", path.display()));
+            let word = shell_word(&path.display().to_string());
+            ui.note(format!("{bytes} bytes. What is in it: `tar xzOf {word} robo-bundle/MANIFEST`"));
             Ok(())
         }
     }
@@ -161,11 +163,9 @@ fn ended(verdict: Verdict, name: &DeviceName) -> Result<(), Fault> {
             let error = CliError::new(format!("{name} gives no bundle: {verdict}")).exit_with(Exit::SomeFailed);
             Err(Fault::Final(error.help(format!("see what keeps it from it: `robo logs --agent {name}`"))))
         }
-        Verdict::Timeout
-        | Verdict::Offline
-        | Verdict::Lost { .. }
-        | Verdict::Cancelled { .. }
-        | Verdict::Expired => Err(Fault::Cut(verdict.to_string())),
+        Verdict::Timeout | Verdict::Offline | Verdict::Lost { .. } | Verdict::Cancelled { .. } | Verdict::Expired => {
+            Err(Fault::Cut(verdict.to_string()))
+        }
     }
 }
 
@@ -192,7 +192,8 @@ impl Part {
         let part = PathBuf::from(part);
         let shown = part.display();
         let flags = OFlags::NOFOLLOW.bits().cast_signed();
-        let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&part);
+        let file =
+            OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).custom_flags(flags).open(&part);
         let file = file.map_err(|error| CliError::new(format!("{shown} cannot be written: {error}")))?;
         match file.try_lock() {
             Ok(()) => Ok(Self { path: part, file, bytes: 0 }),
