@@ -148,7 +148,7 @@ fn who_is_cut_asks_again() {
     for cut in [&way, &link] {
         fs::remove_file(&file).ok();
         noise(&log);
-        cut.set(Mode::Slow(200));
+        cut.set(Mode::Slow(500));
         let collecting = lab.user.start(&["--context", "way", "device", "collect", "one", "-O", &file]);
         let begun = || fs::metadata(&part).is_ok_and(|part| part.len() > 0).then_some(());
         eventually_blocking("something of it is there", begun);
