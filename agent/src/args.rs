@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use robo_model::name::DeviceName;
 
 use crate::Config;
+use crate::collect;
 use crate::dial::Route;
 use crate::doctor;
 use crate::folders::Folders;
@@ -84,16 +85,63 @@ pub enum Output {
     Json,
 }
 
+/// Collects what helps to find a fault into one archive, without the manager: logs, states, what the doctor says.
+///
+/// Secrets are taken out as far as they can be known; the file MANIFEST in it says what there is. Run it as the agent's
+/// user. `robo device collect` does the same from afar.
+#[derive(Debug, clap::Args)]
+pub struct CollectArgs {
+    /// Where to write it, a `.tar.gz`; a name with the host's name and the time where none is given.
+    #[arg(short = 'O', long, value_name = "FILE")]
+    pub file: Option<PathBuf>,
+    /// Leave out what instances print.
+    #[arg(long)]
+    pub without_logs: bool,
+    /// The manager to ask; without it the one that the agent dialled last.
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = manager_address)]
+    pub manager: Option<String>,
+    /// The CA certificate of an https:// proxy, in PEM.
+    #[arg(long, value_name = "FILE")]
+    pub proxy_ca: Option<PathBuf>,
+    /// The agent's folder.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
 impl DoctorArgs {
     /// What to look at. The agent's folder is `state` where none is given.
     #[must_use]
     pub fn into_options(self, state: PathBuf) -> doctor::Options {
-        let state = self.state.unwrap_or(state);
-        let noted = || read(&Folders::new(&state).manager(), "the manager's address").ok();
-        let manager = self.manager.or_else(|| manager_address(noted()?.trim()).ok());
-        let route = manager.map(|manager| route(manager, self.proxy_ca.as_deref())).transpose();
-        doctor::Options { state, route: route.map_err(|error| error.to_string()) }
+        to_look_at(self.state.unwrap_or(state), self.manager, self.proxy_ca.as_deref())
     }
+}
+
+impl CollectArgs {
+    /// What to collect, and into which file. The agent's folder is `state` where none is given.
+    #[must_use]
+    pub fn into_options(self, state: PathBuf) -> (collect::Options, PathBuf) {
+        let doctor = to_look_at(self.state.unwrap_or(state), self.manager, self.proxy_ca.as_deref());
+        let usual = || PathBuf::from(collect::file_name());
+        (collect::Options { doctor, without_logs: self.without_logs }, self.file.unwrap_or_else(usual))
+    }
+}
+
+/// The agent's folder where none is given: `/var/lib/robo-agent` for root, and the user's state folder for others (XDG Base Directory Specification).
+#[must_use]
+pub fn default_state() -> PathBuf {
+    if rustix::process::geteuid().is_root() {
+        return PathBuf::from("/var/lib/robo-agent");
+    }
+    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/".into())).join(".local/state");
+    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
+    state.unwrap_or_else(home).join("robo-agent")
+}
+
+fn to_look_at(state: PathBuf, manager: Option<String>, proxy_ca: Option<&Path>) -> doctor::Options {
+    let noted = || read(&Folders::new(&state).manager(), "the manager's address").ok();
+    let manager = manager.or_else(|| manager_address(noted()?.trim()).ok());
+    let route = manager.map(|manager| route(manager, proxy_ca)).transpose();
+    doctor::Options { state, route: route.map_err(|error| error.to_string()) }
 }
 
 /// Why the options are of no use.

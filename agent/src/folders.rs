@@ -1,7 +1,7 @@
 //! Where everything of an agent lies on disk.
 //!
 //! ```text
-//! <state>/lock  manager  ledger/  identity/  files/<hash>
+//! <state>/lock  manager  ledger/  identity/  files/<hash>  log/agent.log
 //! <state>/instances/<application>/<segment>/<segment>/@recipe  @data  @logs  @runs/<run>  @context.json
 //! ```
 //!
@@ -58,13 +58,27 @@ impl Folders {
     /// # Errors
     /// When one cannot be made.
     pub fn create(&self) -> io::Result<()> {
-        if !self.root.is_dir() {
-            DirBuilder::new().recursive(true).mode(PRIVATE).create(&self.root)?;
-        }
+        self.create_root()?;
         for folder in [self.ledger(), self.identity(), self.files(), self.instances()] {
             create_dir(&folder)?;
         }
         Ok(())
+    }
+
+    /// Makes the folder of the agent's own log, for this user alone.
+    ///
+    /// # Errors
+    /// When it cannot be made.
+    pub(crate) fn create_log(&self) -> io::Result<()> {
+        self.create_root()?;
+        create_dir(&self.log())
+    }
+
+    fn create_root(&self) -> io::Result<()> {
+        if self.root.is_dir() {
+            return Ok(());
+        }
+        DirBuilder::new().recursive(true).mode(PRIVATE).create(&self.root)
     }
 
     /// Takes the state folder for one agent; nothing when another one has it. It is free when the file is dropped.
@@ -119,6 +133,12 @@ impl Folders {
         self.root.join("identity")
     }
 
+    /// What the agent says of itself.
+    #[must_use]
+    pub fn log(&self) -> PathBuf {
+        self.root.join("log")
+    }
+
     /// Recipe files by their hash.
     #[must_use]
     pub fn files(&self) -> PathBuf {
@@ -153,6 +173,24 @@ impl Folders {
     pub(crate) fn all_managed(&self) -> io::Result<Vec<PathBuf>> {
         let lists = self.all_folders()?.into_iter().map(|folder| folder.join(MANAGED));
         Ok(lists.filter(|list| list.is_file()).collect())
+    }
+
+    /// The folder of each instance's output that is on disk, in order, with `application/segment/…`.
+    ///
+    /// # Errors
+    /// When a folder cannot be read.
+    pub(crate) fn all_logs(&self) -> io::Result<Vec<(String, PathBuf)>> {
+        let mut found = Vec::new();
+        for folder in self.all_folders()? {
+            let logs = folder.join("@logs");
+            let name = folder.strip_prefix(self.instances()).unwrap_or(&folder).to_string_lossy().into_owned();
+            // A link may lead anywhere.
+            if fs::symlink_metadata(&logs).is_ok_and(|logs| logs.is_dir()) {
+                found.push((name, logs));
+            }
+        }
+        found.sort();
+        Ok(found)
     }
 
     /// The folders of applications and instances.

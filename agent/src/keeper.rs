@@ -26,6 +26,7 @@ use self::user::User;
 pub(crate) mod output;
 pub(crate) mod proc;
 pub(crate) mod record;
+pub(crate) mod times;
 pub(crate) mod user;
 
 /// The hidden argument that makes the executable a keeper; the run's folder follows it.

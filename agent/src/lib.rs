@@ -9,20 +9,23 @@
 //! - [`shell`]: sessions of people, each with a terminal.
 //! - [`copy`]: files and folders to and from a device; the client uses it too.
 //! - [`runs`]: commands of jobs, which outlive the link.
-//! - [`forward`]: connections through the device.
+//! - [`forward`]: connections through the device; [`tail`]: logs of it; [`diary`]: the agent's own.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
 //!   [`renew`], [`files`], [`facts`] serve it.
 //! - [`daemon`]: the loop that joins them; [`args`]: its options.
-//! - [`doctor`]: looks at a device from the inside; [`code`]: what can be wrong with one.
+//! - [`doctor`]: looks at a device from the inside; [`code`]: what can be wrong with one; [`collect`]: all that helps to
+//!   find it, in one archive.
 //! - [`folders`]: where everything lies on disk; [`framing`]: frames on streams.
 
 pub mod args;
 pub mod code;
+pub mod collect;
 pub mod copy;
 pub mod credentials;
 pub mod daemon;
 pub mod dial;
+pub mod diary;
 pub mod doctor;
 pub mod enroll;
 pub mod facts;
@@ -43,6 +46,7 @@ pub mod renew;
 pub mod runs;
 pub mod runtime;
 pub mod shell;
+pub mod tail;
 pub mod tls;
 
 pub use daemon::{AgentError, Config, run, run_with_keeper};

@@ -26,6 +26,7 @@ use self::network::Network;
 use self::rotate::{KEYS_LIVE, Rotating};
 use self::talk::{LAST_WORDS, Talk};
 use self::thrifty::Thrifty;
+use crate::collect;
 use crate::copy;
 use crate::credentials::Credentials;
 use crate::dial::{DialError, Route, dial};
@@ -36,6 +37,7 @@ use crate::pilot::HangUp;
 use crate::runs::Runs;
 use crate::runtime::{exec, logs};
 use crate::shell::Shells;
+use crate::tail;
 
 /// Messages that may wait between link and loop. The loop is fast; the manager sends few.
 pub const QUEUE: usize = 16;
@@ -175,6 +177,7 @@ impl Connection<'_> {
         let address = tcp.local_addr().ok().map(|local| local.ip());
         let peer = tcp.peer_addr().ok();
         let served = Served {
+            route: self.config.route.clone(),
             folders: self.config.folders.clone(),
             shells: self.config.shells.clone(),
             runs: self.config.runs.clone(),
@@ -227,6 +230,7 @@ async fn talk(
 /// What streams are about.
 #[derive(Clone)]
 struct Served {
+    route: Route,
     folders: Folders,
     shells: Shells,
     runs: Runs,
@@ -244,6 +248,8 @@ async fn serve_stream(mut stream: Io, served: Served) {
         Ok(Open::Copy(open)) => Box::pin(copy::serve(open, stream)).await,
         Ok(Open::Run(open)) => served.runs.serve(open, stream).await,
         Ok(Open::Forward(open)) => served.forwards.serve(open, stream).await,
+        Ok(Open::Tail(open)) => Box::pin(tail::serve(served.folders, open, stream)).await,
+        Ok(Open::Collect(open)) => Box::pin(collect::serve(served.folders, served.route, open, stream)).await,
         Err(error) => tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
     }
 }

@@ -1,14 +1,15 @@
 //! `robo-agent`: the agent alone, for devices. The same agent as `robo agent`.
 
 use std::io::Write as _;
-use std::path::PathBuf;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use robo_agent::args::{Args, DoctorArgs, Output};
-use robo_agent::doctor;
+use robo_agent::args::{Args, CollectArgs, DoctorArgs, Output, default_state};
+use robo_agent::{collect, diary, doctor};
 use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 /// Runs the agent of this machine.
 ///
@@ -26,6 +27,7 @@ struct Cli {
 #[derive(clap::Subcommand)]
 enum Command {
     Doctor(DoctorArgs),
+    Collect(CollectArgs),
 }
 
 fn main() -> ExitCode {
@@ -34,6 +36,7 @@ fn main() -> ExitCode {
     }
     let done = match Cli::parse() {
         Cli { command: Some(Command::Doctor(doctor)), .. } => examine(doctor),
+        Cli { command: Some(Command::Collect(args)), .. } => collected(args),
         Cli { args: Some(args), command: None } => run(args).map(|()| ExitCode::SUCCESS),
         Cli { args: None, command: None } => Err(anyhow::anyhow!("name the manager: --manager HOST[:PORT]")),
     };
@@ -49,7 +52,16 @@ fn run(args: Args) -> anyhow::Result<()> {
     let level = std::env::var("ROBO_LOG").unwrap_or_else(|_| "info".to_owned());
     let filter = tracing_subscriber::EnvFilter::try_new(&level)
         .with_context(|| format!("ROBO_LOG is `{level}`, which is no filter; write a level, as in ROBO_LOG=debug"))?;
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let state = args.state.clone().unwrap_or_else(default_state);
+    let (diary, without) = match diary::layer(&state) {
+        Ok(layer) => (Some(layer), None),
+        Err(error) => (None, Some(error)),
+    };
+    let said = tracing_subscriber::fmt::layer().with_writer(std::io::stderr);
+    tracing_subscriber::registry().with(diary).with(said).with(filter).init();
+    if let Some(error) = without {
+        tracing::warn!("no log is kept in {}: {error}", state.display());
+    }
     let config = args.into_config(default_state())?;
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
@@ -75,12 +87,13 @@ fn examine(args: DoctorArgs) -> anyhow::Result<ExitCode> {
     Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
 }
 
-/// `/var/lib/robo-agent` for root, and the user's state folder for others (XDG Base Directory Specification).
-fn default_state() -> PathBuf {
-    if rustix::process::geteuid().is_root() {
-        return PathBuf::from("/var/lib/robo-agent");
-    }
-    let home = || PathBuf::from(std::env::var_os("HOME").unwrap_or_else(|| "/".into())).join(".local/state");
-    let state = std::env::var_os("XDG_STATE_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    state.unwrap_or_else(home).join("robo-agent")
+fn collected(args: CollectArgs) -> anyhow::Result<ExitCode> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    let (options, file) = args.into_options(default_state());
+    runtime
+        .block_on(collect::to_file(options, &file))
+        .with_context(|| format!("there is no bundle in {}", file.display()))?;
+    // Who reads may stop reading; the file is there all the same.
+    drop(writeln!(std::io::stdout().lock(), "{}", file.display()));
+    Ok(ExitCode::SUCCESS)
 }

@@ -7,8 +7,11 @@ use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
+use robo_agent::diary::{self, DiaryLayer};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::layer::SubscriberExt as _;
+use tracing_subscriber::util::SubscriberInitExt as _;
 
 use crate::error::CliError;
 
@@ -34,6 +37,25 @@ pub(crate) struct LogArgs {
 /// # Errors
 /// When `ROBO_LOG` is no filter, or the file cannot be opened.
 pub(crate) fn log(args: &LogArgs) -> Result<(), CliError> {
+    log_with(args, None)
+}
+
+/// Logs from now on, also to the log in an agent's folder.
+///
+/// # Errors
+/// As [`log`]. Without a log of its own an agent runs as well.
+pub(crate) fn log_agent(args: &LogArgs, state: &Path) -> Result<(), CliError> {
+    match diary::layer(state) {
+        Ok(layer) => log_with(args, Some(layer)),
+        Err(error) => {
+            log_with(args, None)?;
+            tracing::warn!("no log is kept in {}: {error}", state.display());
+            Ok(())
+        }
+    }
+}
+
+fn log_with(args: &LogArgs, diary: Option<DiaryLayer>) -> Result<(), CliError> {
     let chosen = std::env::var(LOG_VARIABLE).ok().filter(|text| !text.trim().is_empty());
     let text = chosen.as_deref().unwrap_or(LOG_DEFAULT);
     let filter = EnvFilter::try_new(text).map_err(|error| {
@@ -41,14 +63,15 @@ pub(crate) fn log(args: &LogArgs) -> Result<(), CliError> {
             "write a level, or levels per part: `{LOG_VARIABLE}=debug` or `{LOG_VARIABLE}={LOG_DEFAULT}`"
         ))
     })?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter);
+    let logger = tracing_subscriber::registry().with(diary);
+    let layer = tracing_subscriber::fmt::layer();
     let set = if let Some(path) = &args.log_file {
         let file = LogFile::open(path)
             .map_err(|error| CliError::new(format!("cannot open the log {}: {error}", path.display())))?;
-        builder.with_ansi(false).with_writer(Mutex::new(file)).try_init()
+        logger.with(layer.with_ansi(false).with_writer(Mutex::new(file))).with(filter).try_init()
     } else {
         let colours = std::io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|v| v.is_empty());
-        builder.with_ansi(colours).with_writer(std::io::stderr).try_init()
+        logger.with(layer.with_ansi(colours).with_writer(std::io::stderr)).with(filter).try_init()
     };
     set.map_err(|error| CliError::new(format!("the log cannot be set up: {error}")))
 }

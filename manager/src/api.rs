@@ -10,6 +10,7 @@ mod applications;
 mod audit;
 mod auth;
 mod bindings;
+mod collect;
 mod copy;
 mod devices;
 mod events;
@@ -26,6 +27,7 @@ mod open;
 mod problem;
 mod revoked;
 mod shell;
+mod tail;
 mod tokens;
 mod users;
 
@@ -155,12 +157,14 @@ fn applications() -> OpenApiRouter<ApiState> {
 fn remote() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(exec::exec))
-        .routes(routes!(exec::logs))
+        .routes(routes!(exec::logs, tail::tail_instance))
         .routes(routes!(copy::copy))
         .routes(routes!(jobs::list, jobs::begin))
         .routes(routes!(jobs::show, jobs::cancel))
         .routes(routes!(jobs::output))
         .routes(routes!(forward::forward))
+        .routes(routes!(tail::tail))
+        .routes(routes!(collect::collect))
         .routes(routes!(shell::shell))
         .routes(routes!(shell::list))
         .routes(routes!(shell::show, shell::end))

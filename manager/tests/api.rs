@@ -207,8 +207,8 @@ impl Links for Pretenders {
                 Open::Shell(open) => return Ok(shell::pretend(open)),
                 Open::Copy(_) => return Err(OpenError::Offline),
                 Open::Logs(logs) => vec!["say".to_owned(), format!("{} {} {}", logs.key, logs.lines, logs.follow)],
-                // Nobody here has a port; flows are tried with real agents.
-                Open::Forward(_) => return Err(OpenError::Offline),
+                // Nobody here has a port or a log; these are tried with real agents.
+                Open::Forward(_) | Open::Tail(_) | Open::Collect(_) => return Err(OpenError::Offline),
             };
             if words[0] == "offline" {
                 return Err(OpenError::Offline);

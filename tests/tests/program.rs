@@ -1,5 +1,6 @@
 //! The real programs, as a user has them. Each test has folders, processes and loopback addresses of its own.
 
+mod collect;
 mod copy;
 mod crash;
 mod disk;
@@ -7,6 +8,7 @@ mod faults;
 mod forward;
 mod history;
 mod input;
+mod logs;
 mod manager;
 mod network;
 mod shell;

@@ -82,7 +82,7 @@ impl<'de> Deserialize<'de> for Content {
 }
 
 /// Reads at most so many bytes.
-struct BytesOf(usize);
+pub(crate) struct BytesOf(pub(crate) usize);
 
 impl BytesOf {
     fn bounded<E: serde::de::Error>(&self, bytes: &[u8]) -> Result<Vec<u8>, E> {

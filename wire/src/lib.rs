@@ -7,7 +7,7 @@
 //! - [`digest`]: by which both sides see that they have the same.
 //! - [`stream`]: exec and logs, on a stream of their own; [`shell`]: shells, whose sessions outlive their streams;
 //!   [`job`]: commands that do too; [`backlog`]: the last of what was said, which both sides keep for who comes back.
-//! - [`forward`]: connections through a device.
+//! - [`forward`]: connections through a device; [`tail`]: logs; [`collect`]: all that helps to find a fault.
 //! - [`thrift`]: what an idle link does not send.
 //!
 //! Everything is append-only: a field is added with `#[serde(default)]` and never changes its meaning; an
@@ -15,6 +15,7 @@
 
 pub mod api;
 pub mod backlog;
+pub mod collect;
 pub mod copy;
 pub mod digest;
 pub mod event;
@@ -27,6 +28,7 @@ pub mod problem;
 pub mod session;
 pub mod shell;
 pub mod stream;
+pub mod tail;
 pub mod thrift;
 
 /// The name in the manager's certificate. Clients and agents check this name against the pinned CA and not the

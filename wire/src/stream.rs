@@ -13,11 +13,13 @@ use robo_model::quantity::Millis;
 use robo_model::spec::InstanceKey;
 use serde::{Deserialize, Serialize};
 
+use crate::collect::CollectOpen;
 use crate::copy::CopyOpen;
 use crate::forward::ForwardOpen;
 use crate::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
 use crate::job::RunOpen;
 use crate::shell::ShellOpen;
+use crate::tail::TailOpen;
 
 /// The media type of framed bodies.
 pub const MEDIA_TYPE: &str = "application/vnd.robo.frames";
@@ -44,6 +46,10 @@ pub enum Open {
     Run(RunOpen),
     /// Begins a connection through the device, or comes back to one.
     Forward(ForwardOpen),
+    /// Reads logs: of instances, the agent, units.
+    Tail(TailOpen),
+    /// Collects what helps to find a fault.
+    Collect(CollectOpen),
 }
 
 /// A command to run.
@@ -182,7 +188,8 @@ const STDERR: u8 = 6;
 pub(crate) const VERDICT: u8 = 7;
 const REQUEST: u8 = 8;
 const TARGETS: u8 = 9;
-// From 16 on: `crate::shell`; from 32 on: `crate::copy`; from 96 on: `crate::job`; from 112 on: `crate::forward`.
+// From 16 on: `crate::shell`; from 32 on: `crate::copy`; from 96 on: `crate::job`; from 112 on: `crate::forward`;
+// from 120 on: `crate::tail`.
 
 impl Open {
     /// The frame's bytes.

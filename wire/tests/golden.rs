@@ -17,6 +17,7 @@ use robo_model::resolve::{Provider, Topic};
 use robo_model::spec::{Assignment, FileHash, FileRef, Generation, InstanceKey, InstanceSpec, RelativePath};
 use robo_model::state::{Failure, InstanceReport, InstanceState, Step, Wanted};
 use robo_wire::api::{Facts, Scope, Verb};
+use robo_wire::collect::CollectOpen;
 use robo_wire::copy::{Content, CopyFrame, CopyOpen, End, Entry, Kind, Pull, Push, RawPath, Told, Want};
 use robo_wire::digest::Digest;
 use robo_wire::event::{AgentEvent, EventBody};
@@ -31,6 +32,12 @@ use robo_wire::link::{
 };
 use robo_wire::shell::{AttachRequest, Attached, Joined, ShellFrame, ShellOpen, ShellRequest, ShellStart, Size};
 use robo_wire::stream::{Answer, Command, DeviceTarget, ExecRequest, LogsOpen, Open, StreamFrame, Targets, Verdict};
+use robo_wire::tail::{TailFrame, TailOpen};
+
+#[path = "golden/tail.rs"]
+mod tail;
+
+use self::tail::{tail_frames, tail_opens};
 
 const GOLDEN: &str = include_str!("golden.txt");
 
@@ -64,6 +71,7 @@ fn what_streams_carry() {
         ("open-logs", Open::Logs(logs())),
         ("open-shell", Open::Shell(shell_open())),
         ("open-run", Open::Run(run_open())),
+        ("open-collect", Open::Collect(CollectOpen { without_logs: true })),
     ];
     for (name, open) in opens {
         golden.check(name, &open, Open::encode, |frame| Open::decode(&frame));
@@ -122,6 +130,18 @@ fn what_runs_carry() {
 }
 
 #[test]
+fn what_logs_carry() {
+    let golden = Golden::read();
+    for (name, open) in tail_opens() {
+        golden.check(name, &open, TailOpen::encode, |frame| TailOpen::decode(&frame));
+        golden.check(&format!("open-{name}"), &Open::Tail(open), Open::encode, |frame| Open::decode(&frame));
+    }
+    for (name, frame) in tail_frames() {
+        golden.check(name, &frame, TailFrame::encode, |frame| TailFrame::decode(&frame));
+    }
+}
+
+#[test]
 fn what_forwards_carry() {
     let golden = Golden::read();
     for (name, open) in forward_opens() {
@@ -151,6 +171,8 @@ fn the_golden_file_has_no_line_too_many() {
     names.push("forward-request".to_owned());
     names.extend(forward_opens().into_iter().map(|(name, _)| name.to_owned()));
     names.extend(forward_frames().into_iter().map(|(name, _)| name.to_owned()));
+    names.extend(tail_opens().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("open-{name}")]));
+    names.extend(tail_frames().into_iter().map(|(name, _)| name.to_owned()));
     names.extend(
         ["open-exec", "open-logs", "exec-names", "exec-selector", "exec-all", "answer-targets"].map(str::to_owned),
     );

@@ -1,7 +1,8 @@
 //! Where output goes: to a few files of bounded size, and its last lines to memory.
 //!
 //! Several keepers may write to one log at a time (a process, and the script that updates it). So whoever writes
-//! holds the log's lock, and looks whether another one has begun a new file meanwhile.
+//! holds the log's lock, and looks whether another one has begun a new file meanwhile. Beside each file lies another
+//! that says when what is in it came; see [`super::times`].
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
@@ -9,7 +10,11 @@ use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use robo_model::limits::{MAX_FAILURE_BYTES, MAX_FAILURE_LINES};
+use robo_model::quantity::UnixMillis;
 use rustix::fs::OFlags;
+
+use super::times;
+use crate::folders::absent_is_fine;
 
 /// Largest file of a log; with [`LOG_FILES`] the price of any amount of output.
 pub(crate) const LOG_FILE_BYTES: u64 = 1024 * 1024;
@@ -17,33 +22,70 @@ pub(crate) const LOG_FILE_BYTES: u64 = 1024 * 1024;
 /// Files of a log: the one that is written to, and three before it.
 pub(crate) const LOG_FILES: usize = 4;
 
-/// A log that is written to.
-#[derive(Debug)]
-pub(crate) struct Log {
-    folder: PathBuf,
-    lock: File,
-    file: File,
+/// Where the files of a log lie.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Shelf {
+    pub(crate) folder: PathBuf,
+    /// The name of the newest file.
+    name: &'static str,
 }
 
-/// The name of a log's file; 0 is the newest.
-pub(crate) fn file_path(folder: &Path, index: usize) -> PathBuf {
-    match index {
-        0 => folder.join("output.log"),
-        older => folder.join(format!("output.log.{older}")),
+impl Shelf {
+    /// That of an instance's output.
+    pub(crate) fn of_instance(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), name: "output.log" }
+    }
+
+    /// That of the agent itself.
+    pub(crate) fn of_agent(folder: &Path) -> Self {
+        Self { folder: folder.to_owned(), name: "agent.log" }
+    }
+
+    /// A file; 0 is the newest.
+    pub(crate) fn file(&self, index: usize) -> PathBuf {
+        let name = self.name;
+        self.folder.join(if index == 0 { name.to_owned() } else { format!("{name}.{index}") })
+    }
+
+    /// When what is in a file came.
+    pub(crate) fn times(&self, index: usize) -> PathBuf {
+        let mut path = self.file(index).into_os_string();
+        path.push(".times");
+        path.into()
+    }
+
+    /// The file whose lock orders writers and readers.
+    pub(crate) fn open_lock(&self) -> io::Result<File> {
+        open(&self.folder.join("lock"))
     }
 }
 
-/// The file whose lock orders writers and readers of a log.
-pub(crate) fn open_lock(folder: &Path) -> io::Result<File> {
-    open(&folder.join("lock"))
+/// A log that is written to.
+#[derive(Debug)]
+pub(crate) struct Log {
+    shelf: Shelf,
+    lock: File,
+    file: File,
+    /// The file for which a time was noted last, and that time.
+    noted: Option<(u64, UnixMillis)>,
+}
+
+/// The name of a file of an instance's output; 0 is the newest.
+pub(crate) fn file_path(folder: &Path, index: usize) -> PathBuf {
+    Shelf::of_instance(folder).file(index)
 }
 
 impl Log {
-    /// Opens the log in `folder`.
+    /// Opens an instance's output in `folder`.
     pub(crate) fn open(folder: &Path) -> io::Result<Self> {
-        let lock = open_lock(folder)?;
-        let file = open(&file_path(folder, 0))?;
-        Ok(Self { folder: folder.to_owned(), lock, file })
+        Self::open_on(Shelf::of_instance(folder))
+    }
+
+    /// Opens the log on `shelf`.
+    pub(crate) fn open_on(shelf: Shelf) -> io::Result<Self> {
+        let lock = shelf.open_lock()?;
+        let file = open(&shelf.file(0))?;
+        Ok(Self { shelf, lock, file, noted: None })
     }
 
     /// Appends `bytes`, which are few against [`LOG_FILE_BYTES`].
@@ -55,7 +97,7 @@ impl Log {
     }
 
     fn write_locked(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let newest = file_path(&self.folder, 0);
+        let newest = self.shelf.file(0);
         let ours = self.file.metadata()?;
         if fs::symlink_metadata(&newest).map_or(true, |now| (now.ino(), now.dev()) != (ours.ino(), ours.dev())) {
             self.file = open(&newest)?;
@@ -63,14 +105,29 @@ impl Log {
         let size = self.file.metadata()?.len();
         if size > 0 && size + bytes.len() as u64 > LOG_FILE_BYTES {
             for index in (1..LOG_FILES).rev() {
-                crate::folders::absent_is_fine(fs::rename(
-                    file_path(&self.folder, index - 1),
-                    file_path(&self.folder, index),
-                ))?;
+                let (newer, older) = (index - 1, index);
+                absent_is_fine(fs::rename(self.shelf.file(newer), self.shelf.file(older)))?;
+                absent_is_fine(fs::rename(self.shelf.times(newer), self.shelf.times(older)))?;
             }
             self.file = open(&newest)?;
         }
+        self.note_time()?;
         self.file.write_all(bytes)
+    }
+
+    /// Notes when what is written next came, once in a while.
+    fn note_time(&mut self) -> io::Result<()> {
+        let (now, found) = (crate::now(), self.file.metadata()?);
+        let noted = self.noted.filter(|(file, _)| *file == found.ino());
+        if noted.is_some_and(|(_, at)| at <= now && now.since(at) < times::EVERY) {
+            return Ok(());
+        }
+        self.noted = Some((found.ino(), now));
+        // The output itself matters more than its times.
+        if let Err(error) = open(&self.shelf.times(0)).and_then(|file| times::note(file, &found, now)) {
+            tracing::debug!(%error, "when output came cannot be noted");
+        }
+        Ok(())
     }
 }
 
@@ -78,7 +135,13 @@ impl Log {
 /// has another name besides, which may be anybody's, is not written to.
 fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
-    let file = OpenOptions::new().append(true).create(true).mode(0o600).custom_flags(flags.cast_signed()).open(path)?;
+    let file = OpenOptions::new()
+        .read(true)
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .custom_flags(flags.cast_signed())
+        .open(path)?;
     let found = file.metadata()?;
     if found.is_file() && found.nlink() == 1 {
         return Ok(file);

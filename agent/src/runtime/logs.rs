@@ -12,7 +12,7 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 use crate::folders::Folders;
 use crate::framing::write_frame;
-use crate::keeper::output::{LOG_FILES, file_path, open_lock};
+use crate::keeper::output::{LOG_FILES, Shelf, file_path};
 
 /// How often a log that has come to its end is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
@@ -145,17 +145,21 @@ impl Position {
 }
 
 /// While it lives, no writer begins a new file.
-struct Unmoved(#[expect(dead_code, reason = "held for its lock")] File);
+pub(crate) struct Unmoved(#[expect(dead_code, reason = "held for its lock")] File);
 
 impl Unmoved {
     fn take(folder: &Path) -> io::Result<Self> {
-        let lock = open_lock(folder)?;
+        Self::take_on(&Shelf::of_instance(folder))
+    }
+
+    pub(crate) fn take_on(shelf: &Shelf) -> io::Result<Self> {
+        let lock = shelf.open_lock()?;
         lock.lock_shared()?;
         Ok(Self(lock))
     }
 }
 
-fn open_file(path: &Path) -> io::Result<Option<File>> {
+pub(crate) fn open_file(path: &Path) -> io::Result<Option<File>> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
     match fs::OpenOptions::new().read(true).custom_flags(flags).open(path) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(None),

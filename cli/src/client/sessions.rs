@@ -38,9 +38,10 @@ impl Client {
         self.framed_post(&format!("sessions/{id}/attach"), body).await
     }
 
-    /// Watches a session.
-    pub(crate) async fn watch(&self, id: &SessionId) -> Result<ByteStream, ClientError> {
-        self.framed_get(&format!("sessions/{id}/watch"), &()).await
+    /// Watches a session; `from` is the place of the next byte of output for who comes back.
+    pub(crate) async fn watch(&self, id: &SessionId, from: Option<u64>) -> Result<ByteStream, ClientError> {
+        let query: Vec<(&str, u64)> = from.into_iter().map(|from| ("from", from)).collect();
+        self.framed_get(&format!("sessions/{id}/watch"), &query).await
     }
 
     /// Ends a session.

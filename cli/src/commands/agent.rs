@@ -21,10 +21,10 @@ pub(crate) struct AgentArgs {
 }
 
 pub(crate) async fn run(args: AgentArgs, env: &Env) -> Result<Exit, CliError> {
-    service::log(&args.log)?;
+    let state = args.agent.state.clone().unwrap_or_else(|| env.paths.state.join("agent"));
+    service::log_agent(&args.log, &state)?;
     let mut signals = StopSignals::catch()?;
-    let config =
-        args.agent.into_config(env.paths.state.join("agent")).map_err(|error| CliError::new(error.to_string()))?;
+    let config = args.agent.into_config(state).map_err(|error| CliError::new(error.to_string()))?;
     let stop = async move { signals.next().await };
     Box::pin(robo_agent::run(config, stop))
         .await

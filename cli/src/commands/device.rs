@@ -1,5 +1,6 @@
 //! `robo device`: the machines of a project.
 
+mod collect;
 mod standing;
 mod token;
 
@@ -7,6 +8,7 @@ use robo_model::label;
 use robo_model::name::{ApplicationName, DeviceName};
 use robo_wire::api::DeviceChange;
 
+use self::collect::CollectArgs;
 use self::standing::{AcceptArgs, RevokeArgs, RotateKeyArgs};
 use self::token::{EnrollArgs, TokenArgs};
 use super::apply::agreed;
@@ -15,7 +17,8 @@ use crate::error::{CliError, Exit};
 use crate::output::detail;
 use crate::output::table::{self, Look};
 
-/// Lists devices, shows one, labels one, lets new ones in, shuts one out, or removes one.
+/// Lists devices, shows one, labels one, lets new ones in, shuts one out, removes one, or collects what helps to
+/// find a fault.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeviceArgs {
     #[command(subcommand)]
@@ -38,6 +41,7 @@ enum DeviceCommand {
     Revoke(RevokeArgs),
     RotateKey(RotateKeyArgs),
     Label(LabelArgs),
+    Collect(CollectArgs),
     Remove(RemoveArgs),
 }
 
@@ -115,6 +119,7 @@ pub(crate) async fn run(args: DeviceArgs, env: &Env) -> Result<Exit, CliError> {
         DeviceCommand::Revoke(args) => return standing::revoke(&args, env).await,
         DeviceCommand::RotateKey(args) => standing::rotate_key(&args, env).await?,
         DeviceCommand::Label(args) => change_labels(args, env).await?,
+        DeviceCommand::Collect(args) => return collect::run(&args, env).await,
         DeviceCommand::Remove(args) => return remove(&args, env).await,
     }
     Ok(Exit::Done)

@@ -1,132 +1,312 @@
-//! `robo logs`: shows what an instance prints.
+//! `robo logs`: shows what instances, agents and units of the journal print.
 
-use robo_model::name::{ApplicationName, InstancePath};
-use robo_wire::stream::{Answer, StreamFrame, Verdict};
-use serde::Serialize;
+mod share;
+mod show;
+
+use std::collections::BTreeMap;
+
+use jiff::Timestamp;
+use robo_model::name::{DeviceName, InstancePath};
+use robo_model::quantity::{Millis, UnixMillis};
+use robo_model::spec::InstanceKey;
+use robo_wire::api::InstanceView;
+use robo_wire::problem::ErrorCode;
+use robo_wire::tail::{Source, SourceAt, TailOpen, check_unit};
 use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::mpsc;
 
-use super::exec::{Frames, FramesError};
+use self::share::{Named, Share};
+use self::show::Show;
 use super::target::Target;
 use crate::cli::Env;
 use crate::client::Client;
 use crate::error::{CliError, Exit};
+use crate::output::when;
 
-/// Shows what an instance prints: its program's output, or that of its steps.
+/// Lines at first, where nothing says how many or since when.
+const USUAL_LINES: u32 = 100;
+
+/// What waits to be shown. Little, so that a slow terminal slows the devices down.
+const QUEUE: usize = 4;
+
+/// Shows what instances, agents and units of the system's journal print.
+///
+/// Of an instance: its program's output, or that of its steps. Several are shown at once, each line with its name in
+/// front. With `--follow` it goes on until Ctrl-C, and comes back by itself after a cut: every line is shown once. Lines
+/// of instances have the time at which they came, to about a second, by the device's clock.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
-  robo logs /web-1/web               the last lines
-  robo logs shop/web-1/web -f        and what follows, until Ctrl-C")]
+  robo logs /web-1/web                          the last lines
+  robo logs shop /web-1/web /web-2/web -f       of two, and what follows, until Ctrl-C
+  robo logs /web-1/web --since 10m --grep 'error|warn' -t
+  robo logs --agent robot-7 -f                  what the agent says
+  robo logs --unit ssh.service --on robot-7     a unit of its system; needs the right to run commands")]
 pub(crate) struct LogsArgs {
-    /// The application, where there are several, and the path of the instance in it.
-    #[arg(value_names = ["APPLICATION", "/PATH"], num_args = 0..=2, action = clap::ArgAction::Set)]
+    /// The application, where there are several, and the paths of instances in it.
+    #[arg(value_names = ["APPLICATION", "/PATH"], num_args = 0.., action = clap::ArgAction::Set)]
     #[arg(add = crate::complete::targets())]
-    instance: Vec<String>,
+    instances: Vec<String>,
+    /// The agents of these devices.
+    #[arg(long, value_name = "DEVICE", num_args = 1.., add = crate::complete::devices())]
+    agent: Vec<DeviceName>,
+    /// A unit of the system's journal; may be given again.
+    #[arg(long, value_name = "NAME", requires = "on", value_parser = unit)]
+    unit: Vec<String>,
+    /// The devices with the units.
+    #[arg(long, value_name = "DEVICE", num_args = 1.., requires = "unit", add = crate::complete::devices())]
+    on: Vec<DeviceName>,
     /// Go on with what comes.
-    #[arg(short, long)]
+    #[arg(short, long, conflicts_with = "until")]
     follow: bool,
-    /// How many of the last lines.
-    #[arg(short = 'n', long, default_value_t = 100, value_name = "COUNT")]
-    lines: u32,
+    /// How many of the last lines of each; 100 where nothing says since when.
+    #[arg(short = 'n', long, value_name = "COUNT")]
+    lines: Option<u32>,
+    /// Only lines since then: so long ago, as in `10m`, or a time, as in `2026-01-31T13:45:00Z`.
+    #[arg(long, value_name = "TIME", value_parser = point)]
+    since: Option<UnixMillis>,
+    /// Only lines before that.
+    #[arg(long, value_name = "TIME", value_parser = point)]
+    until: Option<UnixMillis>,
+    /// Only lines in which this regular expression is found; the device looks for it.
+    #[arg(long, value_name = "REGEX", value_parser = filter)]
+    grep: Option<String>,
+    /// The time in front of each line.
+    #[arg(short, long)]
+    times: bool,
 }
 
-/// What is asked of the manager.
-#[derive(Debug, Serialize)]
-struct Query {
-    application: ApplicationName,
-    path: InstancePath,
-    lines: u32,
-    follow: bool,
+/// So long ago, or a time.
+fn point(text: &str) -> Result<UnixMillis, String> {
+    if let Ok(ago) = text.parse::<Millis>() {
+        return Ok(UnixMillis(when::now().0.saturating_sub(ago.0)));
+    }
+    let time = text.parse::<Timestamp>().ok().and_then(|time| u64::try_from(time.as_millisecond()).ok());
+    time.map(UnixMillis)
+        .ok_or_else(|| "write how long ago, as in `10m`, or a time, as in `2026-01-31T13:45:00Z`".into())
+}
+
+fn filter(text: &str) -> Result<String, String> {
+    robo_agent::tail::check_filter(text).map(|()| text.to_owned())
+}
+
+fn unit(name: &str) -> Result<String, String> {
+    check_unit(name).map(|()| name.to_owned())
 }
 
 pub(crate) async fn run(args: LogsArgs, env: &Env) -> Result<Exit, CliError> {
-    let (application, path) = names(&args.instance)?;
     let mut interrupts =
         signal(SignalKind::interrupt()).map_err(|error| CliError::new(format!("signals cannot be caught: {error}")))?;
+    let follow = args.follow;
     let client = env.client()?;
-    let show = async {
-        let application = match application {
-            Some(name) => name,
-            None => application_of(&client, &path).await?,
-        };
-        let query = Query { application, path: path.clone(), lines: args.lines, follow: args.follow };
-        let bytes = client.framed_get("logs", &query).await?;
-        show(Frames::new(bytes), &path, env).await
+    let work = async {
+        let shares = shares(&args, &client).await?;
+        tell(shares, &client, env, args.times).await
     };
     tokio::select! {
-        shown = show => shown,
+        shown = Box::pin(work) => shown,
         // To end it is the only way out of following.
-        _ = interrupts.recv() => Ok(if args.follow { Exit::Done } else { Exit::Interrupted }),
+        _ = interrupts.recv() => Ok(if follow { Exit::Done } else { Exit::Interrupted }),
     }
 }
 
-/// Shows what comes until the end.
-async fn show(mut frames: Frames, path: &InstancePath, env: &Env) -> Result<Exit, CliError> {
-    let failed = |what: String| Err(CliError::new(what).exit_with(Exit::SomeFailed));
-    loop {
-        match frames.next().await {
-            Ok(Some(Answer::From(_, StreamFrame::Stdout(bytes)))) => env.ui.bytes(&bytes)?,
-            Ok(Some(Answer::From(_, StreamFrame::Stderr(bytes)))) => env.ui.error_bytes(&bytes)?,
-            Ok(Some(Answer::From(_, StreamFrame::Verdict(verdict)))) => {
-                return match verdict {
-                    Verdict::Ok => Ok(Exit::Done),
-                    Verdict::Offline => failed(format!("the device of {path} is offline, and the log is there")),
-                    Verdict::Refused { reason } => failed(format!("no log of {path}: {reason}")),
-                    Verdict::Failed { .. }
-                    | Verdict::Timeout
-                    | Verdict::Lost { .. }
-                    | Verdict::Cancelled { .. }
-                    | Verdict::Expired => failed(format!("the log of {path} breaks off: {verdict}")),
-                };
+/// Shows what comes of all devices until all of it is there.
+async fn tell(shares: Vec<Share>, client: &Client, env: &Env, times: bool) -> Result<Exit, CliError> {
+    let several = shares.len() > 1;
+    let mut show = Show::new(&env.ui, times, several || shares.iter().any(Share::has_several));
+    let (give, mut take) = mpsc::channel(QUEUE);
+    let telling = shares.into_iter().map(|share| Box::pin(share.run(client, give.clone())));
+    let telling = futures_util::future::join_all(telling);
+    drop(give);
+    let showing = async move {
+        while let Some(told) = take.recv().await {
+            show.told(told)?;
+        }
+        Ok::<_, CliError>(show)
+    };
+    let (ended, shown) = tokio::join!(telling, showing);
+    let mut failed = shown?.has_failed();
+    for end in ended {
+        match end {
+            Ok(()) => {}
+            Err(error) if !several => return Err(error),
+            Err(error) => {
+                failed = true;
+                env.ui.error(&error);
             }
-            Ok(Some(Answer::Targets(_) | Answer::From(..))) => {}
-            Ok(None) => return failed(format!("the log of {path} breaks off: the manager ended the answer")),
-            Err(FramesError::Client(error)) => return Err(error.into()),
-            Err(error) => return Err(CliError::new(error.to_string())),
         }
     }
+    Ok(if failed { Exit::SomeFailed } else { Exit::Done })
 }
 
-/// Application, where one is given, and path.
-fn names(words: &[String]) -> Result<(Option<ApplicationName>, InstancePath), CliError> {
-    let Target { application, path } = Target::parse(words)?;
-    let missing = || CliError::new("no instance is given").help("give its path, as in `robo logs /web-1/web`");
-    Ok((application, path.ok_or_else(missing)?))
+/// What is asked of each device.
+async fn shares(args: &LogsArgs, client: &Client) -> Result<Vec<Share>, CliError> {
+    let named = |name, source| Named { name, at: SourceAt { source, position: None } };
+    let mut nowhere = Vec::new();
+    let mut by_device: BTreeMap<DeviceName, Vec<Named>> = BTreeMap::new();
+    let mut add = |device: &DeviceName, name: String, source: Source| {
+        by_device.entry(device.clone()).or_default().push(named(name, source));
+    };
+    for (key, device) in instances(&args.instances, client).await? {
+        let (name, source) = (key.path.to_string(), Source::Instance(key));
+        match device {
+            Some(device) => add(&device, name, source),
+            None => nowhere.push((None, vec![named(name, source)])),
+        }
+    }
+    for device in &args.agent {
+        add(device, format!("{device} agent"), Source::Agent);
+    }
+    for device in &args.on {
+        for unit in &args.unit {
+            add(device, format!("{device} {unit}"), Source::Unit(unit.clone()));
+        }
+    }
+    if by_device.is_empty() && nowhere.is_empty() {
+        return Err(CliError::new("no instance is given").help("give its path, as in `robo logs /web-1/web`"));
+    }
+    let lines = args.lines.or(if args.since.is_some() { None } else { Some(USUAL_LINES) });
+    let share = |(device, sources)| {
+        let open = TailOpen {
+            sources: Vec::new(),
+            lines,
+            since: args.since,
+            until: args.until,
+            filter: args.grep.clone(),
+            follow: args.follow,
+        };
+        Share::new(device, sources, open)
+    };
+    nowhere
+        .into_iter()
+        .chain(by_device.into_iter().map(|(device, sources)| (Some(device), sources)))
+        .map(share)
+        .collect()
 }
 
-/// The only application that has an instance at `path`.
-async fn application_of(client: &Client, path: &InstancePath) -> Result<ApplicationName, CliError> {
-    let status = client.status(None).await?;
-    let mut found: Vec<_> = status.instances.into_iter().filter(|i| i.path == *path).map(|i| i.application).collect();
-    found.dedup();
-    match (found.pop(), found.pop()) {
-        (Some(only), None) => Ok(only),
+/// The instances that were named, and where they are. Who may not see the state of all need not know that.
+async fn instances(words: &[String], client: &Client) -> Result<Vec<(InstanceKey, Option<DeviceName>)>, CliError> {
+    let targets = targets(words)?;
+    if targets.is_empty() {
+        return Ok(Vec::new());
+    }
+    let unseen = |(target, path): &(Target, InstancePath)| {
+        let application = target.application.clone()?;
+        Some((InstanceKey { application, path: path.clone() }, None))
+    };
+    match client.status(None).await {
+        Ok(status) => targets.iter().map(|(target, path)| find(&status.instances, target, path)).collect(),
+        Err(error) if error.code() == Some(ErrorCode::Forbidden) => {
+            targets.iter().map(unseen).collect::<Option<_>>().ok_or_else(|| {
+                CliError::from(error).help("or say in which application it is, as in `robo logs shop/web-1/web`")
+            })
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn find(
+    there: &[InstanceView],
+    target: &Target,
+    path: &InstancePath,
+) -> Result<(InstanceKey, Option<DeviceName>), CliError> {
+    let fits = |i: &&InstanceView| i.path == *path && target.application.as_ref().is_none_or(|a| *a == i.application);
+    let mut found = there.iter().filter(fits);
+    match (found.next(), found.next()) {
+        (Some(only), None) => {
+            let key = InstanceKey { application: only.application.clone(), path: path.clone() };
+            Ok((key, Some(only.device.clone())))
+        }
         (None, _) => {
             Err(CliError::new(format!("there is no instance {path}")).help("see which there are: `robo status`"))
         }
-        (Some(a), Some(b)) => Err(CliError::new(format!("{path} is in more than one application"))
-            .help(format!("say in which: `robo logs {b}{path}` or `robo logs {a}{path}`"))),
+        (Some(a), Some(b)) => {
+            let (a, b) = (&a.application, &b.application);
+            Err(CliError::new(format!("{path} is in more than one application"))
+                .help(format!("say in which: `robo logs {a}{path}` or `robo logs {b}{path}`")))
+        }
     }
+}
+
+/// What was typed: paths, each with its application or with the one that stands first.
+fn targets(words: &[String]) -> Result<Vec<(Target, InstancePath)>, CliError> {
+    let missing = || CliError::new("no instance is given").help("give its path, as in `robo logs /web-1/web`");
+    let (first, paths) = match words.split_first() {
+        Some((first, rest)) if !first.contains('/') => (Some(first), rest),
+        Some(_) | None => (None, words),
+    };
+    if first.is_some() && paths.is_empty() {
+        return Err(missing());
+    }
+    let target = |word: &String| {
+        let words: Vec<String> = first.into_iter().chain([word]).cloned().collect();
+        let target = Target::parse(&words)?;
+        let path = target.path.clone().ok_or_else(missing)?;
+        Ok((target, path))
+    };
+    paths.iter().map(target).collect()
 }
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
 
+    #[derive(Debug, clap::Parser)]
+    struct Words {
+        #[command(flatten)]
+        args: LogsArgs,
+    }
+
     #[test]
-    fn the_application_may_stand_before_the_path() {
-        let check = |words: &[&str], expect: Option<(Option<&str>, &str)>| {
+    fn the_application_may_stand_before_the_paths() {
+        let check = |words: &[&str], expect: Option<&[(&str, &str)]>| {
             let words: Vec<String> = words.iter().map(|w| (*w).to_owned()).collect();
-            let read = names(&words).ok();
-            let read = read.as_ref().map(|(a, p)| (a.as_ref().map(ApplicationName::as_str), p.as_str()));
+            let read = targets(&words).ok().map(|found| {
+                let told = |(target, path): (Target, InstancePath)| {
+                    (target.application.map(String::from).unwrap_or_default(), path.to_string())
+                };
+                found.into_iter().map(told).collect::<Vec<_>>()
+            });
+            let expect = expect.map(|e| e.iter().map(|(a, p)| ((*a).to_owned(), (*p).to_owned())).collect::<Vec<_>>());
             assert_eq!(read, expect, "{words:?}");
         };
-        check(&["/a/b"], Some((None, "/a/b")));
-        check(&["shop", "/a/b"], Some((Some("shop"), "/a/b")));
-        check(&["shop/a/b"], Some((Some("shop"), "/a/b")));
-        check(&["shop"], None);
-        check(&[], None);
-        check(&["/a", "/b"], None);
-        check(&["1shop", "/a"], None);
+        check(&["/a/b"], Some(&[("", "/a/b")]));
+        check(&["shop", "/a/b"], Some(&[("shop", "/a/b")]));
+        check(&["shop/a/b"], Some(&[("shop", "/a/b")]));
+        check(&["shop", "/a", "/b"], Some(&[("shop", "/a"), ("shop", "/b")]));
+        check(&["/a", "lab/b"], Some(&[("", "/a"), ("lab", "/b")]));
+        check(&[], Some(&[]));
+        for bad in [&["shop"][..], &["/a", "shop"], &["1shop", "/a"], &["shop", "lab/a"], &["/a//b"]] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn options_that_make_no_sense_are_refused() {
+        let parse = |words: &str| {
+            let words = std::iter::once("logs").chain(words.split_ascii_whitespace());
+            Words::try_parse_from(words).map(|words| words.args)
+        };
+        let args = parse("/a --since 10m --grep a|b -t -n 5 -f").unwrap();
+        assert!(args.follow && args.times && args.lines == Some(5) && args.since.unwrap() < when::now());
+        let args = parse("--unit ssh.service --unit cron --on a b --agent c d").unwrap();
+        assert_eq!((args.unit.len(), args.on.len(), args.agent.len()), (2, 2, 2));
+        assert_eq!(parse("/a --until 2026-01-31T13:45:00Z").unwrap().until, Some(UnixMillis(1_769_867_100_000)));
+        for bad in [
+            "/a --since yesterday",
+            "/a --since 5",
+            "/a --until 1969-01-01T00:00:00Z",
+            "/a --grep (",
+            "/a -n many",
+            "/a -f --until 1m",
+            "--unit ssh",
+            "--on a",
+            "--unit a*b --on a",
+            "--agent /a",
+        ] {
+            assert!(parse(bad).is_err(), "{bad}");
+        }
     }
 }

@@ -64,7 +64,7 @@ pub(crate) async fn run(args: SessionArgs, env: &Env) -> Result<Exit, CliError> 
             need_terminal(env, "a session", "`robo session watch SESSION` needs none")?;
             return Box::pin(visit(Way::Come { id, from: None }, env)).await;
         }
-        SessionCommand::Watch { id } => return Box::pin(visit(Way::Watch { id }, env)).await,
+        SessionCommand::Watch { id } => return Box::pin(visit(Way::Watch { id, from: None }, env)).await,
         SessionCommand::End { id } => end(&id, env).await?,
         SessionCommand::Play(args) => return Box::pin(play::run(args, env)).await,
         SessionCommand::Save { id, file } => save(&id, file, env).await?,

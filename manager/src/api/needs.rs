@@ -94,6 +94,11 @@ const IN_PROJECT: &[Row] = &[
     (Method::POST, "devices/{name}/copy", Verb::Copy, On::Device, Audited::Handler),
     (Method::POST, "devices/{name}/forward", Verb::Forward, On::Device, Audited::Handler),
     (Method::GET, "logs", Verb::Logs, On::Some, Audited::Refusals),
+    (Method::POST, "logs", Verb::Logs, On::Some, Audited::Refusals),
+    // The handler asks for more where a unit of the machine is read.
+    (Method::POST, "devices/{name}/logs", Verb::Logs, On::Device, Audited::Refusals),
+    // It reads more than logs, and what it takes out of it is found by rules.
+    (Method::POST, "devices/{name}/collect", Verb::Copy, On::Device, Audited::Handler),
     (Method::GET, "sessions", Verb::See, On::Some, Audited::Refusals),
     (Method::GET, "sessions/{id}", Verb::See, On::Some, Audited::Refusals),
     (Method::DELETE, "sessions/{id}", Verb::Shell, On::Some, Audited::Yes),
@@ -157,13 +162,13 @@ mod tests {
     #[test]
     fn viewers_change_nothing() {
         for (method, path, need) in rows() {
-            let is_question = method == Method::GET || path == "/v1/auth/can-i";
+            let is_question = method == Method::GET || path == "/v1/auth/can-i" || path.ends_with("/logs");
             assert!(is_question || need.verb.role() > Role::Viewer, "{method} {path}");
             assert!(method == Method::GET || need.audited != Audited::Refusals || is_asked(&path), "{method} {path}");
         }
     }
 
     fn is_asked(path: &str) -> bool {
-        ["files/missing", "files/{hash}", "plan", "can-i"].iter().any(|end| path.ends_with(end))
+        ["files/missing", "files/{hash}", "plan", "can-i", "/logs"].iter().any(|end| path.ends_with(end))
     }
 }

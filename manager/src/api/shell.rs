@@ -13,12 +13,13 @@ use robo_wire::frame::MAX_STREAM_FRAME;
 use robo_wire::problem::Problem;
 use robo_wire::shell::{AttachRequest, Joined, SessionView, ShellFrame, ShellRequest};
 use robo_wire::stream::{MAX_CHUNK, Verdict};
+use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::ApiState;
 use super::auth::{BegunOn, Caller, May};
 use super::exec::framed;
-use super::extract::{Device, Project, Session};
+use super::extract::{Device, Project, Query, Session};
 use super::frames::BodyFrames;
 use super::problem::Refusal;
 use crate::service::ServiceError;
@@ -87,9 +88,18 @@ pub(super) async fn attach(
     Ok(on(&live, serve(Arc::clone(&live), place, Some((request.client, input)))))
 }
 
+/// What who watches has seen.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct WatchQuery {
+    /// The place of the next byte of output, for a client that comes back.
+    from: Option<u64>,
+}
+
 /// Watches a session: what is printed, and how it ends.
 #[utoipa::path(get, path = "/v1/projects/{project}/sessions/{id}/watch", tag = "sessions", security(("token" = [])),
-    params(("project" = String, Path), ("id" = String, Path)),
+    params(("project" = String, Path), ("id" = String, Path), WatchQuery),
     responses((status = 200, body = Joined, content_type = "application/vnd.robo.frames"),
         (status = 404, body = Problem), (status = 409, body = Problem, description = "it has ended")))]
 pub(super) async fn watch(
@@ -98,12 +108,15 @@ pub(super) async fn watch(
     Extension(may): Extension<May>,
     Project(project): Project,
     Session(id): Session,
+    Query(query): Query<WatchQuery>,
 ) -> Result<Response, Refusal> {
     check(&state, &may, (&project, &id), Verb::Shell).await?;
     let live = state.sessions.live(&project, &id).await?;
-    refuse_ended(&live)?;
-    tracing::info!(session = %id, by, "watched");
-    let place = live.change(|state| state.join_to_watch()).map_err(|Crowded| crowded(&live))?;
+    if query.from.is_none() {
+        refuse_ended(&live)?;
+        tracing::info!(session = %id, by, "watched");
+    }
+    let place = live.change(|state| state.join_to_watch(query.from)).map_err(|Crowded| crowded(&live))?;
     Ok(on(&live, serve(Arc::clone(&live), place, None)))
 }
 

@@ -144,10 +144,12 @@ impl State {
         Ok(Place { taken, ..place })
     }
 
-    /// Somebody comes to watch.
-    pub(crate) fn join_to_watch(&mut self) -> Result<Place, Crowded> {
-        let place = self.enter(None, false)?;
-        self.redraws += 1;
+    /// Somebody comes to watch. `from` is how far their client is, if it has been here.
+    pub(crate) fn join_to_watch(&mut self, from: Option<u64>) -> Result<Place, Crowded> {
+        let place = self.enter(from, false)?;
+        if from.is_none() {
+            self.redraws += 1;
+        }
         Ok(place)
     }
 

@@ -6,15 +6,17 @@ use std::process::Command;
 
 use robo_agent::framing::{read_frame, write_frame};
 use robo_agent::shell::Shells;
-use robo_tests::PATIENCE;
 use robo_tests::programs::{User, robo, robo_agent};
+use robo_tests::proxy::Proxy;
+use robo_tests::{PATIENCE, eventually_blocking};
 use robo_wire::frame::MAX_STREAM_FRAME;
 use robo_wire::shell::{ShellFrame, ShellOpen, ShellStart, Size};
 use robo_wire::stream::Verdict;
 use tokio::io::{DuplexStream, duplex};
 use tokio::time::timeout;
 
-use super::application;
+use super::faults::lab::Machine;
+use super::{Lab, application};
 
 const GRAPH: &str = "
 application app {
@@ -168,6 +170,47 @@ async fn a_shell_is_used_left_and_come_back_to() {
         let mut terminal = Terminal::start(&shells, &format!("after-{code}"), &user, &["sh", "-c", &line]).await;
         terminal.until(&format!("code={code}\r\nisig\r\nicanon\r\necho\r\n")).await;
         terminal.verdict().await;
+    }
+}
+
+#[test]
+fn who_watches_comes_back_after_cuts_and_sees_everything_once() {
+    let lab = Lab::new();
+    let way = Proxy::start(lab.address);
+    let _machine = Machine::start(&lab, "one", &lab.address.to_string());
+    let (url, ca, token) =
+        (format!("https://{}", way.address), lab.path("manager/ca.pem"), lab.path("manager/admin.token"));
+    lab.user.run(&["context", "add", "way", "--url", &url, "--ca", &ca, "--token-file", &token]).expect(0);
+    // The terminal's own, which goes before the machine does: that waits in a way that no runtime likes.
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+    let (shells, robo) = (Shells::new(robo_agent()), robo());
+    let argv = [robo.to_str().unwrap(), "--context", "lab", "shell", "one", "--", "bash", "--norc"];
+    let mut terminal = runtime.block_on(Terminal::start(&shells, "t1", &lab.user, &argv));
+    runtime.block_on(terminal.until("# "));
+    let id = lab.user.run(&["session", "list", "--open", "-o", "name"]).expect(0).out.trim().to_owned();
+    let watch = lab.user.start(&["--context", "way", "session", "watch", &id]);
+    eventually_blocking("it is watched", || watch.so_far().1.contains("watching session").then_some(()));
+    for cut in 1..=3 {
+        // What is typed is shown as well, in other letters.
+        runtime.block_on(terminal.type_in(&format!("echo be''fore-{cut}\r")));
+        let before = format!("before-{cut}");
+        eventually_blocking("the watcher sees it", || watch.so_far().0.contains(&before).then_some(()));
+        way.cut();
+        runtime.block_on(terminal.type_in(&format!("echo mean''while-{cut}\r")));
+        runtime.block_on(terminal.until(&format!("meanwhile-{cut}")));
+        let back = || (watch.so_far().1.matches("[robo: back]").count() == cut).then_some(());
+        eventually_blocking("the watcher is back", back);
+    }
+    let all = || watch.so_far().0.contains("meanwhile-3").then_some(());
+    eventually_blocking("the watcher sees the last of it", all);
+    lab.user.run(&["session", "end", &id]).expect(0);
+    let ends = || watch.so_far().1.contains("ended by admin").then_some(());
+    eventually_blocking("the watcher is told of the end", ends);
+    let (seen, _) = watch.so_far();
+    for cut in 1..=3 {
+        for word in ["before", "meanwhile"] {
+            assert_eq!(seen.matches(&format!("{word}-{cut}")).count(), 1, "{word}-{cut}: {seen}");
+        }
     }
 }
 

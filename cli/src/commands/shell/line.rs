@@ -32,10 +32,12 @@ pub(crate) enum Way {
         /// Nothing for somebody who has seen none of it.
         from: Option<u64>,
     },
-    /// It goes on; the visitor watches.
+    /// It goes on; the visitor watches, and has its output up to `from`.
     Watch {
         /// Which.
         id: SessionId,
+        /// Nothing for somebody who has seen none of it.
+        from: Option<u64>,
     },
 }
 
@@ -98,9 +100,9 @@ pub(super) async fn open(
             first(AttachRequest { client: client_number, from, size }.encode().map_err(unsendable)?);
             client.attach(&id, body).await?
         }
-        Way::Watch { id } => {
+        Way::Watch { id, from } => {
             says = false;
-            client.watch(&id).await?
+            client.watch(&id, from).await?
         }
     };
     let mut line = Line { frames: Frames::new(bytes), to_manager: says.then_some(to_manager) };

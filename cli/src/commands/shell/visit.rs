@@ -205,9 +205,6 @@ impl<'a> Visit<'a> {
                 Left::Broken(reason) => reason,
             };
             drop(line);
-            if self.watches {
-                return Leave::Failed(CliError::new(format!("the session cannot be watched on: {reason}")));
-            }
             line = match self.come_back(&reason).await {
                 Ok(line) => line,
                 Err(leave) => return leave,
@@ -353,9 +350,11 @@ impl<'a> Visit<'a> {
         };
         let since = Instant::now();
         tracing::debug!("the connection broke: {reason}");
-        self.say(&format!("the connection is lost; coming back, for up to {}; Ctrl-] d leaves", self.keep()));
+        let leave = if self.input.is_some() { "Ctrl-] d" } else { "Ctrl-C" };
+        self.say(&format!("the connection is lost; coming back, for up to {}; {leave} leaves", self.keep()));
         loop {
-            let way = Way::Come { id: id.clone(), from: Some(self.place) };
+            let (id, from) = (id.clone(), Some(self.place));
+            let way = if self.watches { Way::Watch { id, from } } else { Way::Come { id, from } };
             let opening = line::open(self.client.clone().impatient(), way, self.number, terminal::size());
             let opened: Result<(Line, Joined), LineError> = self.unless_left(opening).await?;
             match opened {

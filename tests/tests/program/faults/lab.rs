@@ -25,6 +25,16 @@ impl Machine {
         Self::run(lab, name, manager, Command::new(robo()), &[])
     }
 
+    /// The same, with variables of its own.
+    pub(in crate::program) fn start_with(
+        lab: &Lab,
+        name: &str,
+        manager: &str,
+        environment: &[(String, String)],
+    ) -> Self {
+        Self::run(lab, name, manager, Command::new(robo()), environment)
+    }
+
     /// The same, in a network namespace.
     pub(super) fn start_in(lab: &Lab, name: &str, manager: &str, namespace: &Namespace) -> Self {
         let mut command = Command::new("ip");
