@@ -3,6 +3,7 @@
 //! From the outside in:
 //! - [`server`]: the one port; [`tls`] and [`ca`] make it safe.
 //! - [`api`]: thin handlers over [`service`], which plans, applies and answers; [`token`] and [`files`] serve it.
+//! - [`install`]: the script and the programs by which machines become devices.
 //! - [`gateway`]: the agents' links; the API reaches them through [`links`]; [`acts`] keeps what is asked of them once.
 //! - [`jobs`]: commands in the background.
 //! - [`sessions`]: terminals on devices, and who is at them.
@@ -16,6 +17,7 @@ pub mod bus;
 pub mod ca;
 pub mod files;
 pub mod gateway;
+pub mod install;
 pub mod jobs;
 pub mod links;
 pub mod plan;

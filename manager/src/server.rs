@@ -22,6 +22,7 @@ use crate::bus::Bus;
 use crate::ca::{Ca, CaError, Peer, peer_of};
 use crate::gateway::rotate::{KEYS_LIVE, Rotating};
 use crate::gateway::{Gateway, Renewal};
+use crate::install::Programs;
 use crate::links::Links;
 use crate::plan::PortRanges;
 use crate::service::Service;
@@ -62,6 +63,8 @@ pub struct Config {
     pub silent_after: Millis,
     /// How long devices' certificates are good for.
     pub device_lifetime: Millis,
+    /// The folder with agents' programs, for machines that are to become devices.
+    pub agent_binaries: Option<PathBuf>,
 }
 
 /// Why a manager cannot run.
@@ -137,7 +140,8 @@ impl Server {
         let (ca_fingerprint, ca_pem) = (ca.fingerprint().to_owned(), ca.pem().to_owned());
         let links = Arc::clone(&gateway);
         let sign = Arc::new(move |id: &_, request: &str| ca.sign_device(id, request));
-        let state = ApiState::new(service.clone(), links, sign);
+        let programs = config.agent_binaries.clone().map(Programs::in_folder).unwrap_or_default();
+        let state = ApiState::new(service.clone(), links, sign).with_programs(programs);
         state.sessions().resume().await?;
         state.jobs().resume().await?;
         let (router, _openapi) = crate::api::router(state);

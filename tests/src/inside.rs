@@ -58,6 +58,7 @@ impl Manager {
             heartbeat: HEARTBEAT,
             silent_after: SILENT_AFTER,
             device_lifetime: DEVICE_LIFETIME,
+            agent_binaries: None,
             forbidden_ports: PortRanges::default(),
         }
     }

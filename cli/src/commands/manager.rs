@@ -2,7 +2,7 @@
 
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use robo_agent::folders::write_atomic;
 use robo_manager::ca::DEVICE_LIFETIME;
@@ -40,6 +40,10 @@ pub(crate) struct ManagerArgs {
     /// How long the certificates of devices are good for; each is renewed at half its life.
     #[arg(long, default_value_t = DEVICE_LIFETIME, value_name = "DURATION")]
     device_certificates: Millis,
+    /// The folder with the agents' programs for new devices, `robo-agent-ARCHITECTURE`, as in robo-agent-aarch64; the one
+    /// of this program where none is given.
+    #[arg(long, value_name = "DIR")]
+    agent_binaries: Option<PathBuf>,
     /// Writes the address to this file as soon as it listens.
     #[arg(long, hide = true, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -57,6 +61,7 @@ pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> 
         heartbeat: args.heartbeat,
         silent_after: args.silent_after,
         device_lifetime: args.device_certificates,
+        agent_binaries: args.agent_binaries.or_else(own_folder),
         forbidden_ports: args.forbidden_ports,
     };
     let server = Server::bind(config).await.map_err(|error| explain(&error))?;
@@ -72,6 +77,11 @@ pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> 
     server.serve(async move { signals.next().await }).await;
     tracing::info!("stopped");
     Ok(Exit::Done)
+}
+
+/// Where this program lies, and with it the agent of the same version.
+fn own_folder() -> Option<PathBuf> {
+    std::env::current_exe().ok()?.parent().map(Path::to_owned)
 }
 
 /// The authority's certificate in the data folder.
