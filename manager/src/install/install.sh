@@ -254,13 +254,16 @@ setting() {
 
 install_unit() {
     mkdir -p "$root${unit%/*}"
-    if [ "$user" = yes ]; then wanted_by=default.target; else wanted_by=multi-user.target; fi
+    # A user's services cannot wait for the network, only for one another.
+    network='
+Wants=network-online.target
+After=network-online.target'
+    wanted_by=multi-user.target
+    if [ "$user" = yes ]; then network='' wanted_by=default.target; fi
     cat >"$root$unit.new" <<END
 # Written by robo-agent-install; changes belong into \`systemctl $scope edit $SERVICE\`.
 [Unit]
-Description=robo agent, a device of $MANAGER
-Wants=network-online.target
-After=network-online.target
+Description=robo agent, a device of $MANAGER$network
 StartLimitIntervalSec=0
 
 [Service]

@@ -168,5 +168,36 @@ fn install_line(manager: &str, script: &[u8]) -> String {
 /// `HOST:PORT` of what is no URL.
 fn manager_address(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("https://").unwrap_or(text);
+    // It stands in a line for a shell.
+    if host.chars().any(|c| !c.is_ascii_alphanumeric() && !".-_:[]".contains(c)) {
+        return Err(format!("`{text}` is not HOST or HOST:PORT"));
+    }
     Address::parse(&format!("https://{host}")).map(|address| address.host_and_port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_is_named_as_devices_reach_it() {
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(manager_address(text).ok().as_deref(), expect, "{text}");
+        };
+        check("robo.example.org", Some("robo.example.org:7626"));
+        check("robo.example.org:443", Some("robo.example.org:443"));
+        check("https://10.0.0.1:1", Some("10.0.0.1:1"));
+        check("[::1]:7", Some("[::1]:7"));
+        for bad in ["", "a b", "a'b", "a/b", "http://a", "a:0x", "a:65536", "$(id)", "a\nb", "u@a"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn the_line_compares_the_script_before_it_runs() {
+        let line = install_line("m:7626", b"script");
+        let hash = hex::encode(Sha256::digest("script"));
+        let (compare, run) = (line.find(&format!("{hash}  $t\" | sha256sum -c &&")), line.find("sudo sh"));
+        assert!(compare.is_some() && compare < run && line.contains("'https://m:7626/v1/install.sh'"), "{line}");
+    }
 }
