@@ -54,7 +54,7 @@ impl Machine {
     fn new(arguments: &[&str]) -> Self {
         // Built before the manager looks for it.
         robo_agent();
-        let lab = Lab::with(arguments);
+        let lab = Lab::start(arguments, &[]);
         let folder = lab.user.folder.path().join("machine");
         fs::create_dir_all(folder.join("bin")).unwrap();
         fs::create_dir_all(folder.join("home")).unwrap();
