@@ -123,6 +123,7 @@ impl World {
         let (data, ready) = (world.path("manager"), world.path("ready"));
         let mut command = world.command();
         command.args(["manager", "--listen", "0.0.0.0:443", "--data", &data, "--ready-file", &ready]).args(options);
+        command.args(["--agent-binaries", "/none"]);
         world.manager = Some(Running::start(command.arg("--log-file").arg(world.path("manager.log"))));
         eventually_blocking("a manager listens", || fs::read_to_string(&ready).ok().filter(|text| !text.is_empty()));
         let (url, token) = (format!("https://{MANAGER}"), world.path("manager/admin.token"));
