@@ -1,7 +1,7 @@
 //! What makes a machine a device: asked for by machines that are none yet, so without credentials.
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State};
+use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use http::header;
 use robo_wire::problem::{ErrorCode, Problem};
@@ -9,7 +9,7 @@ use serde::Deserialize;
 use tokio_util::io::ReaderStream;
 
 use super::ApiState;
-use super::extract::Query;
+use super::extract::{ArchitectureName, Query};
 use super::problem::Refusal;
 use crate::install::{self, Architecture, ManagerAddress};
 use crate::service::ServiceError;
@@ -52,7 +52,7 @@ pub(super) async fn script(
         (status = 404, body = Problem)))]
 pub(super) async fn agent(
     State(state): State<ApiState>,
-    Path(architecture): Path<String>,
+    ArchitectureName(architecture): ArchitectureName,
 ) -> Result<Response, Refusal> {
     let lacking = || {
         Refusal::new(ErrorCode::NotFound, format!("there is no agent for the architecture `{architecture}`"))
