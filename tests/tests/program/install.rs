@@ -15,7 +15,7 @@ use super::{Lab, signal};
 
 /// Starts and ends what the unit says, and counts a program that ended as one that was started often.
 const SYSTEMCTL: &str = r#"#!/bin/sh
-runs() { grep -q . "/proc/$(cat "$HERE/pid")/cmdline" 2>/dev/null; }
+runs() { [ -f "$HERE/pid" ] && grep -q . "/proc/$(cat "$HERE/pid")/cmdline" 2>/dev/null; }
 end() { if runs; then kill "$(cat "$HERE/pid")"; while runs; do sleep 0.05; done; fi; }
 echo "$*" >>"$HERE/calls"
 case "$*" in
@@ -53,7 +53,7 @@ struct Machine {
 impl Machine {
     fn new(arguments: &[&str]) -> Self {
         // Built before the manager looks for it.
-        robo_agent();
+        drop(robo_agent());
         let lab = Lab::start(arguments, &[]);
         let folder = lab.user.folder.path().join("machine");
         fs::create_dir_all(folder.join("bin")).unwrap();
