@@ -31,7 +31,6 @@ mod shell;
 mod tokens;
 mod users;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -57,9 +56,9 @@ use crate::sessions::Sessions;
 #[derive(Debug, Clone)]
 pub struct PeerDevice(pub Peer);
 
-/// Where a connection comes from; an extension of its requests.
-#[derive(Debug, Clone, Copy)]
-pub struct PeerAddress(pub IpAddr);
+/// Where a connection comes from, as it is written down; an extension of its requests.
+#[derive(Debug, Clone)]
+pub struct PeerAddress(pub Arc<str>);
 
 /// What the handlers work with.
 #[derive(Clone)]

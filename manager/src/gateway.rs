@@ -9,7 +9,7 @@ mod admission;
 pub mod core;
 mod desk;
 mod link;
-mod mux;
+pub(crate) mod mux;
 pub mod offers;
 mod registry;
 pub mod rotate;

@@ -9,6 +9,7 @@
 //! - [`sessions`]: terminals on devices, and who is at them.
 //! - [`plan`]: pure: what an apply will do.
 //! - [`watchman`]: leases, silence, and clearing away.
+//! - [`relay`]: a port in the open network for a manager that nobody can reach; `heard` notices the silence of one.
 //! - [`store`]: the truth, on disk; [`bus`]: the bell that says it changed.
 
 pub mod acts;
@@ -17,10 +18,12 @@ pub mod bus;
 pub mod ca;
 pub mod files;
 pub mod gateway;
+mod heard;
 pub mod install;
 pub mod jobs;
 pub mod links;
 pub mod plan;
+pub mod relay;
 pub mod server;
 pub mod service;
 pub mod sessions;

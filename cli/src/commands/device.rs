@@ -8,6 +8,7 @@ use robo_model::name::{ApplicationName, DeviceName};
 use robo_wire::api::DeviceChange;
 
 use self::standing::{AcceptArgs, RevokeArgs, RotateKeyArgs};
+pub(crate) use self::token::manager_address;
 use self::token::{EnrollArgs, TokenArgs};
 use super::apply::agreed;
 use crate::cli::{Env, Format};

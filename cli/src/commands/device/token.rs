@@ -166,7 +166,7 @@ fn install_line(manager: &str, script: &[u8]) -> String {
 }
 
 /// `HOST:PORT` of what is no URL.
-fn manager_address(text: &str) -> Result<String, String> {
+pub(crate) fn manager_address(text: &str) -> Result<String, String> {
     let host = text.strip_prefix("https://").unwrap_or(text);
     // It stands in a line for a shell.
     if host.chars().any(|c| !c.is_ascii_alphanumeric() && !".-_:[]".contains(c)) {
