@@ -36,6 +36,7 @@ use tokio_util::sync::CancellationToken;
 use self::admission::Admission;
 pub use self::admission::Renewal;
 use self::desk::Desk;
+pub(crate) use self::link::broken;
 use self::registry::{AppKey, Link};
 use crate::acts::{Acts, JobId, Judged};
 use crate::bus::{Bus, Heard, Ring};

@@ -33,8 +33,8 @@ use tokio_util::compat::{FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt
 use self::seat::Seat;
 use self::sources::{Bounds, Place, Sources};
 use crate::ca::Ca;
-use crate::gateway::mux;
 use crate::gateway::rotate::{KEYS_LIVE, Rotating};
+use crate::gateway::{broken, mux};
 use crate::heard::Heard;
 use crate::server::ManagerError;
 use crate::streams::read_one;
@@ -210,7 +210,7 @@ impl Shared {
         let (mux, drive) = mux::multiplex_as(heard.compat(), limits());
         claim.open(mux.open);
         let why = tokio::select! {
-            ended = drive => ended.err().map_or_else(|| "it hung up".to_owned(), |error| error.to_string()),
+            ended = drive => ended.err().map_or_else(|| "it hung up".to_owned(), |error| broken(&error)),
             () = ear.silence(heartbeat * BEATS) => "nothing was heard of it".to_owned(),
             why = beat(mux.first, heartbeat) => why,
             () = claim.gone.cancelled() => "it dialled again".to_owned(),
@@ -243,7 +243,7 @@ async fn beat(first: oneshot::Receiver<yamux::Stream>, heartbeat: Duration) -> S
         return "it opened no stream".to_owned();
     };
     let Ok(word) = FromRelay::Heartbeat.encode() else { return "it cannot be told anything".to_owned() };
-    keep_saying(stream, &word, heartbeat).await.to_string()
+    broken(&keep_saying(stream, &word, heartbeat).await)
 }
 
 /// Says `word` every `heartbeat` and forgets what the other side says, until the stream breaks.

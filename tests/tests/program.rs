@@ -10,6 +10,7 @@ mod input;
 mod install;
 mod manager;
 mod network;
+mod relay;
 mod shell;
 mod shop;
 mod ssh;

@@ -199,7 +199,12 @@ download() {
 
 fetch() {
     attempt=1
-    until download "$1" "$2"; do
+    while :; do
+        status=0
+        download "$1" "$2" || status=$?
+        [ "$status" -ne 0 ] || return 0
+        # What curl and wget end with when a file cannot be written: no other attempt makes room.
+        case $fetcher$status in curl23 | wget3) fail "${2%/*} takes no file of that size" "make room there: \`df ${2%/*}\` says how much is left" ;; esac
         [ "$attempt" -lt "$ATTEMPTS" ] || fail "$1 cannot be downloaded" "look at the network and at the proxy (HTTPS_PROXY), and run this again"
         attempt=$((attempt + 1))
         say "  the download broke off; attempt $attempt of $ATTEMPTS"

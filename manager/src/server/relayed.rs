@@ -21,6 +21,7 @@ use tokio_util::compat::TokioAsyncReadCompatExt as _;
 use tokio_util::sync::CancellationToken;
 use yamux::{Connection, ConnectionError, Mode, Stream};
 
+use crate::gateway::broken;
 use crate::heard::Heard;
 use crate::links::LinkStream;
 use crate::relay::{BEATS, keep_saying, limits};
@@ -66,9 +67,9 @@ enum RelayError {
     Occupied,
     #[error("the relay answers with what we do not know")]
     Strange,
-    #[error("{0}")]
+    #[error("{}", broken(.0))]
     Broken(#[from] io::Error),
-    #[error("{0}")]
+    #[error("{}", broken(.0))]
     Mux(#[from] ConnectionError),
     #[error("the relay hung up")]
     HungUp,
@@ -153,18 +154,15 @@ where
         let stream = first.await.map_err(|_| RelayError::HungUp)?;
         Err::<(), _>(RelayError::from(keep_saying(stream, &word, heartbeat).await))
     };
-    let mut drive = std::pin::pin!(drive);
     tokio::select! {
-        ended = &mut drive => ended,
+        ended = drive => ended,
         ended = beat => ended,
         () = ear.silence(heartbeat * BEATS) => Err(RelayError::Silent),
-        // Looked at again, it ends when nobody is left.
-        () = stop.cancelled() => drive.await,
     }
 }
 
 /// Moves the bytes, and serves each stream that the relay opens in a task that ends with the connection. Gives the first
-/// stream, which is ours.
+/// stream, which is ours. After `stop` it takes no more, and ends with the last one that is served.
 async fn drive<T, S, F>(
     mut connection: Connection<T>,
     first: oneshot::Sender<Stream>,
@@ -176,9 +174,10 @@ where
     S: Fn(Stream) -> F,
     F: Future<Output = ()> + Send + 'static,
 {
-    let mut first = Some(first);
-    let mut tasks = JoinSet::new();
+    let (mut first, mut tasks) = (Some(first), JoinSet::new());
+    let (mut stopped, mut is_stopping) = (std::pin::pin!(stop.cancelled()), false);
     poll_fn(|cx| {
+        is_stopping = is_stopping || stopped.as_mut().poll(cx).is_ready();
         loop {
             if first.is_some()
                 && let Poll::Ready(opened) = connection.poll_new_outbound(cx)
@@ -188,13 +187,13 @@ where
                 continue;
             }
             while let Poll::Ready(Some(_)) = tasks.poll_join_next(cx) {}
-            if stop.is_cancelled() && tasks.is_empty() {
+            if is_stopping && tasks.is_empty() {
                 return Poll::Ready(Ok(()));
             }
             match connection.poll_next_inbound(cx) {
                 Poll::Ready(None) => return Poll::Ready(Err(RelayError::HungUp)),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error.into())),
-                Poll::Ready(Some(Ok(_))) if stop.is_cancelled() => {}
+                Poll::Ready(Some(Ok(_))) if is_stopping => {}
                 Poll::Ready(Some(Ok(stream))) => drop(tasks.spawn(serve(stream))),
                 Poll::Pending => return Poll::Pending,
             }

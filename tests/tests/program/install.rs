@@ -14,7 +14,7 @@ use rustix::process::Signal;
 use super::{Lab, signal};
 
 /// Starts and ends what the unit says, and counts a program that ended as one that was started often.
-const SYSTEMCTL: &str = r#"#!/bin/sh
+pub(super) const SYSTEMCTL: &str = r#"#!/bin/sh
 runs() { [ -f "$HERE/pid" ] && grep -q . "/proc/$(cat "$HERE/pid")/cmdline" 2>/dev/null; }
 end() { if runs; then kill "$(cat "$HERE/pid")"; while runs; do sleep 0.05; done; fi; }
 echo "$*" >>"$HERE/calls"
@@ -23,7 +23,7 @@ case "$*" in
         end
         # shellcheck disable=SC2046
         set -- $(sed -n 's/^ExecStart=//p' "$HOME/.config/systemd/user/robo-agent.service")
-        "$@" >>"$HERE/agent.log" 2>&1 </dev/null &
+        (set -a; . "$HOME/.config/robo-agent/environment"; exec "$@") >>"$HERE/agent.log" 2>&1 </dev/null &
         echo $! >"$HERE/pid"
         ;;
     *" disable --now "*) end ;;
@@ -39,6 +39,7 @@ for argument; do [ "$before" = --output ] && out=$argument; before=$argument; do
 [ -n "$out" ] || exec "$REAL_CURL" "$@"
 case $(cat "$HERE/network") in
     breaks) echo good >"$HERE/network"; "$REAL_CURL" "$@"; truncate -s 1000 "$out"; exit 18 ;;
+    full) exit 23 ;;
     forges) "$REAL_CURL" "$@" && echo more >>"$out" ;;
     *) exec "$REAL_CURL" "$@" ;;
 esac
@@ -233,6 +234,11 @@ fn what_is_not_as_announced_is_not_installed() {
     let run = machine.run(&["sh", &script, "--root", root, "--token-file", &file]).expect(1);
     assert!(run.err.contains("not the program that was announced"), "{}", run.err);
     assert!(!image.join("var").exists() && fs::read_dir(image.join("usr/local/bin")).unwrap().next().is_none());
+
+    // A disk that is full is no matter of the network.
+    machine.network("full");
+    let run = machine.run(&["sh", &script, "--root", root, "--token-file", &file]).expect(1);
+    assert!(run.err.contains("make room there") && !run.out.contains("attempt"), "{run:?}");
 
     // One that breaks off, and is whole in the end.
     machine.network("breaks");
