@@ -9,12 +9,15 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 use std::thread;
 
+use robo_agent::shell::Shells;
 use robo_tests::eventually_blocking;
-use robo_tests::programs::{Running, User};
+use robo_tests::programs::{Running, User, robo, robo_agent};
+use robo_wire::stream::Verdict;
 use rustix::process::Signal;
 
 use super::copy::{noise, part_size};
 use super::faults::lab::Machine;
+use super::shell::Terminal;
 use super::{Lab, application};
 
 /// Silence is noticed within seconds.
@@ -115,18 +118,7 @@ fn listens(pid: u32) -> bool {
     })
 }
 
-#[test]
-fn everything_goes_through_a_relay_and_the_manager_listens_nowhere() {
-    let mut hidden = Hidden::start();
-    let (relay_pid, manager_pid) = (hidden.relay.0.id(), hidden.lab.manager.0.id());
-    assert!(listens(relay_pid) && !listens(manager_pid));
-    let machine = Machine::start(&hidden.lab, "one", &hidden.lab.address.to_string());
-    hidden.until_linked();
-
-    let graph = application(&hidden.lab.user, GRAPH, &[("Job/scripts/start.sh", "#!/bin/sh\necho it has begun\n")]);
-    hidden.run(&["apply", "--yes", &graph]);
-    eventually_blocking("its output", || hidden.run(&["logs", "/one/job"]).contains("it has begun").then_some(()));
-
+fn a_forward_works(hidden: &Hidden) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = listener.local_addr().unwrap().port();
     let forward = hidden.lab.user.start(&["forward", "-o", "name", &format!("0:one:{port}")]);
@@ -140,6 +132,35 @@ fn everything_goes_through_a_relay_and_the_manager_listens_nowhere() {
     near.read_exact(&mut back).unwrap();
     assert_eq!((&there, &back), (b"there", b"back"));
     drop((near, far, forward));
+}
+
+fn a_shell_works(hidden: &Hidden) {
+    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().unwrap();
+    runtime.block_on(async {
+        let (shells, robo) = (Shells::new(robo_agent()), robo());
+        let words = [robo.to_str().unwrap(), "shell", "one", "--", "bash", "--norc"];
+        let mut terminal = Terminal::start(&shells, "t", &hidden.lab.user, &words).await;
+        terminal.until("Ctrl-] d detaches").await;
+        terminal.type_in("echo x=$((5 + 37)); exit 3\r").await;
+        terminal.until("x=42").await;
+        assert_eq!(terminal.verdict().await, Verdict::Failed { code: 3 }, "{}", terminal.text());
+    });
+}
+
+#[test]
+fn everything_goes_through_a_relay_and_the_manager_listens_nowhere() {
+    let mut hidden = Hidden::start();
+    let (relay_pid, manager_pid) = (hidden.relay.0.id(), hidden.lab.manager.0.id());
+    assert!(listens(relay_pid) && !listens(manager_pid));
+    let machine = Machine::start(&hidden.lab, "one", &hidden.lab.address.to_string());
+    hidden.until_linked();
+
+    let graph = application(&hidden.lab.user, GRAPH, &[("Job/scripts/start.sh", "#!/bin/sh\necho it has begun\n")]);
+    hidden.run(&["apply", "--yes", &graph]);
+    eventually_blocking("its output", || hidden.run(&["logs", "/one/job"]).contains("it has begun").then_some(()));
+
+    a_forward_works(&hidden);
+    a_shell_works(&hidden);
 
     // Whose word an address is stands with it.
     let audit = hidden.run(&["audit", "list", "-o", "json"]);
