@@ -121,7 +121,7 @@ fn a_bare_machine_behind_a_proxy_becomes_a_device_and_everything_works() {
     let namespaces = two_routers("drop");
     let programs = binaries().to_str().unwrap();
     drop(robo_agent());
-    let world = World::start(namespaces, &["--heartbeat", "1s", "--agent-binaries", programs]);
+    let world = World::start(namespaces, &["--heartbeat", "2s", "--agent-binaries", programs]);
     let configuration = world.path("tinyproxy.conf");
     let lines =
         "Port 3128\nListen 192.168.1.1\nTimeout 600\nConnectPort 443\nBasicAuth robo open-sesame\nMaxClients 50\n";
@@ -286,7 +286,7 @@ fn rights_and_keys(world: &World, machine: &Bare<'_>) {
 }
 
 fn is_shut_out_and_as_before(world: &World, machine: &Bare<'_>) {
-    world.run(&["device", "revoke", "device", "--reason", "stolen"]).expect(0);
+    world.run(&["device", "revoke", "device", "--yes", "--reason", "stolen"]).expect(0);
     world.until_online(false);
     assert_ne!(world.run(&["exec", "device", "--", "true"]).code, 0);
     world.run(&["audit", "verify"]).expect(0);
