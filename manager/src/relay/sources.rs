@@ -137,7 +137,7 @@ mod tests {
         let c = enter("2001:db8::ffff:1").unwrap();
         assert!(enter("2001:db8:0:1::1").is_none(), "six in all");
         drop((a, b, c, more));
-        assert!(sources.counts().of_source.is_empty());
-        assert_eq!((sources.counts().total.all, sources.counts().total.waiting), (0, 0));
+        let counts = sources.counts();
+        assert!(counts.of_source.is_empty() && counts.total.all == 0 && counts.total.waiting == 0, "{counts:?}");
     }
 }
