@@ -287,7 +287,7 @@ impl Shared {
         let mut stream = stream.compat();
         let said = tokio::time::timeout(HANDSHAKE, read_one(&mut stream, MAX_RELAY_FRAME)).await;
         let arrival = said.ok().and_then(Result::ok).and_then(|frame| Arrival::decode(&frame).ok());
-        match arrival.and_then(|arrival| arrival.address()) {
+        match arrival.and_then(|arrival| arrival.from.parse().ok()) {
             Some(address) => {
                 self.secured(Incoming::Relayed(stream), Origin { address, is_relayed: true }).await;
             }

@@ -6,7 +6,6 @@
 //! connection as they are: TLS between whoever came and the manager, which the relay cannot read.
 
 use std::fmt;
-use std::net::SocketAddr;
 
 use robo_model::quantity::Millis;
 use serde::{Deserialize, Serialize};
@@ -81,7 +80,7 @@ impl fmt::Debug for Present {
 /// The first frame of a stream: who came.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Arrival {
-    /// Address and port, as the relay sees them.
+    /// Address and port, as the relay sees them; it may say anything.
     pub from: String,
 }
 
@@ -141,12 +140,6 @@ impl FromRelay {
 }
 
 impl Arrival {
-    /// Of whoever came from there.
-    #[must_use]
-    pub fn of(from: SocketAddr) -> Self {
-        Self { from: from.to_string() }
-    }
-
     /// The frame's bytes.
     ///
     /// # Errors
@@ -164,12 +157,6 @@ impl Arrival {
             return Err(FrameError::Body { kind: frame.kind, reason: "it does not say who came".to_owned() });
         }
         frame::from_body(ARRIVAL, &frame.body)
-    }
-
-    /// The address; nothing when what the relay says is none.
-    #[must_use]
-    pub fn address(&self) -> Option<SocketAddr> {
-        self.from.parse().ok()
     }
 }
 
@@ -251,15 +238,6 @@ mod tests {
             format!("rbr1.{pin}.{}", "zz".repeat(32)),
         ] {
             assert_eq!(RelayToken::read(&bad), None, "{bad}");
-        }
-    }
-
-    #[test]
-    fn who_came_is_an_address_or_nothing() {
-        let from: SocketAddr = "[2001:db8::1]:7".parse().unwrap();
-        assert_eq!(Arrival::of(from).address(), Some(from));
-        for bad in ["", "a", "1.2.3.4", "1.2.3.4:70000", "\u{1b}[2J"] {
-            assert_eq!(Arrival { from: bad.into() }.address(), None, "{bad}");
         }
     }
 }

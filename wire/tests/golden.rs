@@ -187,7 +187,7 @@ fn to_relay() -> [(&'static str, ToRelay); 2] {
 }
 
 fn arrival() -> Arrival {
-    Arrival::of("203.0.113.7:40000".parse().unwrap())
+    Arrival { from: "203.0.113.7:40000".into() }
 }
 
 fn copy_opens() -> Vec<(&'static str, CopyOpen)> {

@@ -50,7 +50,7 @@ async fn through(
     open: tokio::sync::mpsc::Sender<oneshot::Sender<yamux::Stream>>,
     mut place: Place,
 ) -> io::Result<()> {
-    let arrival = Arrival::of(from).encode().map_err(io::Error::other)?;
+    let arrival = Arrival { from: from.to_string() }.encode().map_err(io::Error::other)?;
     let no_manager = || io::Error::new(io::ErrorKind::NotConnected, "there is no manager");
     let begin = async {
         let (give, take) = oneshot::channel();
