@@ -23,7 +23,8 @@ const MAX_INPUT_BYTES: u64 = 64 * 1024;
 /// The options.
 ///
 /// At the first start the agent enrols with a token from `robo device enroll`, given in a file, on standard input or
-/// in ROBO_TOKEN; later it needs none.
+/// in ROBO_TOKEN; later it needs none. A token in the file `token` of its folder is taken, too, and removed when the
+/// device has come with it.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     /// The manager to dial.
@@ -173,11 +174,12 @@ impl Args {
     /// # Errors
     /// When token or certificate cannot be read.
     pub fn into_config(self, state: PathBuf) -> Result<Config, ArgsError> {
+        let state = self.state.clone().unwrap_or(state);
         Ok(Config {
-            token: self.token()?,
+            token: self.token(&state)?,
             ca_pem: self.ca.as_deref().map(|path| read(path, "the CA certificate")).transpose()?,
             route: route(self.manager.clone(), self.proxy_ca.as_deref())?,
-            state: self.state.unwrap_or(state),
+            state,
             name: self.name,
             addresses: self.address,
             forward: self.forward,
@@ -185,12 +187,15 @@ impl Args {
         })
     }
 
-    fn token(&self) -> Result<Option<String>, ArgsError> {
+    fn token(&self, state: &Path) -> Result<Option<String>, ArgsError> {
         let text = match &self.token_file {
             Some(path) => read(path, "the token")?,
             None => match std::env::var(TOKEN_VARIABLE) {
                 Ok(text) => text,
-                Err(_) => return Ok(None),
+                Err(_) => match read(&Folders::new(state).token(), "the token") {
+                    Err(ArgsError::Read { source, .. }) if source.kind() == io::ErrorKind::NotFound => return Ok(None),
+                    other => other?,
+                },
             },
         };
         let text = text.trim();
@@ -243,6 +248,33 @@ fn manager_address(text: &str) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[derive(clap::Parser)]
+    struct Program {
+        #[command(flatten)]
+        args: Args,
+    }
+
+    #[test]
+    fn a_token_waits_in_the_folder() {
+        use clap::Parser as _;
+        let folder = tempfile::tempdir().unwrap();
+        let state = folder.path().join("state");
+        let token = |more: &[&str]| {
+            let arguments = [&["robo-agent", "--manager", "m", "--state", state.to_str().unwrap()], more].concat();
+            Program::try_parse_from(arguments).unwrap().args.token(&state)
+        };
+        assert_eq!(token(&[]).unwrap(), None, "there is not even a folder");
+        std::fs::create_dir(&state).unwrap();
+        std::fs::write(state.join("token"), "rbe1.a.b\n").unwrap();
+        assert_eq!(token(&[]).unwrap().as_deref(), Some("rbe1.a.b"));
+        let other = folder.path().join("other");
+        std::fs::write(&other, "rbe1.c.d").unwrap();
+        assert_eq!(token(&["--token-file", other.to_str().unwrap()]).unwrap().as_deref(), Some("rbe1.c.d"));
+        std::fs::write(state.join("token"), "\n").unwrap();
+        assert!(matches!(token(&[]), Err(ArgsError::EmptyToken)));
+        assert!(matches!(token(&["--token-file", "/none/here"]), Err(ArgsError::Read { .. })));
+    }
 
     #[test]
     fn a_manager_is_named_by_host_and_port() {

@@ -15,6 +15,7 @@ use robo_model::spec::{FileHash, InstanceKey};
 use robo_model::state::Step;
 use robo_wire::frame::Frame;
 use rustix::fs::FlockOperation;
+use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
@@ -134,6 +135,7 @@ pub async fn run_with_keeper(
         () = &mut shutdown => return Ok(()),
     };
     tracing::info!(device = %identity.enrolled.device, name = %identity.enrolled.name, "this device is enrolled");
+    drop_token(&folders, &identity);
     let mut daemon = Daemon::start(config, keeper, folders, &identity)?;
     tokio::select! {
         () = daemon.run() => {}
@@ -169,6 +171,19 @@ async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentE
             }
             Err(error) => return Err(error.into()),
         }
+    }
+}
+
+/// Removes the token that waited in the folder when it has done its work; one with which this device did not come stays.
+fn drop_token(folders: &Folders, identity: &Identity) {
+    let path = folders.token();
+    let Ok(text) = std::fs::read_to_string(&path) else { return };
+    let hash = hex::encode(Sha256::digest(text.trim()));
+    if identity.enrolled.token_hash.as_ref().is_some_and(|used| *used != hash) {
+        return;
+    }
+    if let Err(error) = std::fs::remove_file(&path) {
+        tracing::warn!(%error, "cannot remove {}; its token was used, and is good for nothing any more", path.display());
     }
 }
 

@@ -1,7 +1,7 @@
 //! Where everything of an agent lies on disk.
 //!
 //! ```text
-//! <state>/lock  manager  ledger/  identity/  files/<hash>  log/agent.log
+//! <state>/lock  manager  token  ledger/  identity/  files/<hash>  log/agent.log
 //! <state>/instances/<application>/<segment>/<segment>/@recipe  @data  @logs  @runs/<run>  @context.json
 //! ```
 //!
@@ -113,6 +113,12 @@ impl Folders {
     #[must_use]
     pub fn manager(&self) -> PathBuf {
         self.root.join("manager")
+    }
+
+    /// The file in which an enrolment token may wait for the agent; it goes once the device has come with it.
+    #[must_use]
+    pub fn token(&self) -> PathBuf {
+        self.root.join("token")
     }
 
     /// The state folder itself.

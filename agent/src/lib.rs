@@ -50,6 +50,7 @@ pub mod tail;
 pub mod tls;
 
 pub use daemon::{AgentError, Config, run, run_with_keeper};
+pub use limits::raise as raise_open_files;
 
 /// What this program is when the agent has started it again, as a keeper or as the leader of a terminal; nothing when it
 /// was started by others. To be asked first of all in `main`: such a process must be there fast and be small.

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
 static BEFORE: OnceLock<Option<u64>> = OnceLock::new();
 
 /// Takes as many open files as this process may have.
-pub(crate) fn raise() {
+pub fn raise() {
     let limit = getrlimit(Resource::Nofile);
     BEFORE.get_or_init(|| limit.current);
     if limit.current != limit.maximum

@@ -4,7 +4,6 @@
 //! what they mean is the business of [`crate::pilot`]. Both ways go through small bounded queues. Streams that the
 //! manager opens (exec, logs, shells, forwards) get tasks of their own.
 
-mod backoff;
 mod mux;
 mod network;
 pub mod rotate;
@@ -15,13 +14,13 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use robo_wire::backoff::Backoff;
 use robo_wire::frame::{self, Frame, FrameError};
 use robo_wire::stream::Open;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
 
-use self::backoff::Backoff;
 use self::network::Network;
 use self::rotate::{KEYS_LIVE, Rotating};
 use self::talk::{LAST_WORDS, Talk};

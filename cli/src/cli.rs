@@ -187,7 +187,7 @@ pub(crate) fn run() -> ExitCode {
         if !cli.command.is_service() {
             crate::output::log_to_stderr(env.options.verbose);
         }
-        let runtime = runtime(matches!(cli.command, Command::Manager(_)))?;
+        let runtime = runtime(matches!(cli.command, Command::Manager(_) | Command::Relay(_)))?;
         runtime.block_on(commands::dispatch(cli.command, &env))
     });
     match result {
@@ -207,7 +207,7 @@ fn usage(error: &clap::Error) -> ExitCode {
     if error.use_stderr() || failed { Exit::Error.into() } else { Exit::Done.into() }
 }
 
-/// One thread is enough for a client and for an agent; a manager uses all cores.
+/// One thread is enough for a client and for an agent; a manager and a relay use all cores.
 fn runtime(all_cores: bool) -> Result<tokio::runtime::Runtime, CliError> {
     let mut builder = if all_cores {
         tokio::runtime::Builder::new_multi_thread()

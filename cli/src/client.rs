@@ -166,6 +166,13 @@ impl Client {
         self.json(self.request(Method::POST, "tokens").json(request)).await
     }
 
+    /// The script that makes a machine a device of the manager, which devices reach at `manager`.
+    pub(crate) async fn install_script(&self, manager: &str) -> Result<Vec<u8>, ClientError> {
+        let request = self.raw(Method::GET, "/v1/install.sh").timeout(SLOW).query(&[("manager", manager)]);
+        let response = self.send(request).await?;
+        self.whole(response).await
+    }
+
     /// Which of `hashes` the manager lacks.
     pub(crate) async fn missing_files(&self, hashes: Vec<FileHash>) -> Result<Vec<FileHash>, ClientError> {
         let answer: FileHashes =

@@ -27,6 +27,7 @@ pub(crate) mod logs;
 pub(crate) mod manager;
 pub(crate) mod plan;
 pub(crate) mod project;
+pub(crate) mod relay;
 pub(crate) mod rollback;
 mod saved;
 pub(crate) mod session;
@@ -81,6 +82,7 @@ pub(crate) enum Command {
     Project(project::ProjectArgs),
     Context(context::ContextArgs),
     Manager(manager::ManagerArgs),
+    Relay(relay::RelayArgs),
     Agent(agent::AgentArgs),
     Completions(completions::CompletionsArgs),
 }
@@ -88,7 +90,7 @@ pub(crate) enum Command {
 impl Command {
     /// True for what runs until it is told to stop: it logs by itself.
     pub(crate) const fn is_service(&self) -> bool {
-        matches!(self, Self::Manager(_) | Self::Agent(_))
+        matches!(self, Self::Manager(_) | Self::Relay(_) | Self::Agent(_))
     }
 }
 
@@ -136,6 +138,7 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Project(args) => Box::pin(project::run(args, env)).await,
         Command::Context(args) => context::run(args, env),
         Command::Manager(args) => Box::pin(manager::run(args, env)).await,
+        Command::Relay(args) => Box::pin(relay::run(args, env)).await,
         Command::Agent(args) => Box::pin(agent::run(args, env)).await,
         Command::Completions(args) => completions::run(&args, env),
     }

@@ -5,6 +5,7 @@
 use libfuzzer_sys::fuzz_target;
 use robo_wire::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
 use robo_wire::link::{FromAgent, FromManager};
+use robo_wire::relay::{Arrival, FromRelay, ToRelay};
 use robo_wire::stream::{Answer, ExecRequest, Open, StreamFrame};
 
 fuzz_target!(|bytes: &[u8]| {
@@ -17,6 +18,9 @@ fuzz_target!(|bytes: &[u8]| {
         again(&frame, ExecRequest::encode, |f| ExecRequest::decode(&f));
         again(&frame, StreamFrame::encode, StreamFrame::decode);
         again(&frame, Answer::encode, Answer::decode);
+        again(&frame, ToRelay::encode, |f| ToRelay::decode(&f));
+        again(&frame, FromRelay::encode, |f| Ok(FromRelay::decode(&f)));
+        again(&frame, Arrival::encode, |f| Arrival::decode(&f));
     }
 });
 

@@ -1,7 +1,8 @@
 //! The manager's HTTPS API: thin handlers over [`Service`], one module per subject.
 //!
 //! Denied by default: people and pipelines need a token and a right (`needs.rs`), `/v1/agent/` a device's certificate. Open are
-//! only the health, the document of the API itself, and the enrolment, whose body carries its own token.
+//! only the health, the document of the API itself, the enrolment, whose body carries its own token, and what is installed
+//! before it, which is no secret.
 //! All errors, those of the router too, are `application/problem+json` with a stable code.
 
 mod acts;
@@ -20,6 +21,7 @@ mod files;
 mod forward;
 mod frames;
 mod history;
+mod install;
 mod job;
 mod jobs;
 mod needs;
@@ -31,7 +33,6 @@ mod tail;
 mod tokens;
 mod users;
 
-use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -46,6 +47,7 @@ use utoipa_axum::routes;
 
 use self::problem::Refusal;
 use crate::ca::Peer;
+use crate::install::Programs;
 use crate::jobs::Jobs;
 use crate::links::Links;
 use crate::service::{Service, Sign};
@@ -56,9 +58,9 @@ use crate::sessions::Sessions;
 #[derive(Debug, Clone)]
 pub struct PeerDevice(pub Peer);
 
-/// Where a connection comes from; an extension of its requests.
-#[derive(Debug, Clone, Copy)]
-pub struct PeerAddress(pub IpAddr);
+/// Where a connection comes from, as it is written down; an extension of its requests.
+#[derive(Debug, Clone)]
+pub struct PeerAddress(pub Arc<str>);
 
 /// What the handlers work with.
 #[derive(Clone)]
@@ -68,6 +70,7 @@ pub struct ApiState {
     sign: Arc<Sign>,
     sessions: Sessions,
     jobs: Jobs,
+    programs: Programs,
 }
 
 impl ApiState {
@@ -76,7 +79,13 @@ impl ApiState {
     pub fn new(service: Service, links: Arc<dyn Links>, sign: Arc<Sign>) -> Self {
         let sessions = Sessions::new(service.clone(), Arc::clone(&links), service.recordings());
         let jobs = Jobs::new(service.clone(), Arc::clone(&links), service.outputs().to_owned());
-        Self { service, links, sign, sessions, jobs }
+        Self { service, links, sign, sessions, jobs, programs: Programs::default() }
+    }
+
+    /// The same, with agents' programs to give away.
+    #[must_use]
+    pub fn with_programs(self, programs: Programs) -> Self {
+        Self { programs, ..self }
     }
 
     /// The jobs in the background that go through this API.
@@ -105,7 +114,11 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
     let renewing = OpenApiRouter::new()
         .routes(routes!(agent::renew, agent::key))
         .route_layer(from_fn_with_state(state.clone(), auth::renewing_device));
-    let open = OpenApiRouter::new().routes(routes!(open::health)).routes(routes!(open::enroll));
+    let open = OpenApiRouter::new()
+        .routes(routes!(open::health))
+        .routes(routes!(open::enroll))
+        .routes(routes!(install::script))
+        .routes(routes!(install::agent));
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(people)
         .merge(agents)

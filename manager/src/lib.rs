@@ -3,11 +3,13 @@
 //! From the outside in:
 //! - [`server`]: the one port; [`tls`] and [`ca`] make it safe.
 //! - [`api`]: thin handlers over [`service`], which plans, applies and answers; [`token`] and [`files`] serve it.
+//! - [`install`]: the script and the programs by which machines become devices.
 //! - [`gateway`]: the agents' links; the API reaches them through [`links`]; [`acts`] keeps what is asked of them once.
 //! - [`jobs`]: commands in the background.
 //! - [`sessions`]: terminals on devices, and who is at them.
 //! - [`plan`]: pure: what an apply will do.
 //! - [`watchman`]: leases, silence, and clearing away.
+//! - [`relay`]: a port in the open network for a manager that nobody can reach; `heard` notices the silence of one.
 //! - [`store`]: the truth, on disk; [`bus`]: the bell that says it changed.
 
 pub mod acts;
@@ -16,9 +18,12 @@ pub mod bus;
 pub mod ca;
 pub mod files;
 pub mod gateway;
+mod heard;
+pub mod install;
 pub mod jobs;
 pub mod links;
 pub mod plan;
+pub mod relay;
 pub mod server;
 pub mod service;
 pub mod sessions;

@@ -1,4 +1,8 @@
-//! The manager's one port: accepts, does TLS, and hands each connection to the API or to the gateway.
+//! The manager's one port: accepts, does TLS, and hands each connection to the API or to the gateway. What comes by way of
+//! a relay is served alike; with one the manager needs no port at all.
+
+mod incoming;
+mod relayed;
 
 use std::io;
 use std::net::SocketAddr;
@@ -10,22 +14,28 @@ use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use robo_model::quantity::Millis;
+use robo_wire::relay::{Arrival, MAX_RELAY_FRAME};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
+use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use tokio_util::sync::CancellationToken;
 
+use self::incoming::{Incoming, Origin};
+pub use self::relayed::{Dialled, RelayWay};
 use crate::api::{ApiState, PeerAddress, PeerDevice};
 use crate::bus::Bus;
 use crate::ca::{Ca, CaError, Peer, peer_of};
 use crate::gateway::rotate::{KEYS_LIVE, Rotating};
 use crate::gateway::{Gateway, Renewal};
+use crate::install::Programs;
 use crate::links::Links;
 use crate::plan::PortRanges;
 use crate::service::Service;
 use crate::store::{Store, StoreError};
+use crate::streams::read_one;
 use crate::tls::{TlsError, server_config};
 use crate::watchman::Watchman;
 
@@ -50,8 +60,10 @@ const GRACE: Duration = Duration::from_secs(5);
 /// How a manager runs.
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// Where it listens; port 0 takes a free one.
-    pub listen: SocketAddr,
+    /// Where it listens; port 0 takes a free one. Nothing when whoever comes, comes by way of the relay.
+    pub listen: Option<SocketAddr>,
+    /// The relay to dial.
+    pub relay: Option<RelayWay>,
     /// Its folder: store, files, authority.
     pub data: PathBuf,
     /// How often agents say something.
@@ -62,6 +74,8 @@ pub struct Config {
     pub silent_after: Millis,
     /// How long devices' certificates are good for.
     pub device_lifetime: Millis,
+    /// The folder with agents' programs, for machines that are to become devices.
+    pub agent_binaries: Option<PathBuf>,
 }
 
 /// Why a manager cannot run.
@@ -85,6 +99,15 @@ pub enum ManagerError {
         #[source]
         source: io::Error,
     },
+    /// The relay's token cannot be had.
+    #[error("cannot use the token in {path}")]
+    RelayToken {
+        /// Where it is.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: io::Error,
+    },
     /// The authority cannot be had.
     #[error(transparent)]
     Ca(#[from] CaError),
@@ -98,8 +121,9 @@ pub enum ManagerError {
 
 /// A manager that listens and does not serve yet.
 pub struct Server {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: Option<(TcpListener, SocketAddr)>,
+    relay: Option<RelayWay>,
+    heartbeat: Millis,
     tls: TlsAcceptor,
     service: Service,
     gateway: Arc<Gateway>,
@@ -137,20 +161,23 @@ impl Server {
         let (ca_fingerprint, ca_pem) = (ca.fingerprint().to_owned(), ca.pem().to_owned());
         let links = Arc::clone(&gateway);
         let sign = Arc::new(move |id: &_, request: &str| ca.sign_device(id, request));
-        let state = ApiState::new(service.clone(), links, sign);
+        let programs = config.agent_binaries.clone().map(Programs::in_folder).unwrap_or_default();
+        let state = ApiState::new(service.clone(), links, sign).with_programs(programs);
         state.sessions().resume().await?;
         state.jobs().resume().await?;
         let (router, _openapi) = crate::api::router(state);
-        let listen_error = |source| ManagerError::Listen { address: config.listen, source };
-        let listener = TcpListener::bind(config.listen).await.map_err(listen_error)?;
-        let address = listener.local_addr().map_err(listen_error)?;
-        Ok(Self { listener, address, tls, service, gateway, watchman, router, ca_fingerprint, ca_pem })
+        let listener = match config.listen {
+            Some(address) => Some(listen(address).await.map_err(|source| ManagerError::Listen { address, source })?),
+            None => None,
+        };
+        let Config { relay, heartbeat, .. } = config;
+        Ok(Self { listener, relay, heartbeat, tls, service, gateway, watchman, router, ca_fingerprint, ca_pem })
     }
 
-    /// Where it listens.
+    /// Where it listens; nothing when it does not.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub fn local_addr(&self) -> Option<SocketAddr> {
+        self.listener.as_ref().map(|(_, address)| *address)
     }
 
     /// SHA-256 of its authority's certificate, in hexadecimal.
@@ -181,8 +208,18 @@ impl Server {
             stop: stop.clone(),
         });
         let mut tasks = JoinSet::new();
+        if let Some(way) = self.relay {
+            let (shared, stop) = (Arc::clone(&shared), stop.clone());
+            tasks.spawn(async move {
+                let serve = |stream: yamux::Stream| {
+                    let shared = Arc::clone(&shared);
+                    async move { shared.relayed(stream).await }
+                };
+                relayed::stay(&way, self.heartbeat, &stop, serve).await;
+            });
+        }
         tokio::select! {
-            () = accept(&self.listener, &shared, &mut tasks) => {}
+            () = accept(self.listener.as_ref().map(|(listener, _)| listener), &shared, &mut tasks) => {}
             () = shutdown => {}
         }
         stop.cancel();
@@ -192,8 +229,15 @@ impl Server {
     }
 }
 
+async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
+    let listener = TcpListener::bind(address).await?;
+    let address = listener.local_addr()?;
+    Ok((listener, address))
+}
+
 /// Accepts connections for ever; each gets a task of its own.
-async fn accept(listener: &TcpListener, shared: &Arc<Shared>, tasks: &mut JoinSet<()>) {
+async fn accept(listener: Option<&TcpListener>, shared: &Arc<Shared>, tasks: &mut JoinSet<()>) {
+    let Some(listener) = listener else { return std::future::pending().await };
     loop {
         while tasks.try_join_next().is_some() {}
         if tasks.len() >= MAX_CONNECTIONS {
@@ -229,6 +273,29 @@ impl Shared {
         if let Err(error) = socket.set_nodelay(true) {
             tracing::debug!(%from, %error, "cannot turn off Nagle's algorithm");
         }
+        let from = Origin { address: from, is_relayed: false };
+        // Whoever says nothing takes no place from those who do.
+        match tokio::time::timeout(HANDSHAKE, socket.peek(&mut [0])).await {
+            Ok(Ok(_)) => self.secured(Incoming::Direct(socket), from).await,
+            Ok(Err(error)) => tracing::info!(%from, %error, "TLS handshake failed"),
+            Err(_) => tracing::info!(%from, "TLS handshake failed: the peer took too long"),
+        }
+    }
+
+    /// Serves whoever comes by way of the relay, which has read the first words already.
+    async fn relayed(&self, stream: yamux::Stream) {
+        let mut stream = stream.compat();
+        let said = tokio::time::timeout(HANDSHAKE, read_one(&mut stream, MAX_RELAY_FRAME)).await;
+        let arrival = said.ok().and_then(Result::ok).and_then(|frame| Arrival::decode(&frame).ok());
+        match arrival.and_then(|arrival| arrival.from.parse().ok()) {
+            Some(address) => {
+                self.secured(Incoming::Relayed(stream), Origin { address, is_relayed: true }).await;
+            }
+            None => tracing::warn!("the relay does not say who came"),
+        }
+    }
+
+    async fn secured(&self, socket: Incoming, from: Origin) {
         match self.handshake(socket).await {
             Ok(stream) => self.speak(stream, from).await,
             Err(error) => {
@@ -242,22 +309,20 @@ impl Shared {
     }
 
     /// Writes down that somebody was refused.
-    async fn refused(&self, from: SocketAddr, verb: &str, thing: &str, why: &str) {
-        self.service.audit_stranger(Some(from.ip().to_string()), verb, thing, why).await;
+    async fn refused(&self, from: Origin, verb: &str, thing: &str, why: &str) {
+        self.service.audit_stranger(Some(from.written()), verb, thing, why).await;
     }
 
-    async fn handshake(&self, socket: TcpStream) -> io::Result<TlsStream<TcpStream>> {
-        let too_long = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer took too long");
-        // Whoever says nothing takes no place from those who do.
-        tokio::time::timeout(HANDSHAKE, socket.peek(&mut [0])).await.map_err(too_long)??;
+    async fn handshake(&self, socket: Incoming) -> io::Result<TlsStream<Incoming>> {
         let accept = async {
             let _permit = self.handshakes.acquire().await.map_err(io::Error::other)?;
             self.tls.accept(socket).await
         };
+        let too_long = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer took too long");
         tokio::time::timeout(HANDSHAKE, accept).await.map_err(too_long)?
     }
 
-    async fn speak(&self, stream: TlsStream<TcpStream>, from: SocketAddr) {
+    async fn speak(&self, stream: TlsStream<Incoming>, from: Origin) {
         let connection = stream.get_ref().1;
         let is_link = connection.alpn_protocol() == Some(robo_wire::ALPN_LINK);
         let peer = connection.peer_certificates().and_then(|chain| chain.first()).and_then(peer_of);
@@ -277,8 +342,8 @@ impl Shared {
         }
     }
 
-    async fn http(&self, stream: TlsStream<TcpStream>, peer: Option<Peer>, from: SocketAddr) {
-        let router = self.router.clone().layer(axum::Extension(PeerAddress(from.ip())));
+    async fn http(&self, stream: TlsStream<Incoming>, peer: Option<Peer>, from: Origin) {
+        let router = self.router.clone().layer(axum::Extension(PeerAddress(from.written().into())));
         let router = match peer {
             Some(peer) => router.layer(axum::Extension(PeerDevice(peer))),
             None => router,

@@ -127,6 +127,12 @@ impl Service {
         &self.0.files
     }
 
+    /// SHA-256 of the authority's certificate, in hexadecimal.
+    #[must_use]
+    pub fn ca_fingerprint(&self) -> &str {
+        &self.0.ca_fingerprint
+    }
+
     /// The folder of the recordings of sessions.
     #[must_use]
     pub fn recordings(&self) -> &Path {

@@ -1,6 +1,8 @@
-//! Frames out of the streams of agents.
+//! Frames out of streams: those of agents, and of the relay.
 
-use robo_wire::frame::{self, Frame, FrameError};
+use std::io;
+
+use robo_wire::frame::{self, Frame, FrameError, HEADER_BYTES};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
 
 /// Bytes read from a link at a time.
@@ -46,4 +48,20 @@ impl<R: AsyncRead + Unpin> StreamFrames<R> {
             }
         }
     }
+}
+
+/// Reads the next frame off `reader` and not one byte more: what comes after it is another's to read.
+///
+/// Not safe to cancel: a frame that was read half is lost.
+///
+/// # Errors
+/// `InvalidData` when the header is wrong, `UnexpectedEof` when it ends before the frame does.
+pub(crate) async fn read_one(reader: &mut (impl AsyncRead + Unpin), max: usize) -> io::Result<Frame> {
+    let mut header = [0; HEADER_BYTES];
+    reader.read_exact(&mut header).await?;
+    let read = frame::read_header(header, max);
+    let (kind, length) = read.map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let mut body = vec![0; length];
+    reader.read_exact(&mut body).await?;
+    Ok(Frame { kind, body })
 }

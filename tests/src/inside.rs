@@ -53,11 +53,13 @@ impl Manager {
     #[must_use]
     pub fn config(data: &Path, listen: SocketAddr) -> Config {
         Config {
-            listen,
+            listen: Some(listen),
+            relay: None,
             data: data.to_owned(),
             heartbeat: HEARTBEAT,
             silent_after: SILENT_AFTER,
             device_lifetime: DEVICE_LIFETIME,
+            agent_binaries: None,
             forbidden_ports: PortRanges::default(),
         }
     }
@@ -69,7 +71,7 @@ impl Manager {
     pub async fn start_with(config: Config) -> Result<Self, ManagerError> {
         let data = config.data.clone();
         let server = Server::bind(config).await?;
-        let address = server.local_addr();
+        let address = server.local_addr().expect("it listens");
         let ca = server.ca_pem().to_owned();
         let token = std::fs::read_to_string(data.join("admin.token")).expect("the administrator's token");
         let api = Api::new(address, &ca, token.trim());

@@ -8,9 +8,11 @@ mod faults;
 mod forward;
 mod history;
 mod input;
+mod install;
 mod logs;
 mod manager;
 mod network;
+mod relay;
 mod shell;
 mod shop;
 mod ssh;
@@ -126,6 +128,13 @@ impl Lab {
     }
 
     fn with_environment(arguments: &[&str], environment: &[(String, String)]) -> Self {
+        // It would read the agent's whole program, which takes an unoptimised build some seconds.
+        let nothing_to_install = ["--agent-binaries", "/none"];
+        Self::start(&[arguments, &nothing_to_install].concat(), environment)
+    }
+
+    /// With these arguments and no others.
+    fn start(arguments: &[&str], environment: &[(String, String)]) -> Self {
         let user = User::new();
         let folder = user.folder.path();
         let (data, ready) = (folder.join("manager"), folder.join("ready"));

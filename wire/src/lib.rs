@@ -8,13 +8,15 @@
 //! - [`stream`]: exec and logs, on a stream of their own; [`shell`]: shells, whose sessions outlive their streams;
 //!   [`job`]: commands that do too; [`backlog`]: the last of what was said, which both sides keep for who comes back.
 //! - [`forward`]: connections through a device; [`tail`]: logs; [`collect`]: all that helps to find a fault.
-//! - [`thrift`]: what an idle link does not send.
+//! - [`thrift`]: what an idle link does not send; [`backoff`]: when who was cut off dials again.
+//! - [`relay`]: between a manager and the relay that it dials.
 //!
 //! Everything is append-only: a field is added with `#[serde(default)]` and never changes its meaning; an
 //! unknown field is skipped, a frame of an unknown kind too. `tests` holds golden bytes of each message.
 
 pub mod api;
 pub mod backlog;
+pub mod backoff;
 pub mod collect;
 pub mod copy;
 pub mod digest;
@@ -25,6 +27,7 @@ pub mod job;
 pub mod link;
 pub mod plan;
 pub mod problem;
+pub mod relay;
 pub mod session;
 pub mod shell;
 pub mod stream;

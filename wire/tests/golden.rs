@@ -30,6 +30,7 @@ use robo_wire::link::{
     AcceptedGeneration, Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, RefusedGeneration,
     Released, Update, Welcome,
 };
+use robo_wire::relay::{Arrival, FromRelay, Present, ToRelay};
 use robo_wire::shell::{AttachRequest, Attached, Joined, ShellFrame, ShellOpen, ShellRequest, ShellStart, Size};
 use robo_wire::stream::{Answer, Command, DeviceTarget, ExecRequest, LogsOpen, Open, StreamFrame, Targets, Verdict};
 use robo_wire::tail::{TailFrame, TailOpen};
@@ -155,6 +156,18 @@ fn what_forwards_carry() {
 }
 
 #[test]
+fn what_a_manager_and_its_relay_say() {
+    let golden = Golden::read();
+    for (name, message) in to_relay() {
+        golden.check(name, &message, ToRelay::encode, |frame| ToRelay::decode(&frame));
+    }
+    for (name, message) in FROM_RELAY {
+        golden.check(name, &message, FromRelay::encode, |frame| Ok(FromRelay::decode(&frame)));
+    }
+    golden.check("relay-arrival", &arrival(), Arrival::encode, |frame| Arrival::decode(&frame));
+}
+
+#[test]
 fn the_golden_file_has_no_line_too_many() {
     let mut names: Vec<String> = from_agent().into_iter().map(|(name, _)| name.to_owned()).collect();
     names.extend(from_manager().into_iter().map(|(name, _)| name.to_owned()));
@@ -169,6 +182,9 @@ fn the_golden_file_has_no_line_too_many() {
     names.extend(copy_opens().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("open-{name}")]));
     names.extend(copy_frames().into_iter().map(|(name, _)| name.to_owned()));
     names.push("forward-request".to_owned());
+    names.push("relay-arrival".to_owned());
+    names.extend(to_relay().into_iter().map(|(name, _)| name.to_owned()));
+    names.extend(FROM_RELAY.into_iter().map(|(name, _)| name.to_owned()));
     names.extend(forward_opens().into_iter().map(|(name, _)| name.to_owned()));
     names.extend(forward_frames().into_iter().map(|(name, _)| name.to_owned()));
     names.extend(tail_opens().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("open-{name}")]));
@@ -178,6 +194,22 @@ fn the_golden_file_has_no_line_too_many() {
     );
     names.sort();
     assert_eq!(Golden::read().0.into_keys().collect::<Vec<_>>(), names);
+}
+
+const FROM_RELAY: [(&str, FromRelay); 4] = [
+    ("relay-welcome", FromRelay::Welcome),
+    ("relay-refused", FromRelay::Refused),
+    ("relay-occupied", FromRelay::Occupied),
+    ("relay-heartbeat", FromRelay::Heartbeat),
+];
+
+fn to_relay() -> [(&'static str, ToRelay); 2] {
+    let present = Present { protocol: 1, token: "rbr1.ab.cd".into(), process: "7f".into(), heartbeat: Millis(30_000) };
+    [("relay-present", ToRelay::Present(present)), ("relay-manager-heartbeat", ToRelay::Heartbeat)]
+}
+
+fn arrival() -> Arrival {
+    Arrival { from: "203.0.113.7:40000".into() }
 }
 
 fn copy_opens() -> Vec<(&'static str, CopyOpen)> {

@@ -10,6 +10,7 @@ use robo_wire::api::DeviceChange;
 
 use self::collect::CollectArgs;
 use self::standing::{AcceptArgs, RevokeArgs, RotateKeyArgs};
+pub(crate) use self::token::manager_address;
 use self::token::{EnrollArgs, TokenArgs};
 use super::apply::agreed;
 use crate::cli::{Env, Format};

@@ -1,8 +1,12 @@
 //! `robo manager`: runs the manager.
 
+mod relay;
+
+use std::fmt;
 use std::io;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 use robo_agent::folders::write_atomic;
 use robo_manager::ca::DEVICE_LIFETIME;
@@ -22,9 +26,11 @@ use crate::service::{self, LogArgs, StopSignals};
 /// logged, as in ROBO_LOG=debug. SIGTERM and Ctrl-C end it; what it manages goes on running.
 #[derive(Debug, clap::Args)]
 pub(crate) struct ManagerArgs {
-    /// Where to listen; port 0 takes a free one.
+    /// Where to listen; port 0 takes a free one. `none` listens nowhere: all come by way of the relay.
     #[arg(long, default_value = "127.0.0.1:7626", value_name = "IP:PORT")]
-    listen: SocketAddr,
+    listen: Listen,
+    #[command(flatten)]
+    relay: relay::RelayOptions,
     /// The folder for store, files and authority; `manager` in robo's state folder where none is given.
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -40,6 +46,10 @@ pub(crate) struct ManagerArgs {
     /// How long the certificates of devices are good for; each is renewed at half its life.
     #[arg(long, default_value_t = DEVICE_LIFETIME, value_name = "DURATION")]
     device_certificates: Millis,
+    /// The folder with the agents' programs for new devices, `robo-agent-ARCHITECTURE`, as in robo-agent-aarch64; the one
+    /// of this program where none is given.
+    #[arg(long, value_name = "DIR")]
+    agent_binaries: Option<PathBuf>,
     /// Writes the address to this file as soon as it listens.
     #[arg(long, hide = true, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -47,20 +57,52 @@ pub(crate) struct ManagerArgs {
     log: LogArgs,
 }
 
+/// Where a manager listens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Listen(Option<SocketAddr>);
+
+impl FromStr for Listen {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        let address = text.parse();
+        address.map(|address| Self(Some(address))).map_err(|_| "write IP:PORT, as in 0.0.0.0:7626, or none".to_owned())
+    }
+}
+
+impl fmt::Display for Listen {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Some(address) => address.fmt(f),
+            None => f.write_str("none"),
+        }
+    }
+}
+
 pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> {
     service::log(&args.log)?;
     let mut signals = StopSignals::catch()?;
+    let relay = args.relay.way()?;
+    if args.listen.0.is_none() && relay.is_none() {
+        return Err(CliError::new("a manager that listens nowhere and dials no relay is reached by nobody")
+            .help("name a relay with --relay, or an address with --listen"));
+    }
     let data = args.data.unwrap_or_else(|| env.paths.state.join("manager"));
     let config = Config {
-        listen: args.listen,
+        listen: args.listen.0,
+        relay,
         data: data.clone(),
         heartbeat: args.heartbeat,
         silent_after: args.silent_after,
         device_lifetime: args.device_certificates,
+        agent_binaries: args.agent_binaries.or_else(own_folder),
         forbidden_ports: args.forbidden_ports,
     };
-    let server = Server::bind(config).await.map_err(|error| explain(&error))?;
-    let address = server.local_addr();
+    let server = Server::bind(config).await.map_err(|error| explain(&error, "manager"))?;
+    let address = Listen(server.local_addr());
     tracing::info!(data = %data.display(), "data folder");
     tracing::info!(fingerprint = server.ca_fingerprint(), certificate = %data.join(CA_FILE).display(), "authority");
     tracing::info!(file = %data.join(TOKEN_FILE).display(), "administrator's token");
@@ -74,22 +116,28 @@ pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> 
     Ok(Exit::Done)
 }
 
+/// Where this program lies, and with it the agent of the same version.
+fn own_folder() -> Option<PathBuf> {
+    std::env::current_exe().ok()?.parent().map(Path::to_owned)
+}
+
 /// The authority's certificate in the data folder.
 pub(crate) const CA_FILE: &str = "ca.pem";
 
 /// The administrator's token in the data folder.
 pub(crate) const TOKEN_FILE: &str = robo_manager::service::ADMIN_TOKEN;
 
-fn explain(error: &ManagerError) -> CliError {
+/// Says what to do when `command`, a manager or a relay, does not start.
+pub(crate) fn explain(error: &ManagerError, command: &str) -> CliError {
     let ManagerError::Listen { address, source } = error else {
-        return CliError::new(format!("the manager does not start: {}", service::with_causes(error)));
+        return CliError::new(format!("the {command} does not start: {}", service::with_causes(error)));
     };
     let (ip, port) = (address.ip(), address.port());
     if source.kind() == io::ErrorKind::AddrInUse {
         return CliError::new(format!("port {port} on {ip} is in use already"))
             .help(format!("see who has it: `ss -ltnp 'sport = :{port}'`"))
             .help(format!(
-                "or listen on another one: `robo manager --listen {}`",
+                "or listen on another one: `robo {command} --listen {}`",
                 SocketAddr::new(ip, port.wrapping_add(1))
             ));
     }
@@ -108,10 +156,22 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_manager_listens_somewhere_or_nowhere() {
+        let check = |text: &str, expect: Option<Listen>| assert_eq!(text.parse().ok(), expect, "{text}");
+        let address = "0.0.0.0:443".parse().unwrap();
+        check("0.0.0.0:443", Some(Listen(Some(address))));
+        check("none", Some(Listen(None)));
+        for bad in ["", "None", "0.0.0.0", "localhost:1", "0.0.0.0:70000", "none:1"] {
+            check(bad, None);
+        }
+        assert_eq!(format!("{} {}", Listen(Some(address)), Listen(None)), "0.0.0.0:443 none");
+    }
+
+    #[test]
     fn a_taken_port_is_named_with_the_way_to_see_who_has_it() {
         let address = "127.0.0.1:7626".parse().unwrap();
         let check = |kind: io::ErrorKind, what: &str, help: &str| {
-            let error = explain(&ManagerError::Listen { address, source: kind.into() });
+            let error = explain(&ManagerError::Listen { address, source: kind.into() }, "manager");
             assert!(error.what().contains(what), "{error:?}");
             assert!(error.helps().iter().any(|h| h.contains(help)), "{error:?}");
         };

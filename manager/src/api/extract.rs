@@ -106,6 +106,17 @@ impl FromRequestParts<ApiState> for TokenId {
     }
 }
 
+/// `{architecture}` of a machine.
+pub(super) struct ArchitectureName(pub(super) String);
+
+impl FromRequestParts<ApiState> for ArchitectureName {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        parameter(parts, state, "architecture").await.map(Self)
+    }
+}
+
 /// `{user}`.
 pub(super) struct User(pub(super) UserName);
 

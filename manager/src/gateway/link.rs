@@ -41,7 +41,7 @@ enum LinkError {
 }
 
 /// What people read of a link that broke. TLS has a whole paragraph for an end without a goodbye.
-fn broken(error: &(dyn std::error::Error + 'static)) -> String {
+pub(crate) fn broken(error: &(dyn std::error::Error + 'static)) -> String {
     let ended = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof)
     };

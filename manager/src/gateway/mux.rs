@@ -1,4 +1,4 @@
-//! Drives one multiplexed connection: the first stream comes from the agent, all others are opened by us.
+//! Drives one multiplexed connection: the first stream comes from whoever dialled, all others are opened by us.
 
 use std::future::poll_fn;
 use std::task::Poll;
@@ -17,17 +17,17 @@ const MAX_WINDOWS: usize = MAX_STREAMS * 256 * 1024;
 const MAX_WAITING: usize = 16;
 
 /// Answers a request to open a stream.
-pub(super) type Opened = oneshot::Sender<Stream>;
+pub(crate) type Opened = oneshot::Sender<Stream>;
 
 /// Both ends of a driver's channels.
-pub(super) struct Mux {
+pub(crate) struct Mux {
     /// Asks for a new stream.
-    pub(super) open: mpsc::Sender<Opened>,
-    /// Gets the agent's first stream.
-    pub(super) first: oneshot::Receiver<Stream>,
+    pub(crate) open: mpsc::Sender<Opened>,
+    /// Gets the first stream of whoever dialled.
+    pub(crate) first: oneshot::Receiver<Stream>,
 }
 
-/// Begins to multiplex `socket`. The future ends when the connection does, and must be polled all the time.
+/// Begins to multiplex a device's `socket`. The future ends when the connection does, and must be polled all the time.
 pub(super) fn multiplex<T>(socket: T) -> (Mux, impl Future<Output = Result<(), ConnectionError>>)
 where
     T: AsyncRead + AsyncWrite + Unpin,
@@ -35,6 +35,14 @@ where
     let mut config = Config::default();
     config.set_max_num_streams(MAX_STREAMS);
     config.set_max_connection_receive_window(Some(MAX_WINDOWS));
+    multiplex_as(socket, config)
+}
+
+/// The same for any `socket`, within the bounds of `config`.
+pub(crate) fn multiplex_as<T>(socket: T, config: Config) -> (Mux, impl Future<Output = Result<(), ConnectionError>>)
+where
+    T: AsyncRead + AsyncWrite + Unpin,
+{
     let (open, requests) = mpsc::channel(MAX_WAITING);
     let (give_first, first) = oneshot::channel();
     (Mux { open, first }, drive(Connection::new(socket, config, Mode::Server), requests, give_first))
@@ -65,7 +73,7 @@ async fn drive<T: AsyncRead + AsyncWrite + Unpin>(
             match connection.poll_next_inbound(cx) {
                 Poll::Ready(None) => return Poll::Ready(Ok(())),
                 Poll::Ready(Some(Err(error))) => return Poll::Ready(Err(error)),
-                // An agent opens one stream; a second one is dropped, which closes it.
+                // Who dials opens one stream; a second one is dropped, which closes it.
                 Poll::Ready(Some(Ok(stream))) => drop(first.take().map(|wanted| wanted.send(stream))),
                 Poll::Pending => return Poll::Pending,
             }

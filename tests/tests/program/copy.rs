@@ -22,7 +22,7 @@ fn big() -> usize {
 }
 
 /// Bytes that repeat nowhere.
-fn noise(bytes: usize, seed: u64) -> Vec<u8> {
+pub(super) fn noise(bytes: usize, seed: u64) -> Vec<u8> {
     let mut state = seed | 1;
     let mut all = Vec::with_capacity(bytes + 8);
     while all.len() < bytes {
@@ -41,7 +41,7 @@ fn parts(folder: &Path) -> Vec<PathBuf> {
     entries.filter(|path| path.extension() == Some(OsStr::new("part"))).collect()
 }
 
-fn part_size(folder: &Path) -> u64 {
+pub(super) fn part_size(folder: &Path) -> u64 {
     parts(folder).iter().filter_map(|part| fs::metadata(part).ok()).map(|m| m.len()).max().unwrap_or(0)
 }
 

@@ -1,6 +1,7 @@
 //! The link in hostile networks: behind two routers that hide a device, behind a proxy alone, with loss and cuts, and from
 //! one network to another. With the real programs, in network namespaces.
 
+mod everything;
 mod world;
 
 use std::fs;

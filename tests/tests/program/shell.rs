@@ -31,14 +31,14 @@ instance of Machine {
 ";
 
 /// A program in a terminal, as somebody sees it who sits before it.
-struct Terminal {
+pub(super) struct Terminal {
     stream: DuplexStream,
     output: Vec<u8>,
     typed: u64,
 }
 
 impl Terminal {
-    async fn start(shells: &Shells, id: &str, user: &User, argv: &[&str]) -> Self {
+    pub(super) async fn start(shells: &Shells, id: &str, user: &User, argv: &[&str]) -> Self {
         let text = |text: &std::ffi::OsStr| text.to_str().unwrap().to_owned();
         let command = user.command();
         let env: BTreeMap<String, String> =
@@ -58,7 +58,7 @@ impl Terminal {
         Self { stream, output: Vec::new(), typed: 0 }
     }
 
-    fn text(&self) -> String {
+    pub(super) fn text(&self) -> String {
         String::from_utf8_lossy(&self.output).into_owned()
     }
 
@@ -76,7 +76,7 @@ impl Terminal {
     }
 
     /// Waits for a text, and forgets what stands before its end.
-    async fn until(&mut self, text: &str) {
+    pub(super) async fn until(&mut self, text: &str) {
         loop {
             if let Some(at) = self.output.windows(text.len()).position(|window| window == text.as_bytes()) {
                 self.output.drain(..at + text.len());
@@ -87,7 +87,7 @@ impl Terminal {
         }
     }
 
-    async fn verdict(&mut self) -> Verdict {
+    pub(super) async fn verdict(&mut self) -> Verdict {
         loop {
             if let Some(verdict) = self.step().await {
                 return verdict;
@@ -99,7 +99,7 @@ impl Terminal {
         write_frame(&mut self.stream, &frame.encode().unwrap()).await.unwrap();
     }
 
-    async fn type_in(&mut self, text: &str) {
+    pub(super) async fn type_in(&mut self, text: &str) {
         self.send(&ShellFrame::Input(self.typed, text.as_bytes().to_vec())).await;
         self.typed += text.len() as u64;
     }

@@ -5,9 +5,11 @@ use robo_model::limits::MAX_LABELS;
 use robo_model::name::DeviceName;
 use robo_model::quantity::Millis;
 use robo_wire::api::TokenRequest;
+use sha2::{Digest as _, Sha256};
 
 use super::parse_label;
 use crate::cli::{Env, Format};
+use crate::client::Address;
 use crate::error::CliError;
 use crate::output::table::Look;
 use crate::output::tokens;
@@ -15,6 +17,7 @@ use crate::output::tokens;
 /// Makes a token with which new devices may enrol, and says how.
 ///
 /// The token goes to standard output and is told only this once. It is good for one device, unless `--uses` says more.
+/// With it comes a line for the machine, which installs the agent there and asks for the token.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "\
 Examples:
@@ -40,6 +43,9 @@ pub(super) struct EnrollArgs {
     /// Each device waits until `robo device accept` lets it in.
     #[arg(long)]
     approve: bool,
+    /// Where the device reaches the manager, when that is not where you do.
+    #[arg(long, value_name = "HOST[:PORT]", value_parser = manager_address)]
+    manager: Option<String>,
 }
 
 /// Lists the enrolment tokens, or revokes one.
@@ -131,9 +137,67 @@ pub(super) async fn enroll(args: EnrollArgs, env: &Env) -> Result<(), CliError> 
         return ui.value(&token);
     }
     ui.line(&token.token)?;
-    let manager = client.url().trim_start_matches("https://").to_owned();
+    let manager = args.manager.unwrap_or_else(|| client.url().trim_start_matches("https://").to_owned());
     let whom = if args.uses == 1 { "one device".to_owned() } else { format!("{} devices", args.uses) };
-    ui.note(format!("This token lets {whom} in, within {ttl}. On that machine, with the token in the file `token`:"));
+    let begin = format!("This token lets {whom} in, within {ttl}.");
+    match client.install_script(&manager).await {
+        Ok(script) => {
+            ui.note(format!("{begin} On that machine this line installs the agent, and asks for the token:"));
+            ui.note(format!("  {}", ui.err.bold(&install_line(&manager, &script))));
+            ui.note("Or, where robo is there already, with the token in the file `token`:");
+        }
+        Err(error) => {
+            // The token is made and told; how it gets there is another matter.
+            tracing::debug!(%error, "the manager has no script that installs the agent");
+            ui.note(format!("{begin} On that machine, with the token in the file `token`:"));
+        }
+    }
     ui.note(format!("  {}", ui.err.bold(&format!("robo agent --manager {manager} --token-file token"))));
     Ok(())
+}
+
+/// What is pasted on the machine. How the script comes there is not to be trusted (the machine does not know the manager's
+/// CA yet); that it is the one which the manager gave to us is. No secret stands in it.
+fn install_line(manager: &str, script: &[u8]) -> String {
+    let hash = hex::encode(Sha256::digest(script));
+    format!(
+        "t=$(mktemp) && curl -fsSk 'https://{manager}/v1/install.sh' -o \"$t\" && echo \"{hash}  $t\" | sha256sum -c && sudo sh \"$t\""
+    )
+}
+
+/// `HOST:PORT` of what is no URL.
+pub(crate) fn manager_address(text: &str) -> Result<String, String> {
+    let host = text.strip_prefix("https://").unwrap_or(text);
+    // It stands in a line for a shell.
+    if host.chars().any(|c| !c.is_ascii_alphanumeric() && !".-_:[]".contains(c)) {
+        return Err(format!("`{text}` is not HOST or HOST:PORT"));
+    }
+    Address::parse(&format!("https://{host}")).map(|address| address.host_and_port())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_manager_is_named_as_devices_reach_it() {
+        let check = |text: &str, expect: Option<&str>| {
+            assert_eq!(manager_address(text).ok().as_deref(), expect, "{text}");
+        };
+        check("robo.example.org", Some("robo.example.org:7626"));
+        check("robo.example.org:443", Some("robo.example.org:443"));
+        check("https://10.0.0.1:1", Some("10.0.0.1:1"));
+        check("[::1]:7", Some("[::1]:7"));
+        for bad in ["", "a b", "a'b", "a/b", "http://a", "a:0x", "a:65536", "$(id)", "a\nb", "u@a"] {
+            check(bad, None);
+        }
+    }
+
+    #[test]
+    fn the_line_compares_the_script_before_it_runs() {
+        let line = install_line("m:7626", b"script");
+        let hash = hex::encode(Sha256::digest("script"));
+        let (compare, run) = (line.find(&format!("{hash}  $t\" | sha256sum -c &&")), line.find("sudo sh"));
+        assert!(compare.is_some() && compare < run && line.contains("'https://m:7626/v1/install.sh'"), "{line}");
+    }
 }

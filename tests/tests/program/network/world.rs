@@ -123,6 +123,9 @@ impl World {
         let (data, ready) = (world.path("manager"), world.path("ready"));
         let mut command = world.command();
         command.args(["manager", "--listen", "0.0.0.0:443", "--data", &data, "--ready-file", &ready]).args(options);
+        if !options.contains(&"--agent-binaries") {
+            command.args(["--agent-binaries", "/none"]);
+        }
         world.manager = Some(Running::start(command.arg("--log-file").arg(world.path("manager.log"))));
         eventually_blocking("a manager listens", || fs::read_to_string(&ready).ok().filter(|text| !text.is_empty()));
         let (url, token) = (format!("https://{MANAGER}"), world.path("manager/admin.token"));
@@ -170,6 +173,14 @@ impl World {
         let device = Device { agent: Running::start(&mut command), folder, log };
         eventually_blocking("the agent is linked", || device.log().contains("link up").then_some(()));
         device
+    }
+
+    /// The words of `robo` in a namespace, for whoever runs it in a terminal.
+    pub(super) fn words_in(&self, namespace: &str, arguments: &[&str]) -> Vec<String> {
+        let mut command = self.command_in(namespace);
+        command.args(arguments);
+        let words = std::iter::once(command.get_program()).chain(command.get_args());
+        words.map(|word| word.to_str().unwrap().to_owned()).collect()
     }
 
     /// Looks at the device from the inside, while its agent runs.

@@ -1,5 +1,5 @@
-//! How long to wait before dialling again: exponential, with full jitter, so that a herd of devices whose manager
-//! comes back spreads by itself ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
+//! How long who was cut off waits before it dials again: exponential, with full jitter, so that a herd of devices whose
+//! manager comes back spreads by itself ("Exponential Backoff And Jitter", AWS Architecture Blog, 2015).
 
 use std::time::Duration;
 
@@ -11,13 +11,13 @@ const LONGEST: Duration = Duration::from_secs(15);
 
 /// Counts failed attempts.
 #[derive(Debug, Default)]
-pub(super) struct Backoff {
+pub struct Backoff {
     attempts: u32,
 }
 
 impl Backoff {
-    /// The next wait. `chance` is in 0..1 and drawn by the caller.
-    pub(super) fn next(&mut self, chance: f64) -> Duration {
+    /// The next wait, 15 s at most. `chance` is in 0..1 and drawn by the caller.
+    pub fn next(&mut self, chance: f64) -> Duration {
         let bound = FIRST.saturating_mul(1 << self.attempts.min(10)).min(LONGEST);
         self.attempts = self.attempts.saturating_add(1);
         bound.mul_f64(chance.clamp(0.0, 1.0))
