@@ -1,7 +1,7 @@
 //! The manager's HTTPS API: thin handlers over [`Service`], one module per subject.
 //!
 //! Denied by default: people and pipelines need a token and a right (`needs.rs`), `/v1/agent/` a device's certificate. Open are
-//! only the health, the document of the API itself, and the enrolment, whose body carries its own token.
+//! only the health, the document of the API itself, logging in, and the enrolment, whose body carries its own token.
 //! All errors, those of the router too, are `application/problem+json` with a stable code.
 
 mod acts;
@@ -21,6 +21,8 @@ mod frames;
 mod history;
 mod job;
 mod jobs;
+mod limit;
+mod login;
 mod needs;
 mod open;
 mod problem;
@@ -45,7 +47,9 @@ use utoipa_axum::routes;
 use self::problem::Refusal;
 use crate::ca::Peer;
 use crate::jobs::Jobs;
+use crate::limits::Limits;
 use crate::links::Links;
+use crate::login::Provider;
 use crate::service::{Service, Sign};
 use crate::sessions::Sessions;
 
@@ -66,6 +70,8 @@ pub struct ApiState {
     sign: Arc<Sign>,
     sessions: Sessions,
     jobs: Jobs,
+    limits: Arc<Limits>,
+    login: Option<Arc<Provider>>,
 }
 
 impl ApiState {
@@ -74,7 +80,19 @@ impl ApiState {
     pub fn new(service: Service, links: Arc<dyn Links>, sign: Arc<Sign>) -> Self {
         let sessions = Sessions::new(service.clone(), Arc::clone(&links), service.recordings());
         let jobs = Jobs::new(service.clone(), Arc::clone(&links), service.outputs().to_owned());
-        Self { service, links, sign, sessions, jobs }
+        Self { service, links, sign, sessions, jobs, limits: Arc::default(), login: None }
+    }
+
+    /// The same, with other limits on how often somebody may ask.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits: Arc::new(limits), ..self }
+    }
+
+    /// The same, where people may log in with an identity of this provider's.
+    #[must_use]
+    pub fn with_login(self, provider: Option<Provider>) -> Self {
+        Self { login: provider.map(Arc::new), ..self }
     }
 
     /// The jobs in the background that go through this API.
@@ -104,6 +122,7 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(agent::renew, agent::key))
         .route_layer(from_fn_with_state(state.clone(), auth::renewing_device));
     let open = OpenApiRouter::new().routes(routes!(open::health)).routes(routes!(open::enroll));
+    let open = open.routes(routes!(login::begin)).routes(routes!(login::token));
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(people)
         .merge(agents)
@@ -173,6 +192,7 @@ fn remote() -> OpenApiRouter<ApiState> {
 fn access() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(users::me))
+        .routes(routes!(login::logout))
         .routes(routes!(users::can_i))
         .routes(routes!(users::list, users::add))
         .routes(routes!(users::remove))

@@ -4,6 +4,7 @@
 //! - [`server`]: the one port; [`tls`] and [`ca`] make it safe.
 //! - [`api`]: thin handlers over [`service`], which plans, applies and answers; [`token`] and [`files`] serve it.
 //! - [`gateway`]: the agents' links; the API reaches them through [`links`]; [`acts`] keeps what is asked of them once.
+//! - [`login`]: identities of an OpenID provider; [`limits`]: how often somebody may ask.
 //! - [`jobs`]: commands in the background.
 //! - [`sessions`]: terminals on devices, and who is at them.
 //! - [`plan`]: pure: what an apply will do.
@@ -17,7 +18,9 @@ pub mod ca;
 pub mod files;
 pub mod gateway;
 pub mod jobs;
+pub mod limits;
 pub mod links;
+pub mod login;
 pub mod plan;
 pub mod server;
 pub mod service;

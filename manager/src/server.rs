@@ -22,7 +22,9 @@ use crate::bus::Bus;
 use crate::ca::{Ca, CaError, Peer, peer_of};
 use crate::gateway::rotate::{KEYS_LIVE, Rotating};
 use crate::gateway::{Gateway, Renewal};
+use crate::limits::{Limits, Rate};
 use crate::links::Links;
+use crate::login::{ConfigFault, LoginConfig, Provider};
 use crate::plan::PortRanges;
 use crate::service::Service;
 use crate::store::{Store, StoreError};
@@ -47,6 +49,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long requests and links may take to end when the manager stops.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether refusals were counted that are no line of the audit log yet.
+const TELL_REFUSALS: Duration = Duration::from_secs(30);
+
 /// How a manager runs.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -62,6 +67,10 @@ pub struct Config {
     pub silent_after: Millis,
     /// How long devices' certificates are good for.
     pub device_lifetime: Millis,
+    /// How often each user may ask.
+    pub requests: Rate,
+    /// With whose identities people log in, where they may.
+    pub login: Option<LoginConfig>,
 }
 
 /// Why a manager cannot run.
@@ -91,6 +100,9 @@ pub enum ManagerError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nobody can log in with a provider's identities.
+    #[error("the OpenID provider")]
+    Login(#[from] ConfigFault),
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -137,7 +149,9 @@ impl Server {
         let (ca_fingerprint, ca_pem) = (ca.fingerprint().to_owned(), ca.pem().to_owned());
         let links = Arc::clone(&gateway);
         let sign = Arc::new(move |id: &_, request: &str| ca.sign_device(id, request));
+        let provider = config.login.map(Provider::new).transpose()?;
         let state = ApiState::new(service.clone(), links, sign);
+        let state = state.with_limits(Limits::new(config.requests)).with_login(provider);
         state.sessions().resume().await?;
         state.jobs().resume().await?;
         let (router, _openapi) = crate::api::router(state);
@@ -172,6 +186,7 @@ impl Server {
         let mut bell = JoinSet::new();
         bell.spawn(Arc::clone(&self.gateway).pass_on());
         bell.spawn(self.watchman.run());
+        bell.spawn(tell_refusals(self.service.clone()));
         let shared = Arc::new(Shared {
             tls: self.tls,
             service: self.service,
@@ -189,6 +204,14 @@ impl Server {
         let ended = async { while tasks.join_next().await.is_some() {} };
         drop(tokio::time::timeout(GRACE, ended).await);
         shared.service.audit_counted().await;
+    }
+}
+
+/// Writes down what was refused again and again, also where nobody comes any more.
+async fn tell_refusals(service: Service) {
+    loop {
+        tokio::time::sleep(TELL_REFUSALS).await;
+        service.audit_over().await;
     }
 }
 

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use robo_agent::dial::Route;
 use robo_agent::forward::Policy;
 use robo_manager::ca::DEVICE_LIFETIME;
+use robo_manager::limits::REQUESTS;
 use robo_manager::plan::PortRanges;
 use robo_manager::server::{Config, ManagerError, Server};
 use robo_manager::watchman::SILENT_AFTER;
@@ -59,6 +60,8 @@ impl Manager {
             silent_after: SILENT_AFTER,
             device_lifetime: DEVICE_LIFETIME,
             forbidden_ports: PortRanges::default(),
+            requests: REQUESTS,
+            login: None,
         }
     }
 

@@ -7,6 +7,7 @@ mod faults;
 mod forward;
 mod history;
 mod input;
+mod login;
 mod manager;
 mod network;
 mod shell;

@@ -5,6 +5,7 @@
 mod access;
 mod devices;
 mod enroll;
+mod login;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,9 @@ pub use self::devices::{DeviceChange, DeviceView, Facts, MAX_REASON, Standing, S
 pub use self::enroll::{
     CertificateRequest, CertificateView, EnrollRequest, EnrollResponse, EnrollTokenView, KeyView, MAX_ENROLL_BODY,
     TokenRequest, TokenView,
+};
+pub use self::login::{
+    LoggedIn, LoginCode, LoginProof, LoginRequest, LoginState, LogoutRequest, MAX_LOGIN_BODY, MAX_LOGIN_SECRET,
 };
 use crate::plan::Plan;
 

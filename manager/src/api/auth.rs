@@ -1,7 +1,9 @@
 //! Who asks, and whether they may.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{FromRequestParts as _, MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
@@ -14,6 +16,7 @@ use robo_model::name::{DeviceName, ProjectName};
 use robo_wire::api::{AuditOutcome, Standing};
 use robo_wire::problem::ErrorCode;
 
+use super::limit::{counts, too_many, wrong};
 use super::needs::{Audited, Need, On, need};
 use super::problem::Refusal;
 use super::{ApiState, PeerAddress, PeerDevice, revoked};
@@ -108,13 +111,14 @@ impl About {
 /// Lets through who has a token and may; handlers find its [`Caller`] and [`May`].
 pub(super) async fn person(State(state): State<ApiState>, request: Request, next: Next) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
-    let from = parts.extensions.get::<PeerAddress>().map(|PeerAddress(address)| address.to_string());
+    let address = parts.extensions.get::<PeerAddress>().map(|PeerAddress(address)| *address);
+    let from = address.map(|address| address.to_string());
     let what = format!("{} {}", parts.method, parts.uri.path());
     let access = match known(&state.service, &parts).await {
         Ok(access) => Arc::new(access),
         Err(refusal) => {
             state.service.audit_stranger(from, "token", &what, refusal.title()).await;
-            return Err(refusal);
+            return Err(wrong(&state, address, refusal));
         }
     };
     let need = needed(&parts);
@@ -126,13 +130,19 @@ pub(super) async fn person(State(state): State<ApiState>, request: Request, next
         project: about.project.as_ref().map(ToString::to_string),
     });
     let verb = about.verb.name();
+    if counts(&parts)
+        && let Err(wait) = state.limits.request(&access.user, Instant::now())
+    {
+        state.service.audit_refused(&actor, ("requests", ""), "too many requests").await?;
+        return Err(too_many(wait));
+    }
     let decision = match need {
         Some(_) => about.judge(&state.service, &access).await?,
         None => Decision { allowed: false, reasons: vec!["nobody may".to_owned()] },
     };
     if !decision.allowed {
         let why = decision.reasons.join("; ");
-        state.service.audit(&actor, (verb, &what), AuditOutcome::Refused, &why).await?;
+        state.service.audit_refused(&actor, (verb, &what), &why).await?;
         return Err(forbidden(about.verb, &decision));
     }
     let audited = need.map_or(Audited::Yes, |need| need.audited);
@@ -155,14 +165,15 @@ async fn told(
     audited: Audited,
     status: StatusCode,
 ) -> Result<(), Refusal> {
+    let detail = format!("answered {status}");
     let outcome = match (audited, status) {
-        (_, StatusCode::FORBIDDEN) => AuditOutcome::Refused,
+        (_, StatusCode::FORBIDDEN) => return Ok(state.service.audit_refused(actor, what, &detail).await?),
         (Audited::Yes | Audited::Handler, status) if status.is_client_error() || status.is_server_error() => {
             AuditOutcome::Failed
         }
         (Audited::Yes | Audited::Handler | Audited::Refusals, _) => return Ok(()),
     };
-    Ok(state.service.audit(actor, what, outcome, &format!("answered {status}")).await?)
+    Ok(state.service.audit(actor, what, outcome, &detail).await?)
 }
 
 /// Whose token the request has.
@@ -217,7 +228,7 @@ pub(super) async fn device(State(state): State<ApiState>, request: Request, next
     let knock = Knock::of(&request);
     if knock.peer.as_ref().is_some_and(|peer| peer.certificate_ends <= now()) {
         let refusal = Refusal::new(ErrorCode::Unauthorized, "the device's certificate has ended");
-        return Err(knock.refused(&state.service, refusal.help("it has to renew it")).await);
+        return Err(knock.refused(&state, refusal.help("it has to renew it")).await);
     }
     renewing_device(State(state), request, next).await
 }
@@ -231,7 +242,7 @@ pub(super) async fn renewing_device(
     let knock = Knock::of(&request);
     let Some(peer) = &knock.peer else {
         let refusal = Refusal::new(ErrorCode::Unauthorized, "this needs a device's certificate");
-        return Err(knock.refused(&state.service, refusal).await);
+        return Err(knock.refused(&state, refusal).await);
     };
     let record: Option<DeviceRecord> = state.service.store().device(&peer.device).await.map_err(ServiceError::from)?;
     let refusal = match record.filter(|record| record.has_key(&peer.key_fingerprint)) {
@@ -245,13 +256,13 @@ pub(super) async fn renewing_device(
         None => Refusal::new(ErrorCode::Unauthorized, "the device is not enrolled here with this key")
             .help("enrol it again"),
     };
-    Err(knock.refused(&state.service, refusal).await)
+    Err(knock.refused(&state, refusal).await)
 }
 
 /// Somebody who says to be a device.
 struct Knock {
     peer: Option<Peer>,
-    from: Option<String>,
+    from: Option<IpAddr>,
     path: String,
 }
 
@@ -260,16 +271,17 @@ impl Knock {
         let find = request.extensions();
         Self {
             peer: find.get::<PeerDevice>().map(|PeerDevice(peer)| peer.clone()),
-            from: find.get::<PeerAddress>().map(|PeerAddress(address)| address.to_string()),
+            from: find.get::<PeerAddress>().map(|PeerAddress(address)| *address),
             path: request.uri().path().to_owned(),
         }
     }
 
     /// Writes down that it was refused.
-    async fn refused(self, service: &Service, refusal: Refusal) -> Refusal {
+    async fn refused(self, state: &ApiState, refusal: Refusal) -> Refusal {
         let whose = self.peer.map(|peer| format!(" (device {})", peer.device)).unwrap_or_default();
         let why = format!("{}{whose}", refusal.title());
-        service.audit_stranger(self.from, "device", &self.path, &why).await;
-        refusal
+        let from = self.from.map(|from| from.to_string());
+        state.service.audit_stranger(from, "device", &self.path, &why).await;
+        wrong(state, self.from, refusal)
     }
 }

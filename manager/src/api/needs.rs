@@ -106,6 +106,8 @@ const IN_PROJECT: &[Row] = &[
 const ELSEWHERE: &[Row] = &[
     (Method::GET, "/v1/auth/me", Verb::See, On::Oneself, Audited::Refusals),
     (Method::POST, "/v1/auth/can-i", Verb::See, On::Oneself, Audited::Refusals),
+    // The token that it comes with.
+    (Method::POST, "/v1/auth/logout", Verb::ManageUsers, On::Oneself, Audited::Yes),
     (Method::GET, "/v1/users", Verb::ManageUsers, On::Manager, Audited::Refusals),
     (Method::POST, "/v1/users", Verb::ManageUsers, On::Manager, Audited::Yes),
     (Method::DELETE, "/v1/users/{user}", Verb::ManageUsers, On::Manager, Audited::Yes),
