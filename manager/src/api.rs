@@ -150,6 +150,7 @@ fn applications() -> OpenApiRouter<ApiState> {
         .routes(routes!(devices::inspect, devices::change, devices::remove))
         .routes(routes!(devices::standing))
         .routes(routes!(devices::rotate_key))
+        .routes(routes!(devices::move_to))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(files::missing))

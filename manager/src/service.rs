@@ -19,6 +19,7 @@ mod identity;
 mod login;
 mod moved;
 mod overrides;
+mod relocate;
 mod scope;
 mod status;
 
@@ -40,6 +41,7 @@ pub use self::error::{GraphErrors, ServiceError};
 pub use self::events::EventFeed;
 pub use self::login::LoginError;
 pub use self::moved::reason as what_moved;
+pub use self::relocate::RelocationError;
 use crate::bus::Bus;
 use crate::files::{Files, FilesError};
 use crate::plan::PortRanges;

@@ -1,5 +1,11 @@
 //! OpenID providers that are not what they should be: each is believed in nothing, and soon.
 
+#![expect(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "a test that panics has failed, and that is what it is for"
+)]
+
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -9,6 +15,7 @@ use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use http::{StatusCode, header};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use rcgen::PublicKeyData as _;
 use robo_manager::bus::Bus;
 use robo_manager::login::{Claims, Granted, LoginConfig, Provider, ProviderError, TokenFault};
 use robo_manager::plan::PortRanges;

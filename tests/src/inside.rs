@@ -162,6 +162,7 @@ impl Agent {
             name: None,
             addresses: vec![address.parse().expect("an IP address")],
             forward: Policy::default(),
+            ssh: PathBuf::from("/etc/ssh"),
             boot: None,
         };
         // It may have to be built first, which is nothing that a test should wait for in vain.

@@ -19,7 +19,10 @@ pub use self::access::{
     AuditBreak, AuditEntry, AuditOutcome, AuditVerdict, CanI, CanIAnswer, GrantRequest, GrantView, LAST_USED_STEP, Me,
     NewUserToken, ProjectRequest, ProjectView, UserKind, UserRequest, UserTokenRequest, UserTokenView, UserView,
 };
-pub use self::devices::{DeviceChange, DeviceView, Facts, MAX_REASON, Standing, StandingRequest};
+pub use self::devices::{
+    DeviceChange, DeviceView, Facts, MAX_HOST_KEY, MAX_HOST_KEYS, MAX_REASON, MoveRequest, Standing, StandingRequest,
+    is_host_key,
+};
 pub use self::enroll::{
     CertificateRequest, CertificateView, EnrollRequest, EnrollResponse, EnrollTokenView, KeyView, MAX_ENROLL_BODY,
     TokenRequest, TokenView,

@@ -77,6 +77,8 @@ impl Watch {
             | EventBody::Revoked { .. }
             | EventBody::KeyRotated { .. }
             | EventBody::Removed
+            | EventBody::Moved { .. }
+            | EventBody::HostKeys { .. }
             | EventBody::Labelled { .. }
             | EventBody::Bound { .. }
             | EventBody::Online

@@ -61,6 +61,8 @@ pub(super) struct About {
     device: Option<DeviceName>,
     /// The devices that the handler let it begin on.
     begun_on: Vec<DeviceName>,
+    /// It goes on: a device that is not in the project any more was there.
+    goes_on: bool,
 }
 
 /// The devices that something was begun on; an extension of an answer that goes on, so that it ends with the right to
@@ -74,19 +76,21 @@ impl About {
         if let Some(BegunOn(devices)) = response.extensions().get() {
             self.begun_on.clone_from(devices);
         }
+        self.goes_on = true;
         self
     }
 
     /// Whether it is allowed, as things are now.
     pub(super) async fn judge(&self, service: &Service, access: &Access) -> Result<Decision, ServiceError> {
         let denied = || Decision { allowed: false, reasons: Vec::new() };
+        let gone = || Decision { allowed: false, reasons: vec!["the device is in this project no more".to_owned()] };
         Ok(match (self.on, &self.project) {
             (On::Oneself, _) => Decision { allowed: true, reasons: Vec::new() },
             (On::Manager, _) => access.decide(self.verb, Thing::Manager),
             (On::Project, Some(project)) => access.decide(self.verb, Thing::Project(project)),
             (On::Some, Some(project)) => {
                 for name in &self.begun_on {
-                    let Some(device) = service.store().device_named(project, name).await? else { continue };
+                    let Some(device) = service.store().device_named(project, name).await? else { return Ok(gone()) };
                     let decision = access.decide(self.verb, Thing::Device(project, &device.labels));
                     if !decision.allowed {
                         return Ok(decision);
@@ -98,6 +102,7 @@ impl About {
                 Some(name) => match service.store().device_named(project, name).await? {
                     Some(device) if !access.sees(project, &device.labels) => denied(),
                     Some(device) => access.decide(self.verb, Thing::Device(project, &device.labels)),
+                    None if self.goes_on => gone(),
                     // The handler says that it is not there, to whom that is no secret.
                     None => access.decide(self.verb, Thing::SomeDevice(project)),
                 },
@@ -214,6 +219,7 @@ async fn about(parts: &mut Parts, state: &ApiState, need: Option<Need>) -> Resul
         project: find("project").map(ProjectName::try_from).transpose().map_err(bad)?,
         device: device.map(DeviceName::try_from).transpose().map_err(bad)?,
         begun_on: Vec::new(),
+        goes_on: false,
     })
 }
 

@@ -64,10 +64,10 @@ impl Link {
     pub(super) async fn woken(&self) -> (Woken, Vec<Act>) {
         self.wake.notified().await;
         let mut marks = lock(&self.marks);
-        let Woken { replaced, removed, .. } = marks.woken;
+        let Woken { replaced, removed, moved, .. } = marks.woken;
         let Marks { woken, acts } = std::mem::take(&mut *marks);
-        // These two stay: they are the end.
-        marks.woken = Woken { replaced, removed, ..Woken::default() };
+        // These stay: they are the end.
+        marks.woken = Woken { replaced, removed, moved, ..Woken::default() };
         (woken, acts)
     }
 
@@ -231,6 +231,13 @@ impl Registry {
     pub(super) fn removed(&self, device: &DeviceId) {
         if let Some(link) = self.get(device) {
             link.mark(|woken| woken.removed = true);
+        }
+    }
+
+    /// Ends the link of a device that went to another project; the next one is of that.
+    pub(super) fn moved(&self, device: &DeviceId) {
+        if let Some(link) = self.get(device) {
+            link.mark(|woken| woken.moved = true);
         }
     }
 

@@ -62,7 +62,8 @@ fn says(claims: &Claims, claim: &str, wanted: &str) -> bool {
 fn is(value: &Value, wanted: &str) -> bool {
     match value {
         Value::String(text) => text == wanted,
-        Value::Bool(_) | Value::Number(_) => value.to_string() == wanted,
+        Value::Bool(is) => (if *is { "true" } else { "false" }) == wanted,
+        Value::Number(number) => number.to_string() == wanted,
         Value::Null | Value::Array(_) | Value::Object(_) => false,
     }
 }

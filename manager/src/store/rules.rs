@@ -238,6 +238,8 @@ const fn is_of_an_agent(body: &EventBody) -> bool {
         | EventBody::Applied { .. }
         | EventBody::LeaseEnded
         | EventBody::Removed
+        | EventBody::Moved { .. }
+        | EventBody::HostKeys { .. }
         | EventBody::Admitted { .. }
         | EventBody::Revoked { .. }
         | EventBody::KeyRotated { .. }
@@ -294,6 +296,8 @@ pub fn shortened(body: &EventBody) -> EventBody {
         | EventBody::LeaseEnded
         | EventBody::Enrolled
         | EventBody::Removed
+        | EventBody::Moved { .. }
+        | EventBody::HostKeys { .. }
         | EventBody::Labelled { .. }
         | EventBody::Bound { .. }
         | EventBody::Online
