@@ -6,6 +6,9 @@ import { createServer } from 'node:http';
 import { generateKeyPairSync } from 'node:crypto';
 import Provider from 'oidc-provider';
 
+// Its own words are for people.
+console.info = console.error;
+
 const people = {
   ann: { email: 'ann@example.org', email_verified: true, groups: ['robots', 'staff'] },
   eve: { email: 'eve@example.org', email_verified: true, groups: ['staff'] },

@@ -86,7 +86,7 @@ pub(crate) async fn login(args: LoginArgs, env: &Env) -> Result<Exit, CliError> 
     let code = client.begin_login(&LoginRequest { code_challenge }).await?;
     show(&code, &args, &env.ui);
     let waited = tokio::select! {
-        done = confirmed(&client, code, verifier) => Some(done?),
+        done = confirmed(&client, code, verifier, &env.ui) => Some(done?),
         () = signals.next() => None,
     };
     let Some(done) = waited else {
@@ -186,7 +186,7 @@ fn open(address: &str) -> std::io::Result<()> {
 }
 
 /// Asks until somebody has confirmed the code, somebody refused it, or its time is over.
-async fn confirmed(client: &Client, code: LoginCode, code_verifier: String) -> Result<LoggedIn, CliError> {
+async fn confirmed(client: &Client, code: LoginCode, code_verifier: String, ui: &Ui) -> Result<LoggedIn, CliError> {
     let end = Instant::now() + Duration::from_secs(code.expires_in);
     let proof = LoginProof::Code { device_code: code.device_code, code_verifier };
     let mut pause = Duration::from_secs(code.interval);
@@ -198,7 +198,7 @@ async fn confirmed(client: &Client, code: LoginCode, code_verifier: String) -> R
             Ok(LoginState::SlowDown) => pause += SLOWER,
             // The network or the manager may be there again in a moment (RFC 8628, 3.5).
             Err(error) if error.is_passing() => {
-                tracing::debug!("asked in vain: {error}");
+                ui.note(format!("Asking again in a moment: {error}"));
                 pause = (pause * 2).min(SLOWEST);
             }
             Err(error) => return Err(error.into()),

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{ChildStdout, Command, Stdio};
 use std::sync::OnceLock;
 
 use robo_tests::eventually_blocking;
@@ -47,6 +47,8 @@ fn installed() -> PathBuf {
 /// A provider that ends with its owner.
 struct Provider {
     issuer: String,
+    /// Whoever writes where nobody can read any more is ended by it.
+    _said: BufReader<ChildStdout>,
     _process: Running,
 }
 
@@ -55,9 +57,9 @@ impl Provider {
         let mut node = Command::new("node");
         node.arg("provider.mjs").current_dir(installed()).stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Running::start(node.stderr(Stdio::null()));
-        let mut issuer = String::new();
-        BufReader::new(process.0.stdout.take().unwrap()).read_line(&mut issuer).unwrap();
-        Self { issuer: issuer.trim().to_owned(), _process: process }
+        let (mut issuer, mut said) = (String::new(), BufReader::new(process.0.stdout.take().unwrap()));
+        said.read_line(&mut issuer).unwrap();
+        Self { issuer: issuer.trim().to_owned(), _said: said, _process: process }
     }
 
     /// Does what a person would do in a browser.

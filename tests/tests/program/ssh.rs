@@ -32,10 +32,7 @@ fn keygen(path: &str) {
 impl Server {
     fn start(place: &Place) -> Self {
         let lab = &place.lab;
-        // Where the place's agent looks for them.
-        fs::create_dir_all(lab.path("ssh")).unwrap();
-        let (host_key, key) = (lab.path("ssh/ssh_host_ed25519_key"), lab.path("key"));
-        let allowed = lab.path("authorized_keys");
+        let (host_key, key, allowed) = (lab.path("host_key"), lab.path("key"), lab.path("authorized_keys"));
         keygen(&host_key);
         keygen(&key);
         fs::copy(format!("{key}.pub"), &allowed).unwrap();
@@ -119,9 +116,12 @@ fn ssh_scp_and_rsync_reach_a_device() {
 fn the_keys_of_a_device_are_known_from_its_record() {
     let place = Place::new(&[]);
     let server = Server::start(&place);
+    // Where the place's agent looks for it.
+    fs::create_dir_all(place.lab.path("ssh")).unwrap();
     let host_key = place.lab.path("ssh/ssh_host_ed25519_key.pub");
     let nothing = place.lab.user.run(&["ssh-proxy", "--known-hosts", "d.robo"]).expect(0);
     assert!(nothing.out.is_empty() && nothing.err.contains("tells of no keys"), "{nothing:?}");
+    fs::copy(place.lab.path("host_key.pub"), &host_key).unwrap();
     until_told(&place, &host_key);
     let line = place.lab.user.run(&["ssh-proxy", "--known-hosts", "[d.robo]:2222"]).expect(0).out;
     assert!(line.starts_with("[d.robo]:2222 ssh-ed25519 AAAA") && line.lines().count() == 1, "{line}");
@@ -137,9 +137,8 @@ fn the_keys_of_a_device_are_known_from_its_record() {
     assert_eq!(run.out, "out\n", "{}", run.err);
 
     // The device says that its server has another key than the one that answers.
-    fs::remove_file(&host_key).unwrap();
-    fs::remove_file(place.lab.path("ssh/ssh_host_ed25519_key")).unwrap();
-    keygen(&place.lab.path("ssh/ssh_host_ed25519_key"));
+    keygen(&place.lab.path("other_key"));
+    fs::copy(place.lab.path("other_key.pub"), &host_key).unwrap();
     until_told(&place, &host_key);
     let run = other(&place, "ssh", &["-F", &pinned, "d.robo", "true"]).wait().expect(255);
     assert!(run.err.contains("Host key verification failed"), "{}", run.err);
