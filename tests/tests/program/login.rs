@@ -106,8 +106,9 @@ fn url(lab: &Lab) -> String {
 /// What the audit log has about logging in: who, and what became of it.
 fn audit(lab: &Lab) -> Vec<(String, String)> {
     let all = ["--context", "lab", "audit", "list", "--all-projects", "-o", "json"];
-    let lines = lab.user.run(&all).expect(0).json();
-    let lines = lines.as_array().unwrap().iter().filter(|line| line["verb"] == "login");
+    let told = lab.user.run(&all).expect(0).out;
+    let lines = told.lines().map(|line| serde_json::from_str::<Value>(line).unwrap());
+    let lines = lines.filter(|line| line["verb"] == "login");
     let text = |value: &Value| value.as_str().unwrap_or("?").to_owned();
     lines.map(|line| (text(&line["who"]), text(&line["outcome"]))).collect()
 }
