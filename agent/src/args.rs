@@ -52,6 +52,10 @@ pub struct Args {
     /// What people may reach through this device with `robo forward`.
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     pub forward: Policy,
+    /// The folder with the public keys of this machine's SSH server, as `ssh_host_ed25519_key.pub`; `robo ssh-proxy` tells
+    /// them to whoever connects.
+    #[arg(long, default_value = "/etc/ssh", value_name = "DIR")]
+    pub ssh_keys: PathBuf,
     /// What names this boot of the machine, where the kernel is not to be asked.
     #[arg(long, hide = true, value_name = "ID")]
     pub boot_id: Option<String>,
@@ -183,6 +187,7 @@ impl Args {
             name: self.name,
             addresses: self.address,
             forward: self.forward,
+            ssh: self.ssh_keys,
             boot: self.boot_id,
         })
     }

@@ -69,6 +69,8 @@ pub struct Config {
     pub addresses: Vec<IpAddr>,
     /// What people may reach through this device.
     pub forward: Policy,
+    /// The folder with the public keys of the machine's SSH server.
+    pub ssh: PathBuf,
     /// What names this boot of the machine; the kernel is asked where nothing is given. For tests.
     pub boot: Option<String>,
 }
@@ -162,7 +164,7 @@ async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentE
     let token = config.token.clone().ok_or(AgentError::NoToken)?;
     let enrolment = Enrolment { token, ca_pem: config.ca_pem.clone(), name: config.name.clone() };
     loop {
-        let about = facts(&addresses_of(config));
+        let about = facts(&addresses_of(config), &config.ssh);
         match enroll(&config.route, &folders.identity(), &enrolment, about).await {
             Ok(identity) => return Ok(identity),
             Err(error) if error.is_passing() => {
@@ -198,7 +200,7 @@ async fn enrolled_anew(config: &Config, folders: &Folders, identity: Identity) -
     let anew = Identity::anew(&folders.identity());
     let folder_error = |source| AgentError::Folder { path: anew.clone(), source };
     create_dir(&anew).map_err(folder_error)?;
-    match enroll(&config.route, &anew, &enrolment, facts(&addresses_of(config))).await {
+    match enroll(&config.route, &anew, &enrolment, facts(&addresses_of(config), &config.ssh)).await {
         Ok(_) => Ok(Identity::keep_anew(&folders.identity())?.ok_or(AgentError::NoToken)?),
         Err(error) => {
             tracing::warn!(%error, "cannot enrol anew with this token; this device stays who it is");
@@ -336,7 +338,7 @@ impl Daemon {
         let outs = match message {
             FromLink::Open { address, say } => {
                 let addresses = addresses(&self.config.addresses, address, self.pilot.core().addresses());
-                let facts = facts(&addresses);
+                let facts = facts(&addresses, &self.config.ssh);
                 let (id, outs) = self.pilot.connect(time(), addresses, facts);
                 self.link = Some((id, say));
                 outs

@@ -1,17 +1,19 @@
 //! What the machine tells of itself.
 
 mod addresses;
+mod host_keys;
 mod ports;
 
 use std::net::{IpAddr, Ipv4Addr, UdpSocket};
+use std::path::Path;
 
 use robo_wire::api::Facts;
 
 use crate::order::Addresses;
 
-/// What this machine is. `addresses` are what others reach it by.
+/// What this machine is. `addresses` are what others reach it by; the public keys of its SSH server lie in `ssh`.
 #[must_use]
-pub fn facts(addresses: &Addresses) -> Facts {
+pub fn facts(addresses: &Addresses, ssh: &Path) -> Facts {
     let name = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     Facts {
@@ -24,6 +26,7 @@ pub fn facts(addresses: &Addresses) -> Facts {
         installers: ["script", "process", "logger"].map(str::to_owned).to_vec(),
         addresses: told(addresses),
         ports: ports::listening(),
+        ssh_host_keys: host_keys::of(ssh),
     }
 }
 
@@ -98,7 +101,7 @@ mod tests {
     #[test]
     fn the_way_to_loopback_is_loopback() {
         assert_eq!(outbound_address("127.0.0.1:9"), Some(IpAddr::from([127, 0, 0, 1])));
-        assert!(!facts(&Addresses::only("10.0.0.1")).kernel.is_empty());
+        assert!(!facts(&Addresses::only("10.0.0.1"), Path::new("/nothing")).kernel.is_empty());
     }
 
     #[test]

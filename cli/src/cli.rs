@@ -26,7 +26,7 @@ Examples:
   robo forward 8080:device-42:80     its port 80 is localhost:8080
 
 Exit codes: 0 done or nothing to do, 1 error, 2 changes planned, 3 some targets failed,
-            4 manager unreachable, 124 timed out, 130 interrupted";
+            4 manager unreachable, 5 log in again, 124 timed out, 130 interrupted";
 
 /// Deploys applications made of parts that need each other onto robots, devices and virtual machines.
 #[derive(Debug, Parser)]
@@ -163,7 +163,8 @@ impl Env {
         let contexts = Contexts::load(&self.paths)?;
         let (name, context) = contexts.select(self.options.context.as_deref())?;
         let project = self.options.project.clone().or_else(|| context.project.clone());
-        Client::new(name, context, project.unwrap_or_else(ProjectName::default_project))
+        let client = Client::new(name, context, project.unwrap_or_else(ProjectName::default_project))?;
+        Ok(client.telling(&self.ui))
     }
 }
 

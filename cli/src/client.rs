@@ -36,6 +36,7 @@ pub(crate) use tls::Address;
 
 use crate::context::Context;
 use crate::error::CliError;
+use crate::output::Ui;
 
 /// How often a connection is tried: with the pauses between it covers a manager that is just restarting.
 const CONNECT_ATTEMPTS: u32 = 4;
@@ -54,6 +55,12 @@ const SLOW: Duration = Duration::from_secs(180);
 
 /// How long a stream's connection may be dead before it is noticed.
 const KEEP_ALIVE: Duration = Duration::from_secs(10);
+
+/// How long a request waits altogether when the manager says that it is asked too often.
+const MAX_WAIT: Duration = Duration::from_secs(60);
+
+/// The shortest wait that is told of.
+const WORTH_TELLING: Duration = Duration::from_secs(2);
 
 /// Largest answer that is read whole, in bytes: a status of the most instances fits.
 const MAX_ANSWER: usize = 512 * 1024 * 1024;
@@ -76,6 +83,8 @@ pub(crate) struct Client {
     token: String,
     /// How often a connection is tried.
     attempts: u32,
+    /// Who is told when it takes longer.
+    ui: Option<Ui>,
 }
 
 /// Which events.
@@ -133,7 +142,13 @@ impl Client {
             project,
             token: context.read_token()?,
             attempts: CONNECT_ATTEMPTS,
+            ui: None,
         })
+    }
+
+    /// The same, which says so when the manager lets it wait.
+    pub(crate) fn telling(self, ui: &Ui) -> Self {
+        Self { ui: Some(ui.clone()), ..self }
     }
 
     /// The manager's address as the context has it.
@@ -293,11 +308,20 @@ impl Client {
 
     /// Sends; as long as no connection can be made, some more times.
     async fn send(&self, request: RequestBuilder) -> Result<Response, ClientError> {
-        let mut pause = FIRST_PAUSE;
-        for attempt in 1.. {
-            let Some(again) = request.try_clone() else { break };
+        let (mut pause, mut patience) = (FIRST_PAUSE, MAX_WAIT);
+        let mut attempt = 0;
+        while let Some(again) = request.try_clone() {
+            attempt += 1;
             match again.send().await {
-                Ok(response) => return self.checked(response).await,
+                Ok(response) => match told_to_wait(&response).filter(|wait| *wait <= patience) {
+                    None => return self.checked(response).await,
+                    Some(wait) => {
+                        // At least a second, so that a manager that says none is not asked for ever.
+                        patience -= wait.max(Duration::from_secs(1)).min(patience);
+                        self.wait(wait).await;
+                        continue;
+                    }
+                },
                 Err(error) => {
                     let failure = self.failed(&error, attempt);
                     if attempt >= self.attempts || !matches!(failure, ClientError::Unreachable { .. }) {
@@ -311,6 +335,17 @@ impl Client {
         }
         let response = request.send().await.map_err(|error| self.failed(&error, 1))?;
         self.checked(response).await
+    }
+
+    /// Waits as the manager says, and tells whoever is there.
+    async fn wait(&self, wait: Duration) {
+        if let Some(ui) = &self.ui
+            && wait >= WORTH_TELLING
+        {
+            ui.note(format!("The manager is asked too often: going on in {} s.", wait.as_secs()));
+        }
+        // Others were told the same.
+        tokio::time::sleep(wait.mul_f64(1.0 + fastrand::f64() / 4.0)).await;
     }
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
@@ -361,6 +396,15 @@ impl Client {
     fn failed(&self, error: &reqwest::Error, tries: u32) -> ClientError {
         failure::classify(error, self, tries)
     }
+}
+
+/// How long the manager says to wait before the same is asked again, where it says so.
+fn told_to_wait(response: &Response) -> Option<Duration> {
+    if response.status() != StatusCode::TOO_MANY_REQUESTS {
+        return None;
+    }
+    let seconds = response.headers().get(reqwest::header::RETRY_AFTER)?.to_str().ok()?;
+    seconds.parse().ok().map(Duration::from_secs)
 }
 
 /// Cuts a stream of bytes into lines of JSON; empty ones only show that the other side lives.
@@ -428,6 +472,7 @@ mod tests {
             ca: tls::tests::CA.into(),
             token_file: None,
             token: Some("t".into()),
+            login: None,
             project: None,
         };
         let client = Client::new("lab", &context, ProjectName::default_project()).unwrap();

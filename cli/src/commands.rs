@@ -23,6 +23,7 @@ pub(crate) mod forward;
 pub(crate) mod graph;
 pub(crate) mod history;
 pub(crate) mod job;
+pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod manager;
 pub(crate) mod plan;
@@ -81,6 +82,8 @@ pub(crate) enum Command {
     Audit(audit::AuditArgs),
     Project(project::ProjectArgs),
     Context(context::ContextArgs),
+    Login(login::LoginArgs),
+    Logout(login::LogoutArgs),
     Manager(manager::ManagerArgs),
     Relay(relay::RelayArgs),
     Agent(agent::AgentArgs),
@@ -92,6 +95,25 @@ impl Command {
     pub(crate) const fn is_service(&self) -> bool {
         matches!(self, Self::Manager(_) | Self::Relay(_) | Self::Agent(_))
     }
+
+    /// True for what asks a manager as whoever is logged in.
+    const fn asks(&self) -> bool {
+        !self.is_service()
+            && !matches!(
+                self,
+                Self::Up(_)
+                    | Self::Down(_)
+                    | Self::Check(_)
+                    | Self::Fmt(_)
+                    | Self::Explain(_)
+                    | Self::Graph(_)
+                    | Self::Doc(_)
+                    | Self::Context(_)
+                    | Self::Login(_)
+                    | Self::Logout(_)
+                    | Self::Completions(_)
+            )
+    }
 }
 
 /// Runs one command.
@@ -99,6 +121,9 @@ impl Command {
 /// # Errors
 /// Whatever keeps it from doing its work.
 pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliError> {
+    if command.asks() {
+        Box::pin(login::renew::when_due(env)).await?;
+    }
     // Boxed: the enum of all futures would be as large as the largest.
     match command {
         Command::Up(args) => Box::pin(up::run(args, env)).await,
@@ -137,6 +162,8 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Audit(args) => Box::pin(audit::run(args, env)).await,
         Command::Project(args) => Box::pin(project::run(args, env)).await,
         Command::Context(args) => context::run(args, env),
+        Command::Login(args) => Box::pin(login::login(args, env)).await,
+        Command::Logout(args) => Box::pin(login::logout(args, env)).await,
         Command::Manager(args) => Box::pin(manager::run(args, env)).await,
         Command::Relay(args) => Box::pin(relay::run(args, env)).await,
         Command::Agent(args) => Box::pin(agent::run(args, env)).await,

@@ -6,6 +6,7 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
 use robo_model::name::ProjectName;
+use robo_model::quantity::UnixMillis;
 use serde::{Deserialize, Serialize};
 
 use crate::error::CliError;
@@ -40,9 +41,23 @@ pub(crate) struct Context {
     /// The token itself.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) token: Option<String>,
+    /// How the token goes on, where it is of a login.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) login: Option<Login>,
     /// The project to work in where none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) project: Option<ProjectName>,
+}
+
+/// A login with an OpenID provider's identity.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Login {
+    /// When the token ends.
+    pub(crate) ends: UnixMillis,
+    /// For another one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) refresh_token: Option<String>,
 }
 
 impl fmt::Debug for Context {
@@ -62,7 +77,8 @@ impl Context {
         }
         let Some(path) = &self.token_file else {
             return Err(CliError::new(format!("the context of {} has neither `token` nor `token_file`", self.url))
-                .help("add it again with `robo context add NAME --url URL --ca FILE --token-file FILE`"));
+                .help("log in: `robo login`")
+                .help("or add it again with `robo context add NAME --url URL --ca FILE --token-file FILE`"));
         };
         let text = read_bounded(path)
             .map_err(|error| CliError::new(format!("the token cannot be read from {}: {error}", path.display())))?;
@@ -195,6 +211,7 @@ mod tests {
             ca: "PEM".into(),
             token_file: None,
             token: Some("secret".into()),
+            login: Some(Login { ends: UnixMillis(1), refresh_token: Some("secret".into()) }),
             project: None,
         }
     }

@@ -15,6 +15,8 @@ pub(crate) enum Exit {
     SomeFailed,
     /// The manager cannot be reached.
     Unreachable,
+    /// The login is over: somebody has to log in again.
+    LoginOver,
     /// The time given was over.
     TimedOut,
     /// Ctrl-C.
@@ -32,6 +34,7 @@ impl Exit {
             Self::Changes => 2,
             Self::SomeFailed => 3,
             Self::Unreachable => 4,
+            Self::LoginOver => 5,
             Self::TimedOut => 124,
             Self::Interrupted => 130,
             Self::Remote(code) => code,

@@ -164,6 +164,7 @@ mod tests {
             ca: "PEM".into(),
             token_file: Some(file.into()),
             token: None,
+            login: None,
             project: None,
         }
     }

@@ -1,8 +1,8 @@
 //! The manager's HTTPS API: thin handlers over [`Service`], one module per subject.
 //!
 //! Denied by default: people and pipelines need a token and a right (`needs.rs`), `/v1/agent/` a device's certificate. Open are
-//! only the health, the document of the API itself, the enrolment, whose body carries its own token, and what is installed
-//! before it, which is no secret.
+//! only the health, the document of the API itself, logging in, the enrolment, whose body carries its own token, and what is
+//! installed before it, which is no secret.
 //! All errors, those of the router too, are `application/problem+json` with a stable code.
 
 mod acts;
@@ -24,6 +24,8 @@ mod history;
 mod install;
 mod job;
 mod jobs;
+mod limit;
+mod login;
 mod needs;
 mod open;
 mod problem;
@@ -49,7 +51,9 @@ use self::problem::Refusal;
 use crate::ca::Peer;
 use crate::install::Programs;
 use crate::jobs::Jobs;
+use crate::limits::Limits;
 use crate::links::Links;
+use crate::login::Provider;
 use crate::service::{Service, Sign};
 use crate::sessions::Sessions;
 
@@ -71,6 +75,8 @@ pub struct ApiState {
     sessions: Sessions,
     jobs: Jobs,
     programs: Programs,
+    limits: Arc<Limits>,
+    login: Option<Arc<Provider>>,
 }
 
 impl ApiState {
@@ -79,13 +85,26 @@ impl ApiState {
     pub fn new(service: Service, links: Arc<dyn Links>, sign: Arc<Sign>) -> Self {
         let sessions = Sessions::new(service.clone(), Arc::clone(&links), service.recordings());
         let jobs = Jobs::new(service.clone(), Arc::clone(&links), service.outputs().to_owned());
-        Self { service, links, sign, sessions, jobs, programs: Programs::default() }
+        let (limits, login, programs) = (Arc::default(), None, Programs::default());
+        Self { service, links, sign, sessions, jobs, programs, limits, login }
     }
 
     /// The same, with agents' programs to give away.
     #[must_use]
     pub fn with_programs(self, programs: Programs) -> Self {
         Self { programs, ..self }
+    }
+
+    /// The same, with other limits on how often somebody may ask.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Self {
+        Self { limits: Arc::new(limits), ..self }
+    }
+
+    /// The same, where people may log in with an identity of this provider's.
+    #[must_use]
+    pub fn with_login(self, provider: Option<Provider>) -> Self {
+        Self { login: provider.map(Arc::new), ..self }
     }
 
     /// The jobs in the background that go through this API.
@@ -118,7 +137,9 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(open::health))
         .routes(routes!(open::enroll))
         .routes(routes!(install::script))
-        .routes(routes!(install::agent));
+        .routes(routes!(install::agent))
+        .routes(routes!(login::begin))
+        .routes(routes!(login::token));
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
         .merge(people)
         .merge(agents)
@@ -146,6 +167,7 @@ fn applications() -> OpenApiRouter<ApiState> {
         .routes(routes!(devices::inspect, devices::change, devices::remove))
         .routes(routes!(devices::standing))
         .routes(routes!(devices::rotate_key))
+        .routes(routes!(devices::move_to))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(files::missing))
@@ -190,6 +212,7 @@ fn remote() -> OpenApiRouter<ApiState> {
 fn access() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(users::me))
+        .routes(routes!(login::logout))
         .routes(routes!(users::can_i))
         .routes(routes!(users::list, users::add))
         .routes(routes!(users::remove))

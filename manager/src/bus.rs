@@ -31,6 +31,8 @@ pub enum Ring {
     Identity(DeviceId),
     /// A device is to make itself a new key.
     Rotate(DeviceId),
+    /// A device went to another project: its link ends, and the next one is of that.
+    Moved(DeviceId),
     /// A device was removed: its link ends for good.
     Removed(DeviceId),
 }

@@ -104,6 +104,7 @@ impl Gateway {
         match ring {
             Ring::Assignment(device) => registry.assignment_moved(&device),
             Ring::Removed(device) => registry.removed(&device),
+            Ring::Moved(device) => registry.moved(&device),
             Ring::Identity(device) => registry.identity_moved(&device),
             Ring::Rotate(device) => registry.rotate(&device),
             Ring::Exports(project, application) => {

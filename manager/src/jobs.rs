@@ -404,6 +404,10 @@ impl Keeper {
         let project = &self.live.record.project;
         let found = self.service.store().device(device).await.map_err(|error| error.to_string());
         let may = match found {
+            Ok(Some(device)) if device.project != *project => {
+                let reason = format!("the device is in project `{project}` no more");
+                return Err(Verdict::Refused { reason });
+            }
             Ok(Some(device)) => self.may(Thing::Device(project, &device.labels)).await,
             Ok(None) => Ok(true),
             Err(error) => Err(error),

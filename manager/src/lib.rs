@@ -5,6 +5,7 @@
 //! - [`api`]: thin handlers over [`service`], which plans, applies and answers; [`token`] and [`files`] serve it.
 //! - [`install`]: the script and the programs by which machines become devices.
 //! - [`gateway`]: the agents' links; the API reaches them through [`links`]; [`acts`] keeps what is asked of them once.
+//! - [`login`]: identities of an OpenID provider; [`limits`]: how often somebody may ask.
 //! - [`jobs`]: commands in the background.
 //! - [`sessions`]: terminals on devices, and who is at them.
 //! - [`plan`]: pure: what an apply will do.
@@ -21,7 +22,9 @@ pub mod gateway;
 mod heard;
 pub mod install;
 pub mod jobs;
+pub mod limits;
 pub mod links;
+pub mod login;
 pub mod plan;
 pub mod relay;
 pub mod server;

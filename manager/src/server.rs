@@ -31,7 +31,9 @@ use crate::ca::{Ca, CaError, Peer, peer_of};
 use crate::gateway::rotate::{KEYS_LIVE, Rotating};
 use crate::gateway::{Gateway, Renewal};
 use crate::install::Programs;
+use crate::limits::{Limits, Rate};
 use crate::links::Links;
+use crate::login::{ConfigFault, LoginConfig, Provider};
 use crate::plan::PortRanges;
 use crate::service::Service;
 use crate::store::{Store, StoreError};
@@ -57,6 +59,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How long requests and links may take to end when the manager stops.
 const GRACE: Duration = Duration::from_secs(5);
 
+/// How often it is looked whether refusals were counted that are no line of the audit log yet.
+const TELL_REFUSALS: Duration = Duration::from_secs(30);
+
 /// How a manager runs.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -76,6 +81,10 @@ pub struct Config {
     pub device_lifetime: Millis,
     /// The folder with agents' programs, for machines that are to become devices.
     pub agent_binaries: Option<PathBuf>,
+    /// How often each user may ask.
+    pub requests: Rate,
+    /// With whose identities people log in, where they may.
+    pub login: Option<LoginConfig>,
 }
 
 /// Why a manager cannot run.
@@ -114,6 +123,9 @@ pub enum ManagerError {
     /// The store cannot be opened.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// Nobody can log in with a provider's identities.
+    #[error("the OpenID provider")]
+    Login(#[from] ConfigFault),
     /// TLS cannot be set up.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -162,7 +174,9 @@ impl Server {
         let links = Arc::clone(&gateway);
         let sign = Arc::new(move |id: &_, request: &str| ca.sign_device(id, request));
         let programs = config.agent_binaries.clone().map(Programs::in_folder).unwrap_or_default();
+        let provider = config.login.clone().map(Provider::new).transpose()?;
         let state = ApiState::new(service.clone(), links, sign).with_programs(programs);
+        let state = state.with_limits(Limits::new(config.requests)).with_login(provider);
         state.sessions().resume().await?;
         state.jobs().resume().await?;
         let (router, _openapi) = crate::api::router(state);
@@ -199,6 +213,7 @@ impl Server {
         let mut bell = JoinSet::new();
         bell.spawn(Arc::clone(&self.gateway).pass_on());
         bell.spawn(self.watchman.run());
+        bell.spawn(tell_refusals(self.service.clone()));
         let shared = Arc::new(Shared {
             tls: self.tls,
             service: self.service,
@@ -233,6 +248,14 @@ async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     let listener = TcpListener::bind(address).await?;
     let address = listener.local_addr()?;
     Ok((listener, address))
+}
+
+/// Writes down what was refused again and again, also where nobody comes any more.
+async fn tell_refusals(service: Service) {
+    loop {
+        tokio::time::sleep(TELL_REFUSALS).await;
+        service.audit_over().await;
+    }
 }
 
 /// Accepts connections for ever; each gets a task of its own.

@@ -317,20 +317,24 @@ async fn while_allowed(service: &Service, live: &Live) -> Infallible {
     let mut moved = service.rights_moved();
     loop {
         moved.borrow_and_update();
-        if is_forbidden(service, &live.record).await.unwrap_or(false) {
-            live.change(|state| state.end_by = Some("robo: the right to it was taken away".to_owned()));
+        if let Some(why) = why_forbidden(service, &live.record).await.unwrap_or(None) {
+            live.change(|state| state.end_by = Some(why.to_owned()));
         }
         // The sender is in the service.
         drop(moved.changed().await);
     }
 }
 
-async fn is_forbidden(service: &Service, record: &SessionRecord) -> Result<bool, ServiceError> {
-    let Some(device) = service.store().device(&record.device).await? else { return Ok(false) };
+async fn why_forbidden(service: &Service, record: &SessionRecord) -> Result<Option<&'static str>, ServiceError> {
+    const TAKEN: Option<&str> = Some("robo: the right to it was taken away");
+    let Some(device) = service.store().device(&record.device).await? else { return Ok(None) };
+    if device.project != record.project {
+        return Ok(Some("robo: the device was moved to another project"));
+    }
     // A name of an older version, which was none of a user.
-    let Ok(user) = UserName::new(&record.by) else { return Ok(true) };
+    let Ok(user) = UserName::new(&record.by) else { return Ok(TAKEN) };
     let thing = Thing::Device(&record.project, &device.labels);
-    Ok(!service.user_may(&user, Verb::Shell, thing).await?.allowed)
+    Ok(if service.user_may(&user, Verb::Shell, thing).await?.allowed { None } else { TAKEN })
 }
 
 impl Inner {

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use robo_agent::dial::Route;
 use robo_agent::forward::Policy;
 use robo_manager::ca::DEVICE_LIFETIME;
+use robo_manager::limits::REQUESTS;
 use robo_manager::plan::PortRanges;
 use robo_manager::server::{Config, ManagerError, Server};
 use robo_manager::watchman::SILENT_AFTER;
@@ -61,6 +62,8 @@ impl Manager {
             device_lifetime: DEVICE_LIFETIME,
             agent_binaries: None,
             forbidden_ports: PortRanges::default(),
+            requests: REQUESTS,
+            login: None,
         }
     }
 
@@ -161,6 +164,7 @@ impl Agent {
             name: None,
             addresses: vec![address.parse().expect("an IP address")],
             forward: Policy::default(),
+            ssh: PathBuf::from("/etc/ssh"),
             boot: None,
         };
         // It may have to be built first, which is nothing that a test should wait for in vain.

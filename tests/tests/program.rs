@@ -9,6 +9,7 @@ mod forward;
 mod history;
 mod input;
 mod install;
+mod login;
 mod logs;
 mod manager;
 mod network;

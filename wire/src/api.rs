@@ -5,6 +5,7 @@
 mod access;
 mod devices;
 mod enroll;
+mod login;
 
 use std::collections::BTreeMap;
 
@@ -18,10 +19,16 @@ pub use self::access::{
     AuditBreak, AuditEntry, AuditOutcome, AuditVerdict, CanI, CanIAnswer, GrantRequest, GrantView, LAST_USED_STEP, Me,
     NewUserToken, ProjectRequest, ProjectView, UserKind, UserRequest, UserTokenRequest, UserTokenView, UserView,
 };
-pub use self::devices::{DeviceChange, DeviceView, Facts, MAX_REASON, Standing, StandingRequest};
+pub use self::devices::{
+    DeviceChange, DeviceView, Facts, MAX_HOST_KEY, MAX_HOST_KEYS, MAX_REASON, MoveRequest, Standing, StandingRequest,
+    is_host_key,
+};
 pub use self::enroll::{
     CertificateRequest, CertificateView, EnrollRequest, EnrollResponse, EnrollTokenView, KeyView, MAX_ENROLL_BODY,
     TokenRequest, TokenView,
+};
+pub use self::login::{
+    LoggedIn, LoginCode, LoginProof, LoginRequest, LoginState, LogoutRequest, MAX_LOGIN_BODY, MAX_LOGIN_SECRET,
 };
 use crate::plan::Plan;
 

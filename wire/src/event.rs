@@ -3,7 +3,7 @@
 use std::fmt;
 
 use robo_model::label::Labels;
-use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath, JobId, SessionId};
+use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath, JobId, ProjectName, SessionId};
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::{Generation, InstanceKey};
 use robo_model::state::{Failure, InstanceState, Wanted};
@@ -136,6 +136,20 @@ pub enum EventBody {
     },
     /// A device was removed.
     Removed,
+    /// A device went from one project to another; told in both.
+    Moved {
+        /// Where it was.
+        from: ProjectName,
+        /// Where it is.
+        to: ProjectName,
+        /// Who said so.
+        by: String,
+    },
+    /// The SSH server of a device has other keys than before.
+    HostKeys {
+        /// SHA-256 of each, as `ssh-keygen -l` writes it.
+        fingerprints: Vec<String>,
+    },
     /// A device has these labels now.
     Labelled {
         /// All of them.
@@ -260,6 +274,10 @@ impl fmt::Display for EventBody {
             Self::KeyRotated { fingerprint } => {
                 write!(f, "has a new key, {}", fingerprint.get(..16).unwrap_or_default())
             }
+            Self::Moved { from, to, by } => write!(f, "moved from project `{from}` to `{to}` by {by}"),
+            Self::HostKeys { fingerprints } => {
+                write!(f, "its SSH server has other keys now: {}", fingerprints.join(" "))
+            }
             Self::Labelled { labels } => {
                 let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();
                 write!(f, "labels: {}", labels.join(", "))
@@ -272,17 +290,7 @@ impl fmt::Display for EventBody {
             Self::Applied { revision, of: Some(of) } => write!(f, "revision {revision} applied, which is {of} again"),
             Self::Applied { revision, of: None } => write!(f, "revision {revision} applied"),
             Self::Asked { subtree, component, wanted } => {
-                let verb = match wanted {
-                    Wanted::Started => "start",
-                    Wanted::Stopped => "stop",
-                    Wanted::NotDeployed => "undeploy",
-                };
-                match (component, subtree) {
-                    (Some(component), Some(path)) => write!(f, "{verb} every {component} below {path}"),
-                    (Some(component), None) => write!(f, "{verb} every {component}"),
-                    (None, Some(path)) => write!(f, "{verb} {path}"),
-                    (None, None) => write!(f, "{verb} everything"),
-                }
+                f.write_str(&asked(subtree.as_ref(), component.as_ref(), *wanted))
             }
             Self::Deleted => f.write_str("deleted"),
             Self::Executed { command, verdict } => write!(f, "ran `{}`: {verdict}", command.join(" ")),
@@ -304,6 +312,21 @@ impl fmt::Display for EventBody {
             }
             Self::Unknown => f.write_str("(an event of a newer version)"),
         }
+    }
+}
+
+/// What somebody asked for, of what.
+fn asked(subtree: Option<&InstancePath>, component: Option<&ComponentName>, wanted: Wanted) -> String {
+    let verb = match wanted {
+        Wanted::Started => "start",
+        Wanted::Stopped => "stop",
+        Wanted::NotDeployed => "undeploy",
+    };
+    match (component, subtree) {
+        (Some(component), Some(path)) => format!("{verb} every {component} below {path}"),
+        (Some(component), None) => format!("{verb} every {component}"),
+        (None, Some(path)) => format!("{verb} {path}"),
+        (None, None) => format!("{verb} everything"),
     }
 }
 

@@ -4,8 +4,9 @@ use reqwest::{Method, RequestBuilder};
 use robo_model::access::Decision;
 use robo_model::name::{ProjectName, UserName};
 use robo_wire::api::{
-    AuditEntry, AuditVerdict, CanI, GrantRequest, GrantView, Me, NewUserToken, ProjectRequest, ProjectView,
-    UserRequest, UserTokenRequest, UserTokenView, UserView,
+    AuditEntry, AuditVerdict, CanI, GrantRequest, GrantView, LoginCode, LoginProof, LoginRequest, LoginState,
+    LogoutRequest, Me, NewUserToken, ProjectRequest, ProjectView, UserRequest, UserTokenRequest, UserTokenView,
+    UserView,
 };
 
 use super::{Client, ClientError, QUICK};
@@ -14,6 +15,21 @@ impl Client {
     /// A request to the manager as a whole.
     fn whole_manager(&self, method: Method, path: &str) -> RequestBuilder {
         self.raw(method, &format!("/v1/{path}")).timeout(QUICK)
+    }
+
+    /// A code to confirm a login with.
+    pub(crate) async fn begin_login(&self, request: &LoginRequest) -> Result<LoginCode, ClientError> {
+        self.json(self.whole_manager(Method::POST, "login").json(request)).await
+    }
+
+    /// A token for a login, where it is confirmed.
+    pub(crate) async fn prove_login(&self, proof: &LoginProof) -> Result<LoginState, ClientError> {
+        self.json(self.whole_manager(Method::POST, "login/token").json(proof)).await
+    }
+
+    /// Makes the token worth nothing.
+    pub(crate) async fn log_out(&self, request: &LogoutRequest) -> Result<UserTokenView, ClientError> {
+        self.json(self.whole_manager(Method::POST, "auth/logout").json(request)).await
     }
 
     /// Who asks.

@@ -5,7 +5,7 @@ use reqwest::Method;
 use robo_model::name::{ApplicationName, ComponentName, DeviceName};
 use robo_model::spec::FileRef;
 use robo_wire::api::{
-    Accepted, ActAnswer, ActRequest, BindRequest, BindingView, DeviceChange, DeviceView, EnrollTokenView,
+    Accepted, ActAnswer, ActRequest, BindRequest, BindingView, DeviceChange, DeviceView, EnrollTokenView, MoveRequest,
     RevisionDetail, RevisionDiff, RevisionView, StandingRequest,
 };
 
@@ -79,6 +79,15 @@ impl Client {
         request: &StandingRequest,
     ) -> Result<DeviceView, ClientError> {
         self.json(self.request(Method::PUT, &format!("devices/{name}/standing")).json(request)).await
+    }
+
+    /// Takes a device to another project.
+    pub(crate) async fn move_device(
+        &self,
+        name: &DeviceName,
+        request: &MoveRequest,
+    ) -> Result<DeviceView, ClientError> {
+        self.json(self.request(Method::POST, &format!("devices/{name}/move")).json(request)).await
     }
 
     /// Has a device make itself a new key.

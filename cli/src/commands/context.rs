@@ -79,6 +79,7 @@ impl<'a> Shown<'a> {
     fn of(name: &'a str, context: &'a Context, contexts: &Contexts) -> Self {
         let token = match &context.token_file {
             Some(path) => format!("in {}", path.display()),
+            None if context.login.is_some() => "of a login".into(),
             None if context.token.is_some() => "kept in the context".into(),
             None => "none".into(),
         };
@@ -151,7 +152,7 @@ fn add(mut contexts: Contexts, args: AddArgs, env: &Env) -> Result<(), CliError>
     let token_file = std::path::absolute(&token_file)
         .map_err(|error| CliError::new(format!("cannot find {}: {error}", token_file.display())))?;
     let project = env.options.project.clone();
-    let context = Context { url, ca, token_file: Some(token_file), token: None, project };
+    let context = Context { url, ca, token_file: Some(token_file), token: None, login: None, project };
     // What is wrong with it shows now and not at the first use.
     drop(Client::new(&name, &context, ProjectName::default_project())?);
     if use_it || contexts.current.is_none() {
@@ -165,7 +166,7 @@ fn add(mut contexts: Contexts, args: AddArgs, env: &Env) -> Result<(), CliError>
 }
 
 /// A name has to fit on a command line and in a table.
-fn check_name(name: &str) -> Result<(), CliError> {
+pub(super) fn check_name(name: &str) -> Result<(), CliError> {
     let good = |c: char| c.is_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.chars().all(good) && name.starts_with(char::is_alphanumeric) && name.chars().count() <= MAX_NAME {
         return Ok(());

@@ -5,8 +5,8 @@ mod standing;
 mod token;
 
 use robo_model::label;
-use robo_model::name::{ApplicationName, DeviceName};
-use robo_wire::api::DeviceChange;
+use robo_model::name::{ApplicationName, DeviceName, ProjectName};
+use robo_wire::api::{DeviceChange, MoveRequest};
 
 use self::collect::CollectArgs;
 use self::standing::{AcceptArgs, RevokeArgs, RotateKeyArgs};
@@ -43,6 +43,7 @@ enum DeviceCommand {
     RotateKey(RotateKeyArgs),
     Label(LabelArgs),
     Collect(CollectArgs),
+    Move(MoveArgs),
     Remove(RemoveArgs),
 }
 
@@ -92,6 +93,24 @@ struct RemoveArgs {
     yes: bool,
 }
 
+/// Takes a device to another project; it stays the same device, connected or not.
+///
+/// It keeps its key, its labels and what is known of it. It needs the right to manage devices in both projects, a name that
+/// is free there, and no application's instances on it. What people are at on it from this project ends.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "\
+Examples:
+  robo device move robot-7 lab
+  robo --project lab device list")]
+struct MoveArgs {
+    /// The device.
+    #[arg(add = crate::complete::devices())]
+    name: DeviceName,
+    /// The project that it goes to.
+    #[arg(value_name = "PROJECT")]
+    to: ProjectName,
+}
+
 /// `key=value` and `key` set, `key-` removes.
 fn parse_change(text: &str) -> Result<LabelChange, String> {
     match text.strip_suffix('-') {
@@ -121,9 +140,23 @@ pub(crate) async fn run(args: DeviceArgs, env: &Env) -> Result<Exit, CliError> {
         DeviceCommand::RotateKey(args) => standing::rotate_key(&args, env).await?,
         DeviceCommand::Label(args) => change_labels(args, env).await?,
         DeviceCommand::Collect(args) => return collect::run(&args, env).await,
+        DeviceCommand::Move(args) => move_to(&args, env).await?,
         DeviceCommand::Remove(args) => return remove(&args, env).await,
     }
     Ok(Exit::Done)
+}
+
+async fn move_to(MoveArgs { name, to }: &MoveArgs, env: &Env) -> Result<(), CliError> {
+    let ui = &env.ui;
+    let device = env.client()?.move_device(name, &MoveRequest { project: to.clone() }).await?;
+    match ui.format {
+        Format::Json | Format::Yaml => ui.value(&device),
+        Format::Name => ui.line(&device.name),
+        Format::Table | Format::Wide => {
+            ui.note(format!("{name} is a device of project {to} now: `robo --project {to} device inspect {name}`"));
+            Ok(())
+        }
+    }
 }
 
 async fn list(env: &Env) -> Result<(), CliError> {

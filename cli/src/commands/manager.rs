@@ -10,6 +10,8 @@ use std::str::FromStr;
 
 use robo_agent::folders::write_atomic;
 use robo_manager::ca::DEVICE_LIFETIME;
+use robo_manager::limits::{REQUESTS_A_SECOND, Rate};
+use robo_manager::login::LoginConfig;
 use robo_manager::plan::PortRanges;
 use robo_manager::server::{Config, ManagerError, Server};
 use robo_manager::watchman::SILENT_AFTER;
@@ -17,8 +19,12 @@ use robo_model::quantity::Millis;
 use robo_wire::session::HEARTBEAT;
 
 use crate::cli::Env;
+use crate::context::read_bounded;
 use crate::error::{CliError, Exit};
 use crate::service::{self, LogArgs, StopSignals};
+
+/// How many seconds' requests may come at once: a command that looks at many things asks all at once.
+const BURST: u32 = 10;
 
 /// Runs the manager: the API, the planner, the store and the agents' links, on one port.
 ///
@@ -50,6 +56,13 @@ pub(crate) struct ManagerArgs {
     /// of this program where none is given.
     #[arg(long, value_name = "DIR")]
     agent_binaries: Option<PathBuf>,
+    /// How often each user may ask, a second; ten times as many at once. Who asks more is told to wait.
+    #[arg(long, default_value_t = REQUESTS_A_SECOND, value_parser = clap::value_parser!(u32).range(1..=100_000))]
+    #[arg(value_name = "NUMBER")]
+    requests_per_second: u32,
+    /// The file that says with which OpenID provider's identities people log in, and what each may; see docs/access.md.
+    #[arg(long, value_name = "FILE")]
+    oidc: Option<PathBuf>,
     /// Writes the address to this file as soon as it listens.
     #[arg(long, hide = true, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -100,6 +113,11 @@ pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> 
         device_lifetime: args.device_certificates,
         agent_binaries: args.agent_binaries.or_else(own_folder),
         forbidden_ports: args.forbidden_ports,
+        requests: Rate {
+            burst: args.requests_per_second.saturating_mul(BURST),
+            per_second: f64::from(args.requests_per_second),
+        },
+        login: args.oidc.as_deref().map(read_login).transpose()?,
     };
     let server = Server::bind(config).await.map_err(|error| explain(&error, "manager"))?;
     let address = Listen(server.local_addr());
@@ -119,6 +137,19 @@ pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> 
 /// Where this program lies, and with it the agent of the same version.
 fn own_folder() -> Option<PathBuf> {
     std::env::current_exe().ok()?.parent().map(Path::to_owned)
+}
+
+/// What stands in the file about an OpenID provider. Files that it names are beside it, where they are not absolute.
+fn read_login(path: &Path) -> Result<LoginConfig, CliError> {
+    let wrong = |reason: &dyn std::fmt::Display| CliError::new(format!("cannot use {}: {reason}", path.display()));
+    let text = read_bounded(path).map_err(|error| wrong(&error))?;
+    let mut config: LoginConfig = serde_yaml::from_str(&text).map_err(|error| wrong(&error))?;
+    let folder = path.parent().unwrap_or_else(|| Path::new("."));
+    for file in [&mut config.client_secret_file, &mut config.ca_file].into_iter().flatten() {
+        *file = folder.join(&*file);
+    }
+    config.check().map_err(|error| wrong(&error).help("docs/access.md shows a whole one"))?;
+    Ok(config)
 }
 
 /// The authority's certificate in the data folder.

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use robo_agent::forward::shared::Shared;
 use robo_model::name::DeviceName;
+use robo_wire::api::is_host_key;
 use robo_wire::forward::{BrokenKind, Target};
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -42,9 +43,12 @@ const GRACE: Duration = Duration::from_secs(2);
 Examples:
   ssh -o ProxyCommand='robo ssh-proxy %h %p' root@device-42
 
-In ~/.ssh/config, for every device of the current context:
+In ~/.ssh/config, for every device of the current context, with the keys that its agent tells of:
   Host *.robo
       ProxyCommand robo ssh-proxy %h %p
+      KnownHostsCommand /usr/bin/robo ssh-proxy --known-hosts %H
+      UserKnownHostsFile /dev/null
+      StrictHostKeyChecking yes
 and then: ssh device-42.robo, scp file device-42.robo:, rsync -a folder device-42.robo:")]
 pub(crate) struct SshProxyArgs {
     /// The device; an ending `.robo` is taken off.
@@ -53,15 +57,38 @@ pub(crate) struct SshProxyArgs {
     /// The port of its SSH server.
     #[arg(value_name = "PORT", default_value_t = 22, value_parser = clap::value_parser!(u16).range(1..))]
     port: u16,
+    /// Print the keys of the device's SSH server, as its agent tells of them, as lines of known hosts; for ssh's
+    /// KnownHostsCommand.
+    #[arg(long, conflicts_with = "port")]
+    known_hosts: bool,
 }
 
 pub(crate) async fn run(args: SshProxyArgs, env: &Env) -> Result<Exit, CliError> {
+    if args.known_hosts {
+        return known_hosts(&args.device, env).await.map_err(|error| error.exit_with(FAILED));
+    }
     connect(args, env).await.map_err(|error| error.exit_with(FAILED))
 }
 
+/// Prints the device's keys under the name that ssh asks by: `NAME.robo`, or `[NAME.robo]:PORT`.
+async fn known_hosts(asked: &str, env: &Env) -> Result<Exit, CliError> {
+    let bare = asked.strip_prefix('[').and_then(|rest| rest.split_once(']')).map_or(asked, |(name, _)| name);
+    let device = env.client()?.device(&device_name(bare)?).await?;
+    let keys: Vec<_> = device.facts.ssh_host_keys.iter().filter(|key| is_host_key(key)).collect();
+    if keys.is_empty() {
+        env.ui.note(format!("{} tells of no keys of an SSH server: does its agent find them?", device.name));
+    }
+    keys.iter().try_for_each(|key| env.ui.line(format!("{asked} {key}")))?;
+    Ok(Exit::Done)
+}
+
+fn device_name(text: &str) -> Result<DeviceName, CliError> {
+    let name = text.strip_suffix(SUFFIX).unwrap_or(text);
+    DeviceName::new(name).map_err(|error| CliError::new(format!("`{name}` is no device: {error}")))
+}
+
 async fn connect(args: SshProxyArgs, env: &Env) -> Result<Exit, CliError> {
-    let name = args.device.strip_suffix(SUFFIX).unwrap_or(&args.device);
-    let device = DeviceName::new(name).map_err(|error| CliError::new(format!("`{name}` is no device: {error}")))?;
+    let device = device_name(&args.device)?;
     let way = Way { client: env.client()?, device };
     let mut signals = StopSignals::catch()?;
     let target = Target::Tcp { host: "127.0.0.1".to_owned(), port: args.port };

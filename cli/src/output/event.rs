@@ -41,9 +41,11 @@ fn colour(body: &EventBody, text: &str, palette: Palette) -> String {
             palette.bad(text)
         }
         EventBody::Drift { changes } if changes.is_empty() => palette.good(text),
-        EventBody::Offline { .. } | EventBody::LeaseEnded | EventBody::Drift { .. } | EventBody::Cancelled { .. } => {
-            palette.busy(text)
-        }
+        EventBody::Offline { .. }
+        | EventBody::LeaseEnded
+        | EventBody::Drift { .. }
+        | EventBody::HostKeys { .. }
+        | EventBody::Cancelled { .. } => palette.busy(text),
         EventBody::Health { healthy: true, .. } | EventBody::Online | EventBody::Adopted { .. } => palette.good(text),
         EventBody::Applied { .. }
         | EventBody::Asked { .. }
@@ -53,6 +55,7 @@ fn colour(body: &EventBody, text: &str, palette: Palette) -> String {
         | EventBody::Admitted { .. }
         | EventBody::Revoked { .. }
         | EventBody::Removed
+        | EventBody::Moved { .. }
         | EventBody::Deleted => palette.bold(text),
         EventBody::Updated { .. }
         | EventBody::Forgotten

@@ -164,6 +164,7 @@ impl Environment {
             ca: read_bounded(&ca).map_err(unreadable)?,
             token_file: Some(self.folder.token()),
             token: None,
+            login: None,
             project: None,
         })
     }

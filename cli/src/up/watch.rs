@@ -170,6 +170,8 @@ const fn matters(body: &EventBody) -> bool {
         | EventBody::Admitted { .. }
         | EventBody::Revoked { .. }
         | EventBody::Removed
+        | EventBody::Moved { .. }
+        | EventBody::HostKeys { .. }
         | EventBody::Online
         | EventBody::Offline { .. }
         | EventBody::Applied { .. }

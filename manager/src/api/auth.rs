@@ -1,7 +1,9 @@
 //! Who asks, and whether they may.
 
 use std::borrow::Cow;
+use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Instant;
 
 use axum::extract::{FromRequestParts as _, MatchedPath, RawPathParams, Request, State};
 use axum::middleware::Next;
@@ -14,6 +16,7 @@ use robo_model::name::{DeviceName, ProjectName};
 use robo_wire::api::{AuditOutcome, Standing};
 use robo_wire::problem::ErrorCode;
 
+use super::limit::{counts, too_many, wrong};
 use super::needs::{Audited, Need, On, need};
 use super::problem::Refusal;
 use super::{ApiState, PeerAddress, PeerDevice, revoked};
@@ -58,6 +61,8 @@ pub(super) struct About {
     device: Option<DeviceName>,
     /// The devices that the handler let it begin on.
     begun_on: Vec<DeviceName>,
+    /// It goes on: a device that is not in the project any more was there.
+    goes_on: bool,
 }
 
 /// The devices that something was begun on; an extension of an answer that goes on, so that it ends with the right to
@@ -71,19 +76,21 @@ impl About {
         if let Some(BegunOn(devices)) = response.extensions().get() {
             self.begun_on.clone_from(devices);
         }
+        self.goes_on = true;
         self
     }
 
     /// Whether it is allowed, as things are now.
     pub(super) async fn judge(&self, service: &Service, access: &Access) -> Result<Decision, ServiceError> {
         let denied = || Decision { allowed: false, reasons: Vec::new() };
+        let gone = || Decision { allowed: false, reasons: vec!["the device is in this project no more".to_owned()] };
         Ok(match (self.on, &self.project) {
             (On::Oneself, _) => Decision { allowed: true, reasons: Vec::new() },
             (On::Manager, _) => access.decide(self.verb, Thing::Manager),
             (On::Project, Some(project)) => access.decide(self.verb, Thing::Project(project)),
             (On::Some, Some(project)) => {
                 for name in &self.begun_on {
-                    let Some(device) = service.store().device_named(project, name).await? else { continue };
+                    let Some(device) = service.store().device_named(project, name).await? else { return Ok(gone()) };
                     let decision = access.decide(self.verb, Thing::Device(project, &device.labels));
                     if !decision.allowed {
                         return Ok(decision);
@@ -95,6 +102,7 @@ impl About {
                 Some(name) => match service.store().device_named(project, name).await? {
                     Some(device) if !access.sees(project, &device.labels) => denied(),
                     Some(device) => access.decide(self.verb, Thing::Device(project, &device.labels)),
+                    None if self.goes_on => gone(),
                     // The handler says that it is not there, to whom that is no secret.
                     None => access.decide(self.verb, Thing::SomeDevice(project)),
                 },
@@ -108,13 +116,14 @@ impl About {
 /// Lets through who has a token and may; handlers find its [`Caller`] and [`May`].
 pub(super) async fn person(State(state): State<ApiState>, request: Request, next: Next) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
-    let from = parts.extensions.get::<PeerAddress>().map(|PeerAddress(address)| address.to_string());
+    let address = parts.extensions.get::<PeerAddress>().map(|PeerAddress(address)| *address);
+    let from = address.map(|address| address.to_string());
     let what = format!("{} {}", parts.method, parts.uri.path());
     let access = match known(&state.service, &parts).await {
         Ok(access) => Arc::new(access),
         Err(refusal) => {
             state.service.audit_stranger(from, "token", &what, refusal.title()).await;
-            return Err(refusal);
+            return Err(wrong(&state, address, refusal));
         }
     };
     let need = needed(&parts);
@@ -126,13 +135,19 @@ pub(super) async fn person(State(state): State<ApiState>, request: Request, next
         project: about.project.as_ref().map(ToString::to_string),
     });
     let verb = about.verb.name();
+    if counts(&parts)
+        && let Err(wait) = state.limits.request(&access.user, Instant::now())
+    {
+        state.service.audit_refused(&actor, ("requests", ""), "too many requests").await?;
+        return Err(too_many(wait));
+    }
     let decision = match need {
         Some(_) => about.judge(&state.service, &access).await?,
         None => Decision { allowed: false, reasons: vec!["nobody may".to_owned()] },
     };
     if !decision.allowed {
         let why = decision.reasons.join("; ");
-        state.service.audit(&actor, (verb, &what), AuditOutcome::Refused, &why).await?;
+        state.service.audit_refused(&actor, (verb, &what), &why).await?;
         return Err(forbidden(about.verb, &decision));
     }
     let audited = need.map_or(Audited::Yes, |need| need.audited);
@@ -155,14 +170,15 @@ async fn told(
     audited: Audited,
     status: StatusCode,
 ) -> Result<(), Refusal> {
+    let detail = format!("answered {status}");
     let outcome = match (audited, status) {
-        (_, StatusCode::FORBIDDEN) => AuditOutcome::Refused,
+        (_, StatusCode::FORBIDDEN) => return Ok(state.service.audit_refused(actor, what, &detail).await?),
         (Audited::Yes | Audited::Handler, status) if status.is_client_error() || status.is_server_error() => {
             AuditOutcome::Failed
         }
         (Audited::Yes | Audited::Handler | Audited::Refusals, _) => return Ok(()),
     };
-    Ok(state.service.audit(actor, what, outcome, &format!("answered {status}")).await?)
+    Ok(state.service.audit(actor, what, outcome, &detail).await?)
 }
 
 /// Whose token the request has.
@@ -203,6 +219,7 @@ async fn about(parts: &mut Parts, state: &ApiState, need: Option<Need>) -> Resul
         project: find("project").map(ProjectName::try_from).transpose().map_err(bad)?,
         device: device.map(DeviceName::try_from).transpose().map_err(bad)?,
         begun_on: Vec::new(),
+        goes_on: false,
     })
 }
 
@@ -217,7 +234,7 @@ pub(super) async fn device(State(state): State<ApiState>, request: Request, next
     let knock = Knock::of(&request);
     if knock.peer.as_ref().is_some_and(|peer| peer.certificate_ends <= now()) {
         let refusal = Refusal::new(ErrorCode::Unauthorized, "the device's certificate has ended");
-        return Err(knock.refused(&state.service, refusal.help("it has to renew it")).await);
+        return Err(knock.refused(&state, refusal.help("it has to renew it")).await);
     }
     renewing_device(State(state), request, next).await
 }
@@ -231,7 +248,7 @@ pub(super) async fn renewing_device(
     let knock = Knock::of(&request);
     let Some(peer) = &knock.peer else {
         let refusal = Refusal::new(ErrorCode::Unauthorized, "this needs a device's certificate");
-        return Err(knock.refused(&state.service, refusal).await);
+        return Err(knock.refused(&state, refusal).await);
     };
     let record: Option<DeviceRecord> = state.service.store().device(&peer.device).await.map_err(ServiceError::from)?;
     let refusal = match record.filter(|record| record.has_key(&peer.key_fingerprint)) {
@@ -245,13 +262,13 @@ pub(super) async fn renewing_device(
         None => Refusal::new(ErrorCode::Unauthorized, "the device is not enrolled here with this key")
             .help("enrol it again"),
     };
-    Err(knock.refused(&state.service, refusal).await)
+    Err(knock.refused(&state, refusal).await)
 }
 
 /// Somebody who says to be a device.
 struct Knock {
     peer: Option<Peer>,
-    from: Option<String>,
+    from: Option<IpAddr>,
     path: String,
 }
 
@@ -260,16 +277,17 @@ impl Knock {
         let find = request.extensions();
         Self {
             peer: find.get::<PeerDevice>().map(|PeerDevice(peer)| peer.clone()),
-            from: find.get::<PeerAddress>().map(|PeerAddress(address)| address.to_string()),
+            from: find.get::<PeerAddress>().map(|PeerAddress(address)| *address),
             path: request.uri().path().to_owned(),
         }
     }
 
     /// Writes down that it was refused.
-    async fn refused(self, service: &Service, refusal: Refusal) -> Refusal {
+    async fn refused(self, state: &ApiState, refusal: Refusal) -> Refusal {
         let whose = self.peer.map(|peer| format!(" (device {})", peer.device)).unwrap_or_default();
         let why = format!("{}{whose}", refusal.title());
-        service.audit_stranger(self.from, "device", &self.path, &why).await;
-        refusal
+        let from = self.from.map(|from| from.to_string());
+        state.service.audit_stranger(from, "device", &self.path, &why).await;
+        wrong(state, self.from, refusal)
     }
 }

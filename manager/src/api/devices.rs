@@ -2,7 +2,8 @@
 
 use axum::extract::State;
 use axum::{Extension, Json as Answer};
-use robo_wire::api::{Accepted, DeviceChange, DeviceView, StandingRequest};
+use robo_model::access::Verb;
+use robo_wire::api::{Accepted, AuditOutcome, DeviceChange, DeviceView, MoveRequest, StandingRequest};
 use robo_wire::problem::Problem;
 use serde::Deserialize;
 
@@ -10,6 +11,7 @@ use super::ApiState;
 use super::auth::{Caller, May};
 use super::extract::{Device, Json, Project, Query};
 use super::problem::Refusal;
+use crate::service::Actor;
 
 /// Lists the devices, by name: those that whoever asks may see.
 #[utoipa::path(get, path = "/v1/projects/{project}/devices", tag = "devices", security(("token" = [])),
@@ -100,4 +102,29 @@ pub(super) async fn rotate_key(
     Device(name): Device,
 ) -> Result<Answer<DeviceView>, Refusal> {
     Ok(Answer(state.service.rotate_key(&project, &name).await?))
+}
+
+/// Takes a device to another project: the same device with the same key, connected or not.
+#[utoipa::path(post, path = "/v1/projects/{project}/devices/{name}/move", tag = "devices", security(("token" = [])),
+    params(("project" = String, Path), ("name" = String, Path)), request_body = MoveRequest,
+    responses((status = 200, body = DeviceView), (status = 403, body = Problem), (status = 404, body = Problem),
+        (status = 409, body = Problem, description = "the name is taken there, or something is on the device")))]
+pub(super) async fn move_to(
+    State(state): State<ApiState>,
+    Extension(Caller(by)): Extension<Caller>,
+    Extension(may): Extension<May>,
+    Project(project): Project,
+    Device(name): Device,
+    Json(request): Json<MoveRequest>,
+) -> Result<Answer<DeviceView>, Refusal> {
+    let to = request.project;
+    may.check_whole(Verb::ManageDevices, &to)?;
+    let moved = state.service.relocate_device(&project, &name, &to, &by).await?;
+    if to != project {
+        // The other project's log has a line, too.
+        let actor = Actor { project: Some(to.to_string()), ..(*may.actor).clone() };
+        let thing = format!("device {name} from project `{project}`");
+        state.service.audit(&actor, (Verb::ManageDevices.name(), &thing), AuditOutcome::Allowed, "").await?;
+    }
+    Ok(Answer(moved))
 }

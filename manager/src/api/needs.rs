@@ -52,6 +52,8 @@ const IN_PROJECT: &[Row] = &[
     (Method::DELETE, "devices/{name}", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::PUT, "devices/{name}/standing", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::POST, "devices/{name}/rotate-key", Verb::ManageDevices, On::Project, Audited::Yes),
+    // In the other project, too: the handler looks.
+    (Method::POST, "devices/{name}/move", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::POST, "devices/{name}/shell", Verb::Shell, On::Device, Audited::Yes),
     (Method::GET, "tokens", Verb::Enroll, On::Project, Audited::Refusals),
     (Method::POST, "tokens", Verb::Enroll, On::Project, Audited::Yes),
@@ -111,6 +113,8 @@ const IN_PROJECT: &[Row] = &[
 const ELSEWHERE: &[Row] = &[
     (Method::GET, "/v1/auth/me", Verb::See, On::Oneself, Audited::Refusals),
     (Method::POST, "/v1/auth/can-i", Verb::See, On::Oneself, Audited::Refusals),
+    // The token that it comes with.
+    (Method::POST, "/v1/auth/logout", Verb::ManageUsers, On::Oneself, Audited::Yes),
     (Method::GET, "/v1/users", Verb::ManageUsers, On::Manager, Audited::Refusals),
     (Method::POST, "/v1/users", Verb::ManageUsers, On::Manager, Audited::Yes),
     (Method::DELETE, "/v1/users/{user}", Verb::ManageUsers, On::Manager, Audited::Yes),

@@ -6,6 +6,7 @@ use robo_wire::api::{AuditOutcome, EnrollRequest, EnrollResponse, Health, MAX_EN
 use robo_wire::problem::Problem;
 
 use super::extract::read_json;
+use super::limit::wrong;
 use super::problem::Refusal;
 use super::{ApiState, PeerAddress};
 use crate::service::Actor;
@@ -22,7 +23,8 @@ pub(super) async fn health(State(state): State<ApiState>) -> Json<Health> {
         (status = 403, body = Problem, description = "the token is foreign, unknown, expired or used"),
         (status = 409, body = Problem, description = "the name is taken")))]
 pub(super) async fn enroll(State(state): State<ApiState>, request: Request) -> Result<Json<EnrollResponse>, Refusal> {
-    let from = request.extensions().get::<PeerAddress>().map(|PeerAddress(address)| address.to_string());
+    let address = request.extensions().get::<PeerAddress>().map(|PeerAddress(address)| *address);
+    let from = address.map(|address| address.to_string());
     let request: EnrollRequest = read_json(request.into_body(), MAX_ENROLL_BODY).await?;
     let name = request.name.as_ref().map(|name| format!("device {name}")).unwrap_or_default();
     match state.service.enroll(request, &*state.sign).await {
@@ -34,7 +36,7 @@ pub(super) async fn enroll(State(state): State<ApiState>, request: Request) -> R
         }
         Err(error) => {
             state.service.audit_stranger(from, "enroll", &name, &error.to_string()).await;
-            Err(error.into())
+            Err(wrong(&state, address, error.into()))
         }
     }
 }

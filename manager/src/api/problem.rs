@@ -22,35 +22,47 @@ const MAX_MISSING_NAMED: usize = 100;
 
 /// An answer that is an error.
 #[derive(Debug)]
-pub(super) struct Refusal(Box<Problem>);
+pub(super) struct Refusal {
+    problem: Box<Problem>,
+    /// Seconds after which it may be asked again.
+    retry_after: Option<u64>,
+}
 
 impl Refusal {
     pub(super) fn new(code: ErrorCode, title: impl Into<String>) -> Self {
         let status = status_of(code).as_u16();
-        Self(Box::new(Problem { code, status, title: title.into(), detail: None, help: None }))
+        let problem = Problem { code, status, title: title.into(), detail: None, help: None };
+        Self { problem: Box::new(problem), retry_after: None }
     }
 
     #[must_use]
     pub(super) fn detail(mut self, detail: impl Into<String>) -> Self {
-        self.0.detail = Some(detail.into());
+        self.problem.detail = Some(detail.into());
         self
     }
 
     #[must_use]
     pub(super) fn help(mut self, help: impl Into<String>) -> Self {
-        self.0.help = Some(help.into());
+        self.problem.help = Some(help.into());
         self
     }
 
     /// What happened, in one line.
     pub(super) fn title(&self) -> &str {
-        &self.0.title
+        &self.problem.title
     }
 
     /// Another status than the code's own, where HTTP has a finer one.
     #[must_use]
     pub(super) fn status(mut self, status: StatusCode) -> Self {
-        self.0.status = status.as_u16();
+        self.problem.status = status.as_u16();
+        self
+    }
+
+    /// Says after how many seconds it may be asked again.
+    #[must_use]
+    pub(super) fn retry_after(mut self, seconds: u64) -> Self {
+        self.retry_after = Some(seconds);
         self
     }
 
@@ -61,10 +73,13 @@ impl Refusal {
 
 impl IntoResponse for Refusal {
     fn into_response(self) -> Response {
-        let status = StatusCode::from_u16(self.0.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let body = serde_json::to_vec(&self.0).unwrap_or_default();
+        let status = StatusCode::from_u16(self.problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+        let body = serde_json::to_vec(&self.problem).unwrap_or_default();
         let mut response = (status, [(header::CONTENT_TYPE, PROBLEM_JSON)], body).into_response();
-        if self.0.code == ErrorCode::Unauthorized {
+        if let Some(seconds) = self.retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if self.problem.code == ErrorCode::Unauthorized {
             response.headers_mut().insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response

@@ -105,6 +105,8 @@ pub struct Woken {
     pub replaced: bool,
     /// The device was removed.
     pub removed: bool,
+    /// The device went to another project.
+    pub moved: bool,
     /// An operator wants the device to have a new key.
     pub renew: bool,
 }
@@ -138,6 +140,9 @@ pub enum LinkEnd {
     /// The device is not one of ours any more.
     #[error("the device was removed from the manager, or shut out; enrol it again to bring it back")]
     Removed,
+    /// The device is of another project now, and its next link, too.
+    #[error("the device was moved to another project")]
+    Moved,
     /// What it told of an instance was not kept, and would be missed now.
     #[error("the device told of `{0}` what its assignment did not say then, and has to tell again")]
     Retell(InstanceKey),
@@ -387,9 +392,12 @@ impl LinkCore {
     /// # Errors
     /// Ends the link: the device dialled again, or was removed.
     pub fn woken(&mut self, woken: Woken) -> Result<Vec<Out>> {
-        let Woken { newest, assignment, imports, releases, released, replaced, removed, renew } = woken;
+        let Woken { newest, assignment, imports, releases, released, replaced, removed, moved, renew } = woken;
         if removed {
             return Err(LinkEnd::Removed);
+        }
+        if moved {
+            return Err(LinkEnd::Moved);
         }
         if replaced {
             return Err(LinkEnd::Replaced);
@@ -486,7 +494,7 @@ impl LinkCore {
     fn ask_for(&mut self, heard: Heard, outs: &mut Vec<Out>) -> Option<(Asked, Ask)> {
         Some(match heard {
             Heard::Hello(Hello { facts, generation, assignment, imports, .. }) => {
-                (Asked::Online(Greeting { generation, assignment, imports }), Ask::Online(facts))
+                (Asked::Online(Greeting { generation, assignment, imports }), Ask::Online(Box::new(facts)))
             }
             Heard::Accepted(generation) => (Asked::Nothing, Ask::Accepted(generation)),
             Heard::Refused(generation, reason) => {

@@ -66,9 +66,9 @@ impl Link {
     pub(super) async fn woken(&self) -> (Woken, Vec<Act>) {
         self.wake.notified().await;
         let mut marks = lock(&self.marks);
-        let Woken { replaced, removed, .. } = marks.woken;
-        // These two stay: they are the end.
-        let stays = Woken { replaced, removed, ..Woken::default() };
+        let Woken { replaced, removed, moved, .. } = marks.woken;
+        // These stay: they are the end.
+        let stays = Woken { replaced, removed, moved, ..Woken::default() };
         (std::mem::replace(&mut marks.woken, stays), std::mem::take(&mut marks.acts))
     }
 
@@ -261,6 +261,13 @@ impl Registry {
     pub(super) fn removed(&self, device: &DeviceId) {
         if let Some(link) = self.get(device) {
             link.mark(|woken| woken.removed = true);
+        }
+    }
+
+    /// Ends the link of a device that went to another project; the next one is of that.
+    pub(super) fn moved(&self, device: &DeviceId) {
+        if let Some(link) = self.get(device) {
+            link.mark(|woken| woken.moved = true);
         }
     }
 

@@ -23,7 +23,7 @@ use crate::token;
 const ADMIN: &str = "admin";
 
 /// Most users: more than anybody manages by hand.
-const MAX_USERS: usize = 100_000;
+pub(super) const MAX_USERS: usize = 100_000;
 
 /// Most roles of one user: each request looks at all of them.
 const MAX_GRANTS: usize = 100;
@@ -247,13 +247,7 @@ impl Service {
             end = access.ends().map_or(end, |own| own.min(end));
             narrowed = within(access.token.narrowed.as_ref(), narrowed)?;
         }
-        let tokens = self.store().user_tokens(Some(user)).await?;
-        for old in tokens.iter().filter(|token| !token.is_good(now)) {
-            self.store().remove_user_token(&old.hash).await?;
-        }
-        if tokens.iter().filter(|token| token.is_good(now)).count() >= UserTokenRequest::MAX_TOKENS {
-            return Err(AccessError::TooManyTokens { user: user.clone(), max: UserTokenRequest::MAX_TOKENS }.into());
-        }
+        self.make_room(user).await?;
         let text = token::new_api_token()?;
         let record = UserTokenRecord {
             hash: token::hash(&text),
@@ -267,6 +261,18 @@ impl Service {
         };
         self.store().add_user_token(&record).await?;
         Ok(NewUserToken { token: text, view: view(record) })
+    }
+
+    /// Forgets a user's tokens that are over, and refuses where too many are left.
+    pub(super) async fn make_room(&self, user: &UserName) -> Result<(), ServiceError> {
+        let (tokens, now) = (self.store().user_tokens(Some(user)).await?, now());
+        for old in tokens.iter().filter(|token| !token.is_good(now)) {
+            self.store().remove_user_token(&old.hash).await?;
+        }
+        if tokens.iter().filter(|token| token.is_good(now)).count() >= UserTokenRequest::MAX_TOKENS {
+            return Err(AccessError::TooManyTokens { user: user.clone(), max: UserTokenRequest::MAX_TOKENS }.into());
+        }
+        Ok(())
     }
 
     /// Makes a token worth nothing, and ends at once what somebody is at with it.

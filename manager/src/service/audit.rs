@@ -1,11 +1,13 @@
 //! What was done, and what was refused, as the audit log keeps it.
 //!
-//! What somebody is known to have done is a line each, on disk before it begins. What nobody can be named for (a wrong
-//! token, a failed handshake) is a line the first time, and counted for a minute after: who only knocks fills no disk.
+//! What somebody is known to have done is a line each, on disk before it begins. What is refused, to somebody known or
+//! to nobody that can be named (a wrong token, a failed handshake), is a line the first time, and counted for a minute
+//! after: who only knocks fills no disk.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
+use robo_model::quantity::UnixMillis;
 use robo_wire::api::{AuditEntry, AuditOutcome, AuditVerdict};
 
 use super::error::ServiceError;
@@ -24,43 +26,76 @@ const MAX_TEXT: usize = 500;
 /// Most lines told at once.
 pub const MAX_AUDIT: u32 = 10_000;
 
-/// Refusals that are counted: from where and what, and how often since when.
+/// What is refused again and again: to whom, and what.
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
+struct Refusal {
+    actor: Actor,
+    verb: String,
+    thing: String,
+}
+
+impl Refusal {
+    /// Of somebody whom nobody knows: what exactly they tried makes no difference.
+    fn of_stranger(from: Option<String>, verb: &str) -> Self {
+        Self { actor: Actor { from, ..Actor::default() }, verb: verb.to_owned(), thing: String::new() }
+    }
+
+    /// Where there is no place for more: whatever else this user tried, or whoever else it was.
+    fn roughly(&self) -> Self {
+        Self { actor: Actor { who: self.actor.who.clone(), ..Actor::default() }, ..Self::default() }
+    }
+}
+
+/// How often since when, and when last.
+#[derive(Debug, Clone, Copy)]
+struct Times {
+    since: Instant,
+    untold: u64,
+    last: UnixMillis,
+}
+
+/// Refusals that are counted.
 #[derive(Debug, Default)]
-pub(super) struct Counted(BTreeMap<(String, String), (Instant, u64)>);
+pub(super) struct Counted(BTreeMap<Refusal, Times>);
 
 impl Counted {
     /// Counts one more. How many are to be told of now, if any.
-    fn more(&mut self, from: &str, verb: &str, now: Instant) -> Option<u64> {
-        let key = (from.to_owned(), verb.to_owned());
-        let full = self.0.len() >= MAX_COUNTED && !self.0.contains_key(&key);
-        let key = if full { (String::new(), String::new()) } else { key };
+    fn more(&mut self, refusal: Refusal, at: UnixMillis, now: Instant) -> Option<u64> {
+        let (full, fuller) = (self.0.len() >= MAX_COUNTED, self.0.len() >= 2 * MAX_COUNTED);
+        let key = match refusal {
+            known if self.0.contains_key(&known) || !full => known,
+            rough if rough.actor.who.is_some() && !fuller => rough.roughly(),
+            rough if self.0.contains_key(&rough.roughly()) => rough.roughly(),
+            _ => Refusal::default(),
+        };
         match self.0.get_mut(&key) {
-            Some((since, count)) if now.duration_since(*since) < WINDOW => {
-                *count += 1;
-                None
-            }
-            Some((since, count)) => {
-                *since = now;
-                Some(std::mem::take(count) + 1)
+            Some(times) => {
+                times.last = at;
+                if now.duration_since(times.since) < WINDOW {
+                    times.untold += 1;
+                    return None;
+                }
+                times.since = now;
+                Some(std::mem::take(&mut times.untold) + 1)
             }
             None => {
-                self.0.insert(key, (now, 0));
+                self.0.insert(key, Times { since: now, untold: 0, last: at });
                 Some(1)
             }
         }
     }
 
     /// Takes out what nobody added to for a while, with what was not told of yet.
-    fn over(&mut self, now: Instant) -> Vec<((String, String), u64)> {
-        let over = |since: &Instant| now.duration_since(*since) >= WINDOW;
-        let keys: Vec<_> = self.0.iter().filter(|(_, (since, _))| over(since)).map(|(key, _)| key.clone()).collect();
-        let taken = keys.into_iter().filter_map(|key| self.0.remove(&key).map(|(_, count)| (key, count)));
-        taken.filter(|(_, count)| *count > 0).collect()
+    fn over(&mut self, now: Instant) -> Vec<(Refusal, Times)> {
+        let over = |times: &Times| now.duration_since(times.since) >= WINDOW;
+        let keys: Vec<_> = self.0.iter().filter(|(_, times)| over(times)).map(|(key, _)| key.clone()).collect();
+        let taken = keys.into_iter().filter_map(|key| self.0.remove_entry(&key));
+        taken.filter(|(_, times)| times.untold > 0).collect()
     }
 }
 
 /// Who does something, as far as it is known.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Actor {
     /// Who.
     pub who: Option<String>,
@@ -87,24 +122,45 @@ impl Service {
         Ok(self.store().add_audit(&[line(actor, (verb, thing), outcome, detail, 1)]).await?)
     }
 
+    /// Writes down that somebody was refused, or counts it where the same was a moment ago: a line a minute each.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub async fn audit_refused(
+        &self,
+        actor: &Actor,
+        (verb, thing): (&str, &str),
+        detail: &str,
+    ) -> Result<(), ServiceError> {
+        let refusal = Refusal { actor: actor.clone(), verb: bounded(verb), thing: bounded(thing) };
+        let lines = self.count(refusal, |times| line(actor, (verb, thing), AuditOutcome::Refused, detail, times));
+        if lines.is_empty() { Ok(()) } else { Ok(self.store().add_audit(&lines).await?) }
+    }
+
     /// Writes down that somebody nobody knows was refused, or counts it where the same was a moment ago.
     pub async fn audit_stranger(&self, from: Option<String>, verb: &str, thing: &str, detail: &str) {
-        let now = Instant::now();
-        let mut lines = Vec::new();
-        {
+        let refusal = Refusal::of_stranger(from, verb);
+        let actor = refusal.actor.clone();
+        let lines = self.count(refusal, |times| line(&actor, (verb, thing), AuditOutcome::Refused, detail, times));
+        self.write_refusals(&lines).await;
+    }
+
+    /// Counts one more. The lines that are due.
+    fn count(&self, refusal: Refusal, due: impl FnOnce(u64) -> AuditLine) -> Vec<AuditLine> {
+        let moment = Instant::now();
+        let mut counted = self.0.counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut lines: Vec<AuditLine> = counted.over(moment).into_iter().map(again).collect();
+        lines.extend(counted.more(refusal, now(), moment).map(due));
+        lines
+    }
+
+    /// Writes down what was counted for a minute and not told of yet.
+    pub async fn audit_over(&self) {
+        let lines: Vec<AuditLine> = {
             let mut counted = self.0.counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-            lines.extend(counted.over(now).into_iter().map(again));
-            if let Some(times) = counted.more(from.as_deref().unwrap_or_default(), verb, now) {
-                let actor = Actor { from, ..Actor::default() };
-                lines.push(line(&actor, (verb, thing), AuditOutcome::Refused, detail, times));
-            }
-        }
-        if lines.is_empty() {
-            return;
-        }
-        if let Err(error) = self.store().add_audit(&lines).await {
-            tracing::error!(error = &error as &dyn std::error::Error, "a refusal cannot be written down");
-        }
+            counted.over(Instant::now()).into_iter().map(again).collect()
+        };
+        self.write_refusals(&lines).await;
     }
 
     /// Writes down what was counted and not told of yet, for the end of the manager.
@@ -112,9 +168,16 @@ impl Service {
         let lines: Vec<AuditLine> = {
             let mut counted = self.0.counted.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
             let all = std::mem::take(&mut counted.0);
-            all.into_iter().filter(|(_, (_, n))| *n > 0).map(|(key, (_, count))| again((key, count))).collect()
+            all.into_iter().filter(|(_, times)| times.untold > 0).map(again).collect()
         };
-        if let Err(error) = self.store().add_audit(&lines).await {
+        self.write_refusals(&lines).await;
+    }
+
+    async fn write_refusals(&self, lines: &[AuditLine]) {
+        if lines.is_empty() {
+            return;
+        }
+        if let Err(error) = self.store().add_audit(lines).await {
             tracing::error!(error = &error as &dyn std::error::Error, "refusals cannot be written down");
         }
     }
@@ -136,10 +199,12 @@ impl Service {
     }
 }
 
-fn again(((from, verb), times): ((String, String), u64)) -> AuditLine {
-    let verb = if verb.is_empty() { "various".to_owned() } else { verb };
-    let actor = Actor { from: (!from.is_empty()).then_some(from), ..Actor::default() };
-    line(&actor, (&verb, ""), AuditOutcome::Refused, "the same again", times)
+/// The line for what was counted; its time is that of the last.
+fn again((refusal, times): (Refusal, Times)) -> AuditLine {
+    let Refusal { actor, verb, thing } = refusal;
+    let verb = if verb.is_empty() { "various" } else { &verb };
+    let again = line(&actor, (verb, &thing), AuditOutcome::Refused, "the same again", times.untold);
+    AuditLine { at: times.last, ..again }
 }
 
 fn line(actor: &Actor, (verb, thing): (&str, &str), outcome: AuditOutcome, detail: &str, times: u64) -> AuditLine {
@@ -171,26 +236,59 @@ fn bounded(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn stranger(from: &str, verb: &str) -> Refusal {
+        Refusal::of_stranger(Some(from.to_owned()), verb)
+    }
+
+    fn user(who: &str, thing: &str) -> Refusal {
+        let actor = Actor { who: Some(who.to_owned()), ..Actor::default() };
+        Refusal { actor, verb: "exec".to_owned(), thing: thing.to_owned() }
+    }
+
     #[test]
     fn who_only_knocks_is_counted() {
         let (mut counted, start) = (Counted::default(), Instant::now());
-        assert_eq!(counted.more("1.2.3.4", "token", start), Some(1));
+        let mut more = |verb: &str, after: Duration| {
+            let at = UnixMillis(u64::try_from(after.as_millis()).unwrap());
+            counted.more(stranger("1.2.3.4", verb), at, start + after)
+        };
+        let second = Duration::from_secs(1);
+        assert_eq!(more("token", Duration::ZERO), Some(1));
         for _ in 0..1000 {
-            assert_eq!(counted.more("1.2.3.4", "token", start + Duration::from_secs(1)), None);
+            assert_eq!(more("token", second), None);
         }
-        assert_eq!(counted.more("1.2.3.4", "enroll", start), Some(1));
-        assert_eq!(counted.more("1.2.3.4", "token", start + WINDOW), Some(1001));
-        assert_eq!(counted.more("1.2.3.4", "token", start + WINDOW), None);
+        assert_eq!(more("enroll", Duration::ZERO), Some(1));
+        assert_eq!(more("token", WINDOW), Some(1001));
+        assert_eq!(more("token", WINDOW + second), None);
         let left = counted.over(start + WINDOW * 3);
-        assert_eq!(left, [(("1.2.3.4".to_owned(), "token".to_owned()), 1)], "what was told of is not told again");
+        let left: Vec<_> =
+            left.into_iter().map(again).map(|line| (line.from, line.verb, line.times, line.at)).collect();
+        let expect = (Some("1.2.3.4".to_owned()), "token".to_owned(), 1, UnixMillis(61_000));
+        assert_eq!(left, [expect], "what was told of is not told again, and the last one's time is told");
         assert!(counted.0.is_empty());
     }
 
     #[test]
     fn many_strangers_are_counted_together() {
         let (mut counted, now) = (Counted::default(), Instant::now());
-        let told = (0..10_000).filter(|n| counted.more(&n.to_string(), "token", now).is_some()).count();
-        assert_eq!((told, counted.0.len()), (MAX_COUNTED + 1, MAX_COUNTED + 1));
+        let told =
+            (0..10_000).filter(|n| counted.more(stranger(&n.to_string(), "token"), UnixMillis(0), now).is_some());
+        assert_eq!(told.count(), MAX_COUNTED + 1);
+        assert_eq!(counted.0.len(), MAX_COUNTED + 1);
+    }
+
+    #[test]
+    fn a_user_who_tries_everything_fills_no_log() {
+        let (mut counted, now) = (Counted::default(), Instant::now());
+        let mut tell = |who: &str, n: u32| counted.more(user(who, &n.to_string()), UnixMillis(0), now).is_some();
+        let of_eve = (0..10_000).filter(|n| tell("eve", *n)).count();
+        assert_eq!(of_eve, MAX_COUNTED + 1);
+        assert!(tell("bob", 1), "another one's first is a line");
+        assert!(!tell("bob", 2));
+        let of_all = (0..10_000).filter(|n| tell(&format!("u{n}"), 1)).count();
+        assert!(of_all <= MAX_COUNTED, "{of_all}");
+        let left: u64 = counted.over(now + WINDOW).iter().map(|(_, times)| times.untold).sum();
+        assert_eq!(left, 20_002 - (MAX_COUNTED + 1 + 1 + of_all) as u64, "each is counted");
     }
 
     #[test]

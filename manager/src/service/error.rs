@@ -10,6 +10,7 @@ use robo_model::spec::{FileHash, InstanceKey, RelativePath};
 use robo_wire::api::Standing;
 
 use super::access::AccessError;
+use super::relocate::RelocationError;
 use crate::ca::CaError;
 use crate::files::FilesError;
 use crate::plan::PlanError;
@@ -136,6 +137,9 @@ pub enum ServiceError {
         /// The host instances that it is.
         hosts: Vec<InstanceKey>,
     },
+    /// A device stays in its project.
+    #[error(transparent)]
+    Relocation(#[from] RelocationError),
     /// A label is to be set and removed.
     #[error("label `{0}` is to be set and removed at once")]
     LabelTwice(String),

@@ -74,17 +74,7 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn add_user(&self, user: &UserRecord) -> Result<bool, StoreError> {
-        let done = sqlx::query(
-            "INSERT INTO users (name, kind, created_at, created_by) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
-        )
-        .bind(user.name.as_str())
-        .bind(kind_name(user.kind))
-        .bind(big(user.created_at.0))
-        .bind(&user.created_by)
-        .execute(&self.writer)
-        .await
-        .map_err(at("adding a user"))?;
-        Ok(done.rows_affected() > 0)
+        insert_user(&self.writer, user).await
     }
 
     /// Removes a user with its tokens and grants. False when there is none of that name.
@@ -94,7 +84,12 @@ impl Store {
     pub async fn remove_user(&self, name: &UserName) -> Result<bool, StoreError> {
         let mut tx = self.begin().await?;
         let failed = at("removing a user");
-        for statement in ["DELETE FROM api_tokens WHERE name = $1", "DELETE FROM grants WHERE name = $1"] {
+        let statements = [
+            "DELETE FROM api_tokens WHERE name = $1",
+            "DELETE FROM grants WHERE name = $1",
+            "DELETE FROM identities WHERE name = $1",
+        ];
+        for statement in statements {
             sqlx::query(statement).bind(name.as_str()).execute(&mut *tx).await.map_err(&failed)?;
         }
         let done = sqlx::query("DELETE FROM users WHERE name = $1").bind(name.as_str()).execute(&mut *tx).await;
@@ -253,7 +248,24 @@ impl Store {
     }
 }
 
-async fn next_grant(tx: &mut Tx) -> Result<i64, StoreError> {
+pub(super) async fn insert_user<'e>(
+    on: impl sqlx::Executor<'e, Database = sqlx::Sqlite>,
+    user: &UserRecord,
+) -> Result<bool, StoreError> {
+    let done = sqlx::query(
+        "INSERT INTO users (name, kind, created_at, created_by) VALUES ($1, $2, $3, $4) ON CONFLICT (name) DO NOTHING",
+    )
+    .bind(user.name.as_str())
+    .bind(kind_name(user.kind))
+    .bind(big(user.created_at.0))
+    .bind(&user.created_by)
+    .execute(on)
+    .await
+    .map_err(at("adding a user"))?;
+    Ok(done.rows_affected() > 0)
+}
+
+pub(super) async fn next_grant(tx: &mut Tx) -> Result<i64, StoreError> {
     sqlx::query_scalar(
         "INSERT INTO counters (name, value) VALUES ('grants', 1) \
          ON CONFLICT (name) DO UPDATE SET value = counters.value + 1 RETURNING value",
@@ -263,7 +275,7 @@ async fn next_grant(tx: &mut Tx) -> Result<i64, StoreError> {
     .map_err(at("counting the grants"))
 }
 
-fn columns_of(grant: &Grant) -> (String, String) {
+pub(super) fn columns_of(grant: &Grant) -> (String, String) {
     let project = grant.project.as_ref().map(ToString::to_string).unwrap_or_default();
     (project, grant.selector.as_ref().map(ToString::to_string).unwrap_or_default())
 }

@@ -3,12 +3,15 @@
 use std::collections::BTreeSet;
 use std::time::Instant;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use robo_model::label::Labels;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::{Assignment, FileHash, Generation, InstanceSpec};
-use robo_wire::api::{Facts, Standing};
+use robo_wire::api::{Facts, MAX_HOST_KEYS, Standing, is_host_key};
 use robo_wire::event::EventBody;
+use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::SqliteRow;
 
 use super::contact::{self, ContactMoved};
@@ -176,6 +179,7 @@ impl Store {
         facts: &Facts,
         now: UnixMillis,
     ) -> Result<Vec<ApplicationName>, StoreError> {
+        let facts = &bounded(facts);
         let mut tx = self.begin().await?;
         let device = locked(&mut tx, id).await?;
         sqlx::query("UPDATE devices SET online = 1, silent = 0, reason = '', facts = $2, last_seen = $3 WHERE id = $1")
@@ -188,6 +192,9 @@ impl Store {
         let mut told = Vec::new();
         if !device.online {
             told.push(of_device(&device, EventBody::Online, now));
+        }
+        if let Some(body) = other_host_keys(&device.facts, facts) {
+            told.push(of_device(&device, body, now));
         }
         let (again, hosts) = contact::resume(&mut tx, &device, now).await?;
         told.extend(hosts);
@@ -453,6 +460,28 @@ pub(super) async fn assignment_of(tx: &mut Tx, id: &DeviceId) -> Result<Option<A
         .await
         .map_err(at("reading an assignment"))?;
     row.as_ref().map(assignment).transpose()
+}
+
+/// What it tells, without what is no key of an SSH server: others put these into files where each word counts.
+fn bounded(facts: &Facts) -> Facts {
+    let mut facts = facts.clone();
+    facts.ssh_host_keys.retain(|key| is_host_key(key));
+    facts.ssh_host_keys.truncate(MAX_HOST_KEYS);
+    facts
+}
+
+/// Tells that a device's SSH server has other keys than it had; that it has some at all is no news.
+fn other_host_keys(before: &Facts, now: &Facts) -> Option<EventBody> {
+    let (old, new) = (&before.ssh_host_keys, &now.ssh_host_keys);
+    let has_other = !old.is_empty() && (new.len() != old.len() || new.iter().any(|key| !old.contains(key)));
+    has_other.then(|| EventBody::HostKeys { fingerprints: new.iter().map(|key| fingerprint(key)).collect() })
+}
+
+/// As `ssh-keygen -l` writes it.
+fn fingerprint(key: &str) -> String {
+    let base64 = key.split_once(' ').map_or("", |(_, key)| key);
+    let blob = STANDARD.decode(base64).unwrap_or_default();
+    format!("SHA256:{}", STANDARD_NO_PAD.encode(Sha256::digest(blob)))
 }
 
 /// Why a device is not connected: what shut it out counts more than that its link went.

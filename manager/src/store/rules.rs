@@ -256,6 +256,8 @@ const fn is_of_an_agent(body: &EventBody) -> bool {
         | EventBody::Applied { .. }
         | EventBody::LeaseEnded
         | EventBody::Removed
+        | EventBody::Moved { .. }
+        | EventBody::HostKeys { .. }
         | EventBody::Admitted { .. }
         | EventBody::Revoked { .. }
         | EventBody::KeyRotated { .. }
@@ -312,6 +314,8 @@ pub fn shortened(body: &EventBody) -> EventBody {
         | EventBody::LeaseEnded
         | EventBody::Enrolled
         | EventBody::Removed
+        | EventBody::Moved { .. }
+        | EventBody::HostKeys { .. }
         | EventBody::Labelled { .. }
         | EventBody::Bound { .. }
         | EventBody::Online

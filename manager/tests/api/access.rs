@@ -71,8 +71,9 @@ async fn all_requests(manager: &Manager) -> Vec<(Method, String)> {
             requests.push((method.to_uppercase().parse().unwrap(), filled.clone()));
         }
     }
-    let open = ["/v1/health", "/v1/enroll", "/v1/install.sh"];
-    requests.retain(|(_, path)| !open.contains(&path.as_str()) && !path.contains("/agent/"));
+    // The last one ends what the others are asked with.
+    let others = ["/v1/health", "/v1/enroll", "/v1/install.sh", "/v1/login", "/v1/login/token", "/v1/auth/logout"];
+    requests.retain(|(_, path)| !others.contains(&path.as_str()) && !path.contains("/agent/"));
     assert!(requests.len() > 45, "{}", requests.len());
     requests
 }
@@ -330,4 +331,73 @@ async fn everything_that_is_done_or_refused_is_told_and_cannot_be_changed() {
     assert_eq!(broken().await["id"], 4);
     change("DELETE FROM audit WHERE id = 4").await;
     assert_eq!(broken().await, json!({"id": 5, "reason": "line 4 is missing"}));
+}
+
+#[tokio::test]
+async fn a_device_moves_where_both_projects_agree() {
+    let manager = Manager::start().await;
+    let id = manager.enrol("one").await;
+    manager.label("one", "tokyo").await;
+    for project in ["lab", "other"] {
+        manager.post("/v1/projects", json!({"name": project})).await.unwrap();
+    }
+    let admin = |project: &str| json!({"role": "admin", "project": project});
+    let ann = manager.user("ann", &[admin("default"), admin("lab")]).await;
+    let bob = manager.user("bob", &[admin("default")]).await;
+    let lab = async |who: &Asked<'_>, device: &str| {
+        who.call(Method::POST, &format!("devices/{device}/move"), json!({"project": "lab"})).await
+    };
+    refused(lab(&bob, "one").await, ErrorCode::Forbidden, "another project");
+    refused(lab(&ann, "two").await, ErrorCode::NotFound, "two");
+    let nowhere = ann.call(Method::POST, "devices/one/move", json!({"project": "nowhere"})).await;
+    refused(nowhere, ErrorCode::Forbidden, "another project");
+    let nowhere = manager.post("devices/one/move", json!({"project": "nowhere"})).await;
+    refused(nowhere, ErrorCode::NotFound, "nowhere");
+    let moved = lab(&ann, "one").await.unwrap();
+    assert_eq!((moved["id"].as_str(), &moved["labels"]["site"]), (Some(id.as_str()), &json!("tokyo")));
+    assert!(manager.names("devices").await.is_empty());
+    assert_eq!(manager.names("/v1/projects/lab/devices").await, ["one"]);
+    refused(bob.get("/v1/projects/lab/devices").await, ErrorCode::Forbidden, "another project");
+
+    // The name is free where it was, and taken where it is.
+    manager.enrol("one").await;
+    refused(lab(&ann, "one").await, ErrorCode::NameTaken, "`lab` has a device `one` already");
+    // To where it is already: nothing to do.
+    let back = ann.call(Method::POST, "/v1/projects/lab/devices/one/move", json!({"project": "lab"})).await;
+    assert_eq!(back.unwrap()["id"], id.as_str());
+    let told: Vec<String> = manager
+        .audit()
+        .await
+        .iter()
+        .filter(|line| line["verb"] == "manage-devices" && line["outcome"] == "allowed" && line["who"] == "ann")
+        .map(|line| format!("{} {}", line["project"].as_str().unwrap(), line["thing"].as_str().unwrap()))
+        .collect();
+    assert!(told.contains(&"lab device one from project `default`".to_owned()), "{told:#?}");
+    assert!(told.contains(&"default POST /v1/projects/default/devices/one/move".to_owned()), "{told:#?}");
+    for project in ["default", "lab"] {
+        let events = manager
+            .send(manager.request(Method::GET, &format!("/v1/projects/{project}/events")).body(Body::empty()).unwrap())
+            .await;
+        let events = events.into_body().collect().await.unwrap().to_bytes();
+        let events = String::from_utf8(events.to_vec()).unwrap();
+        assert!(events.contains(r#""kind":"moved","from":"default","to":"lab","by":"ann""#), "{events}");
+    }
+}
+
+#[tokio::test]
+async fn a_device_with_something_on_it_stays() {
+    let manager = Manager::start().await;
+    manager.enrol("one").await;
+    manager.post("/v1/projects", json!({"name": "lab"})).await.unwrap();
+    manager.deploy(GRAPH).await;
+    let moved = manager.post("devices/one/move", json!({"project": "lab"})).await;
+    let refused = moved.unwrap_err();
+    assert_eq!(refused.code, ErrorCode::InUse);
+    assert!(
+        refused.title.contains("/vm of `shop`") && refused.help.unwrap().contains("delete it"),
+        "{}",
+        refused.title
+    );
+    manager.call(Method::DELETE, "applications/shop", Value::Null).await.unwrap();
+    manager.post("devices/one/move", json!({"project": "lab"})).await.unwrap();
 }

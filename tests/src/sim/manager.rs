@@ -244,7 +244,11 @@ impl World {
 
     fn link_fails(&mut self, conn: ConnId, end: &LinkEnd) {
         match end {
-            LinkEnd::Session(SessionError::Silent(_)) | LinkEnd::Replaced | LinkEnd::Removed | LinkEnd::Retell(_) => {}
+            LinkEnd::Session(SessionError::Silent(_))
+            | LinkEnd::Replaced
+            | LinkEnd::Removed
+            | LinkEnd::Moved
+            | LinkEnd::Retell(_) => {}
             LinkEnd::Mixed | LinkEnd::Session(_) => {
                 self.fail(Failing::Protocol, format!("link {conn} ends: {end}"));
             }
@@ -393,6 +397,7 @@ impl World {
         match ring {
             Ring::Assignment(device) => self.wake_device(&device, &Woken { assignment: true, ..Woken::default() }),
             Ring::Removed(device) => self.wake_device(&device, &Woken { removed: true, ..Woken::default() }),
+            Ring::Moved(device) => self.wake_device(&device, &Woken { moved: true, ..Woken::default() }),
             Ring::Rotate(_) => {}
             Ring::Identity(device) => self.wake_device(&device, &Woken { newest: true, ..Woken::default() }),
             Ring::Exports(_, application) => {

@@ -27,7 +27,7 @@ const CROWD: u64 = 50;
 pub(super) struct Place {
     pub(super) lab: Lab,
     /// Before the device's link.
-    link: Proxy,
+    pub(super) link: Proxy,
     /// Before the client's connection.
     way: Proxy,
     agent: Option<Running>,
@@ -48,7 +48,8 @@ impl Place {
         agent
             .env_clear()
             .envs(command.env("ROBO_LOG", "warn").get_envs().filter_map(|(name, value)| Some((name, value?))));
-        agent.args(["--manager", &link.address.to_string(), "--state", &state, "--token-file", &token]).args(arguments);
+        agent.args(["--manager", &link.address.to_string(), "--state", &state, "--token-file", &token]);
+        agent.args(["--ssh-keys", &lab.path("ssh")]).args(arguments);
         let agent = Running::start(agent.stdin(Stdio::null()).stderr(Stdio::null()));
         let place = Self { lab, link, way, agent: Some(agent) };
         place.until_online(true);

@@ -65,6 +65,17 @@ impl Server {
     }
 }
 
+/// Has the agent dial again, and waits until it tells of the key in this file alone.
+fn until_told(place: &Place, public_key: &str) {
+    let text = fs::read_to_string(public_key).unwrap();
+    let key = text.rsplit_once(' ').unwrap().0;
+    place.link.cut();
+    eventually_blocking("the device tells of its keys", || {
+        let device = place.lab.user.run(&["device", "inspect", "d", "-o", "json"]).expect(0).json();
+        (device["facts"]["ssh_host_keys"] == serde_json::json!([key])).then_some(())
+    });
+}
+
 /// A program of others, with the user's settings for robo.
 fn other(place: &Place, program: &str, arguments: &[&str]) -> Started {
     let ours = place.lab.user.command();
@@ -99,6 +110,46 @@ fn ssh_scp_and_rsync_reach_a_device() {
     let rsync = ["-a", "-e", &format!("ssh -F {config}"), &format!("{from}/"), &format!("d.robo:{to}/")];
     other(&place, "rsync", &rsync).wait().expect(0);
     assert_eq!(fs::read_to_string(format!("{to}/3/38")).unwrap(), "file 38");
+}
+
+#[test]
+fn the_keys_of_a_device_are_known_from_its_record() {
+    let place = Place::new(&[]);
+    let server = Server::start(&place);
+    // Where the place's agent looks for it.
+    fs::create_dir_all(place.lab.path("ssh")).unwrap();
+    let host_key = place.lab.path("ssh/ssh_host_ed25519_key.pub");
+    let nothing = place.lab.user.run(&["ssh-proxy", "--known-hosts", "d.robo"]).expect(0);
+    assert!(nothing.out.is_empty() && nothing.err.contains("tells of no keys"), "{nothing:?}");
+    fs::copy(place.lab.path("host_key.pub"), &host_key).unwrap();
+    until_told(&place, &host_key);
+    let line = place.lab.user.run(&["ssh-proxy", "--known-hosts", "[d.robo]:2222"]).expect(0).out;
+    assert!(line.starts_with("[d.robo]:2222 ssh-ed25519 AAAA") && line.lines().count() == 1, "{line}");
+
+    let config = fs::read_to_string(&server.config).unwrap();
+    let known = place.lab.path("known_hosts");
+    let command = format!("KnownHostsCommand {} ssh-proxy --known-hosts %H", robo().display());
+    let config =
+        config.replace(&format!("UserKnownHostsFile {known}"), &format!("UserKnownHostsFile /dev/null\n  {command}"));
+    let pinned = place.lab.path("pinned");
+    fs::write(&pinned, config).unwrap();
+    let run = other(&place, "ssh", &["-F", &pinned, "d.robo", "echo out"]).wait().expect(0);
+    assert_eq!(run.out, "out\n", "{}", run.err);
+
+    // The device says that its server has another key than the one that answers.
+    keygen(&place.lab.path("other_key"));
+    fs::copy(place.lab.path("other_key.pub"), &host_key).unwrap();
+    until_told(&place, &host_key);
+    let run = other(&place, "ssh", &["-F", &pinned, "d.robo", "true"]).wait().expect(255);
+    assert!(run.err.contains("Host key verification failed"), "{}", run.err);
+    let told = place.lab.user.run(&["events", "-n", "100"]).expect(0).out;
+    let fingerprint = Command::new("ssh-keygen").args(["-l", "-f", &host_key]).output().unwrap();
+    let fingerprint = String::from_utf8(fingerprint.stdout).unwrap();
+    let fingerprint = fingerprint.split(' ').nth(1).unwrap();
+    assert!(told.contains(&format!("its SSH server has other keys now: {fingerprint}")), "{told}");
+    let unknown = place.lab.user.run(&["ssh-proxy", "--known-hosts", "nobody.robo"]).expect(255);
+    assert!(unknown.err.contains("no device `nobody`"), "{}", unknown.err);
+    place.lab.user.run(&["ssh-proxy", "--known-hosts", "d", "22"]).expect(1);
 }
 
 #[test]

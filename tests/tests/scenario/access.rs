@@ -5,7 +5,7 @@ use robo_tests::api::Api;
 use robo_tests::eventually;
 use robo_tests::inside::{Agent, Manager, folder};
 use robo_tests::visitor::{Visitor, start};
-use robo_wire::api::{AuditEntry, AuditOutcome};
+use robo_wire::api::{AuditEntry, AuditOutcome, DeviceView};
 use robo_wire::shell::SessionView;
 use serde_json::{Value, json};
 
@@ -52,6 +52,38 @@ async fn a_shell_ends_with_the_right_to_it() {
         |outcome| told.iter().filter(|line| line.who.as_deref() == Some("ann") && line.outcome == outcome).count();
     assert_eq!((of_ann(AuditOutcome::Allowed), of_ann(AuditOutcome::Refused)), (1, 1), "{told:#?}");
     assert!(of_ann(AuditOutcome::Cut) <= 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_device_that_moves_is_the_same_one_elsewhere() {
+    let folder = folder();
+    let manager = Manager::start(&folder.path().join("manager")).await;
+    let _agent = Agent::start(&manager, folder.path(), "one", "127.0.0.1").await;
+    let before = eventually("the device is linked", || async {
+        manager.api.devices().await.into_iter().find(|device| device.online)
+    })
+    .await;
+    ask(&manager.api, Method::POST, "/projects", json!({"name": "lab"})).await;
+    let mut visitor = Visitor::begin(&manager.api, "one", start(&["cat"])).await.unwrap();
+    let id = visitor.joined.session.to_string();
+    ask(&manager.api, Method::POST, "/projects/default/devices/one/move", json!({"project": "lab"})).await;
+    let there = eventually("it is linked in the other project", || async {
+        let devices: Vec<DeviceView> =
+            manager.api.call::<(), _>(Method::GET, "/projects/lab/devices", None).await.unwrap();
+        devices.into_iter().find(|device| device.online)
+    })
+    .await;
+    assert_eq!((there.id, there.key_fingerprint), (before.id, before.key_fingerprint));
+    assert!(manager.api.devices().await.is_empty());
+    // What somebody was at on it, from the project that it was in, is over.
+    while visitor.step().await.is_ok_and(|verdict| verdict.is_none()) {}
+    let ended = eventually("the session has ended", || async {
+        let path = format!("/projects/default/sessions/{id}");
+        let view: SessionView = manager.api.call::<(), _>(Method::GET, &path, None).await.unwrap();
+        view.ended_at.is_some().then_some(view)
+    })
+    .await;
+    assert!(ended.ended_by.unwrap().contains("moved to another project"));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,7 +1,7 @@
 //! Devices: what is known of them, who may connect, and what an operator changes.
 
 use robo_model::label::Labels;
-use robo_model::name::{ApplicationName, DeviceId, DeviceName};
+use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::Generation;
 use serde::{Deserialize, Serialize};
@@ -110,6 +110,39 @@ pub struct Facts {
     /// Ports from [`robo_model::limits::FIRST_RANDOM_PORT`] on that something listened on; bounded.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ports: Vec<u16>,
+    /// Public keys of its SSH server, each as [`is_host_key`] wants it, in order; at most [`MAX_HOST_KEYS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ssh_host_keys: Vec<String>,
+}
+
+/// Most public keys of a device's SSH server: OpenSSH makes three.
+pub const MAX_HOST_KEYS: usize = 8;
+
+/// Longest of them, in bytes: RSA with 8192 bits fits.
+pub const MAX_HOST_KEY: usize = 2048;
+
+/// True for `TYPE BASE64`, as a line of `ssh_host_ed25519_key.pub` begins, and nothing that could be more than one word
+/// each in a file of known hosts.
+#[must_use]
+pub fn is_host_key(text: &str) -> bool {
+    let is_type = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'-' | b'.' | b'@');
+    let is_base64 = |c: u8| c.is_ascii_alphanumeric() || matches!(c, b'+' | b'/' | b'=');
+    text.len() <= MAX_HOST_KEY
+        && text.split_once(' ').is_some_and(|(kind, key)| {
+            kind.starts_with(|c: char| c.is_ascii_lowercase())
+                && kind.bytes().all(is_type)
+                && !key.is_empty()
+                && key.bytes().all(is_base64)
+        })
+}
+
+/// `POST …/devices/{name}/move`: takes a device to another project.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct MoveRequest {
+    /// Which.
+    pub project: ProjectName,
 }
 
 /// `PATCH …/devices/{name}`: changes labels.
@@ -122,4 +155,35 @@ pub struct DeviceChange {
     /// Labels to remove.
     #[serde(default)]
     pub unset: Vec<String>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_host_key_is_two_words_and_nothing_more() {
+        for good in ["ssh-ed25519 AAAAC3Nz", "ecdsa-sha2-nistp256 A+/=", "sk-ssh-ed25519@openssh.com AAAA"] {
+            assert!(is_host_key(good), "{good}");
+        }
+        let long = format!("ssh-rsa {}", "A".repeat(MAX_HOST_KEY));
+        for bad in [
+            "",
+            "ssh-rsa",
+            "ssh-rsa ",
+            " AAAA",
+            "ssh-rsa AAAA x",
+            "ssh-rsa AAAA\n* ssh-rsa BBBB",
+            "* AAAA",
+            "@cert-authority AAAA",
+            "#ssh AAAA",
+            "ssh,rsa AAAA",
+            "ssh-rsa AA*A",
+            "ssh-rsa  AAAA",
+            "\u{e4} AAAA",
+            &long,
+        ] {
+            assert!(!is_host_key(bad), "{bad}");
+        }
+    }
 }

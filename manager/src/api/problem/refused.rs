@@ -3,7 +3,7 @@
 use robo_model::name::{ApplicationName, ComponentName};
 use robo_wire::problem::ErrorCode;
 
-use crate::service::{AccessError, ServiceError};
+use crate::service::{AccessError, RelocationError, ServiceError};
 
 /// What to do about an enrolment token that is not good any more.
 const ANOTHER_TOKEN: &str = "ask for a new token; each is good for one device and a short time";
@@ -45,6 +45,8 @@ pub(super) fn code(error: &ServiceError) -> Option<ErrorCode> {
             ErrorCode::TooLarge
         }
         ServiceError::Access(error) => code_of_access(error),
+        ServiceError::Relocation(RelocationError::NameTaken { .. }) => ErrorCode::NameTaken,
+        ServiceError::Relocation(RelocationError::InUse { .. }) => ErrorCode::InUse,
         ServiceError::InUse { .. } | ServiceError::DeviceInUse { .. } => ErrorCode::InUse,
         ServiceError::NotLetIn { .. } => ErrorCode::Conflict,
         ServiceError::FilesMissing(_) => ErrorCode::FilesMissing,
@@ -125,6 +127,7 @@ pub(super) fn help(error: &ServiceError) -> Option<String> {
         ServiceError::NoName { .. } => "give the agent a name".to_owned(),
         ServiceError::NoToken { .. } => "`robo device token list` shows all".to_owned(),
         ServiceError::Access(error) => return error.help(),
+        ServiceError::Relocation(error) => error.help(),
         ServiceError::OneNameForMany { .. } => "leave the name out: each machine proposes its host name".to_owned(),
         ServiceError::NotLetIn { name, .. } => format!("`robo device accept {name}` lets it in"),
         ServiceError::Store(_)

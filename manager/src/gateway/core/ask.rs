@@ -16,7 +16,7 @@ use crate::store::Recorded;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
     /// The device is there, and tells this of itself. Answer: [`Answer::Online`].
-    Online(Facts),
+    Online(Box<Facts>),
     /// The number of its newest assignment. Answer: [`Answer::Newest`].
     Newest,
     /// Everything it should run. Answer: [`Answer::Assignment`].
