@@ -6,6 +6,7 @@ mod attack;
 mod away;
 mod crash;
 mod drift;
+mod hostile;
 mod identity;
 mod jobs;
 mod keys;
@@ -14,6 +15,7 @@ mod proxy;
 mod release;
 mod ripple;
 mod shell;
+mod verdicts;
 
 use robo_model::state::InstanceState;
 use robo_tests::eventually;

@@ -10,6 +10,7 @@ use super::target::Target;
 use crate::cli::Env;
 use crate::client::Client;
 use crate::error::{CliError, Exit};
+use crate::output::harmless::Harmless;
 
 /// Shows what an instance prints: its program's output, or that of its steps.
 #[derive(Debug, clap::Args)]
@@ -63,10 +64,11 @@ pub(crate) async fn run(args: LogsArgs, env: &Env) -> Result<Exit, CliError> {
 /// Shows what comes until the end.
 async fn show(mut frames: Frames, path: &InstancePath, env: &Env) -> Result<Exit, CliError> {
     let failed = |what: String| Err(CliError::new(what).exit_with(Exit::SomeFailed));
+    let (mut out, mut err) = (Harmless::default(), Harmless::default());
     loop {
         match frames.next().await {
-            Ok(Some(Answer::From(_, StreamFrame::Stdout(bytes)))) => env.ui.bytes(&bytes)?,
-            Ok(Some(Answer::From(_, StreamFrame::Stderr(bytes)))) => env.ui.error_bytes(&bytes)?,
+            Ok(Some(Answer::From(_, StreamFrame::Stdout(bytes)))) => env.ui.printed(&mut out, &bytes)?,
+            Ok(Some(Answer::From(_, StreamFrame::Stderr(bytes)))) => env.ui.error_printed(&mut err, &bytes)?,
             Ok(Some(Answer::From(_, StreamFrame::Verdict(verdict)))) => {
                 return match verdict {
                     Verdict::Ok => Ok(Exit::Done),

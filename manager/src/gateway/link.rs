@@ -40,6 +40,13 @@ enum LinkError {
     Stopping,
 }
 
+/// The error, what it comes from, and so on.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |cause| cause.source())
+}
+
 impl LinkError {
     /// True when the device did what no agent does: it is an old acquaintance with bad intent, or somebody who has its key.
     fn is_offence(&self) -> bool {
@@ -51,7 +58,9 @@ impl LinkError {
                 | SessionError::Generation { .. } => true,
                 SessionError::Silent(_) | SessionError::Goodbye { .. } => false,
             },
-            Self::Mux(error) => !matches!(error, yamux::ConnectionError::Io(_) | yamux::ConnectionError::Closed),
+            // A connection that breaks in the middle of a frame is none.
+            Self::Mux(yamux::ConnectionError::Closed) => false,
+            Self::Mux(error) => !causes(error).any(|cause| cause.is::<std::io::Error>()),
             Self::End(LinkEnd::Replaced | LinkEnd::Removed | LinkEnd::Retell(_) | LinkEnd::Mixed)
             | Self::Io(_)
             | Self::HungUp
@@ -67,11 +76,7 @@ fn broken(error: &(dyn std::error::Error + 'static)) -> String {
     let ended = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof)
     };
-    if std::iter::successors(Some(error), |cause| cause.source()).any(ended) {
-        "the connection broke off".into()
-    } else {
-        format!("the connection broke: {error}")
-    }
+    if causes(error).any(ended) { "the connection broke off".into() } else { format!("the connection broke: {error}") }
 }
 
 /// Serves one link until it ends. Says what the device did that no agent does, if it did.
