@@ -59,7 +59,7 @@ impl Harmless {
         match std::mem::take(&mut self.before) {
             Before::Text => {}
             Before::Return | Before::Escape | Before::Sequence(_) | Before::Character(..) => {
-                out.extend_from_slice(MARK.as_bytes())
+                out.extend_from_slice(MARK.as_bytes());
             }
         }
         if std::mem::take(&mut self.is_coloured) {

@@ -3,7 +3,7 @@
 //! What is right follows from what the test does to each, and from nothing that comes out. `ROBO_AGENTS` says how many
 //! there are, `ROBO_ROUNDS` how many rounds, `ROBO_SEED` which one is the first. A seed that fails is told.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use fastrand::Rng;
 use reqwest::Method;
@@ -21,8 +21,15 @@ use robo_wire::stream::{Answer, Command, StreamFrame, Targets, Verdict};
 /// Agents where nothing else is said: each fate comes about once.
 const AGENTS: usize = 24;
 
-/// How often agents say something here; twice this time is silence.
+/// How often agents say something here, at least; twice this time is silence.
 const HEARTBEAT: Millis = Millis::from_secs(2);
+
+/// Agents that may say something in one second: of more of them, each says something less often, so that what is measured
+/// is not whether one process can be so many.
+const HEARTBEATS: u64 = 100;
+
+/// How often it is looked at a job: to tell all its targets is work, too.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// Devices that are looked at byte by byte in each round.
 const READ: usize = 8;
@@ -62,13 +69,13 @@ struct Role {
 }
 
 impl Role {
-    fn draw(rng: &mut Rng, number: usize) -> Self {
+    fn draw(rng: &mut Rng, number: usize, heartbeat: Millis) -> Self {
         let fate = match rng.u8(..24) {
             0..=9 => Fate::Runs(Millis(rng.u64(..150))),
             10..=11 => Fate::Unheard,
             12..=14 => Fate::Cut,
             15..=16 => Fate::CutAtTheEnd,
-            17 => Fate::Thaws(Millis(rng.u64(100..3 * HEARTBEAT.0))),
+            17 => Fate::Thaws(Millis(rng.u64(100..3 * heartbeat.0))),
             18 => Fate::Frozen,
             19 => Fate::Silent,
             20..=21 => Fate::Restarts,
@@ -107,6 +114,7 @@ impl Role {
 struct Fleet {
     manager: Manager,
     devices: Vec<StandIn>,
+    heartbeat: Millis,
     _folder: tempfile::TempDir,
 }
 
@@ -115,7 +123,8 @@ impl Fleet {
         let folder = folder();
         let any = std::net::SocketAddr::from((std::net::Ipv4Addr::LOCALHOST, 0));
         let mut config = Manager::config(&folder.path().join("manager"), any);
-        config.heartbeat = HEARTBEAT;
+        let heartbeat = HEARTBEAT.max(Millis::from_secs(count as u64 / HEARTBEATS));
+        config.heartbeat = heartbeat;
         let manager = Manager::start_with(config).await.unwrap();
         let request = TokenRequest { uses: Some(u32::try_from(count).unwrap()), ..TokenRequest::default() };
         let token: TokenView =
@@ -128,7 +137,7 @@ impl Fleet {
             let part = Part { fate: Fate::Silent, verdict: Verdict::Ok, printed: Vec::new() };
             devices.push(StandIn::new(manager.address, identity, part));
         }
-        Self { manager, devices, _folder: folder }
+        Self { manager, devices, heartbeat, _folder: folder }
     }
 
     /// Gives everybody a role, and waits until those are there that should be.
@@ -154,8 +163,19 @@ impl Fleet {
         self.manager.api.call::<(), _>(Method::GET, &path, None).await.unwrap()
     }
 
+    /// Waits until it is so; who is late is told.
     async fn until(&self, view: &JobView, what: &str, is_so: impl Fn(&JobView) -> bool) -> JobView {
-        eventually(what, || async { Some(self.show(view).await).filter(&is_so) }).await
+        let began = Instant::now();
+        loop {
+            let now = self.show(view).await;
+            if is_so(&now) {
+                return now;
+            }
+            let open = now.runs.iter().filter(|run| run.state != RunState::Ended);
+            let open: Vec<_> = open.map(|run| (&run.device, run.state)).collect();
+            assert!(began.elapsed() < robo_tests::PATIENCE, "waited in vain for: {what}; {open:?} are open");
+            tokio::time::sleep(LOOK).await;
+        }
     }
 
     /// What the manager kept of a target's output.
@@ -183,7 +203,7 @@ async fn every_agent_has_its_right_verdict() {
     let (agents, rounds, first) = (number("ROBO_AGENTS", AGENTS), number("ROBO_ROUNDS", 1), number("ROBO_SEED", 0));
     let mut fleet = Fleet::enrol(agents).await;
     for seed in first..first + rounds {
-        let began = std::time::Instant::now();
+        let began = Instant::now();
         round(&mut fleet, seed as u64).await;
         println!("seed {seed}: {agents} agents, {:.1} s", began.elapsed().as_secs_f64());
     }
@@ -191,7 +211,8 @@ async fn every_agent_has_its_right_verdict() {
 
 async fn round(fleet: &mut Fleet, seed: u64) {
     let mut rng = Rng::with_seed(seed);
-    let roles: Vec<Role> = (0..fleet.devices.len()).map(|number| Role::draw(&mut rng, number)).collect();
+    let roles: Vec<Role> =
+        (0..fleet.devices.len()).map(|number| Role::draw(&mut rng, number, fleet.heartbeat)).collect();
     fleet.cast(&roles).await;
     let queue = rng.bool().then_some(Millis::from_secs(600));
     let mut names: Vec<String> = (0..roles.len()).map(name).collect();

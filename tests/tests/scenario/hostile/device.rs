@@ -115,12 +115,12 @@ async fn a_device_cannot_speak_for_another_one() {
             {"seq": 2, "at": 1, "body": {"kind": "revoked", "by": "admin"}}]});
     let lie: Update = serde_json::from_value(lie).unwrap();
     peer.say(&FromAgent::Update(lie)).await;
-    loop {
-        match peer.hear().await.expect("the link stays") {
-            FromManager::Ack(ack) => break assert_eq!(ack.seq, 1),
-            _ => {}
+    let stored = loop {
+        if let FromManager::Ack(ack) = peer.hear().await.expect("the link stays") {
+            break ack.seq;
         }
-    }
+    };
+    assert_eq!(stored, 1);
     let status = manager.api.status().await;
     let db = status.instances.iter().find(|instance| instance.path.as_str() == "/one/db").unwrap();
     assert!(db.device.as_str() == "one" && db.state == InstanceState::NotDeployed, "{db:?}");

@@ -148,7 +148,15 @@ async fn a_copy_leads_nowhere_but_to_its_target() {
         match CopyFrame::decode(&frame).unwrap() {
             CopyFrame::Failed(Told { number: Some(number), .. }) => failed.push(number),
             CopyFrame::Verdict(last) => verdict = Some(last),
-            _ => {}
+            CopyFrame::Failed(_)
+            | CopyFrame::Place(_)
+            | CopyFrame::Entry(_)
+            | CopyFrame::Want(_)
+            | CopyFrame::Data(..)
+            | CopyFrame::End(_)
+            | CopyFrame::Skipped(_)
+            | CopyFrame::Finish
+            | CopyFrame::Unknown(_) => {}
         }
     }
     assert_eq!(verdict, Some(Verdict::Failed { code: 1 }));
