@@ -5,7 +5,8 @@
 //! - `diagnostics`: mistakes in a graph; `sarif`: the same for code review tools; `explain`: what a code means;
 //! - `diff`: what differs between two texts; `history`: revisions, and what differs between two of them;
 //! - `acts`: what came of a cancel or a retry; `bindings`: where external imports come from; `circle`: who waits for whom;
-//! - `sessions`: terminals on devices; `jobs`: commands in the background.
+//! - `sessions`: terminals on devices; `jobs`: commands in the background;
+//! - `harmless`: takes out what would steer a terminal; all text goes through it.
 //!
 //! The submodules make text from values and print nothing, so that tests can look at it.
 
@@ -18,6 +19,7 @@ pub(crate) mod diagnostics;
 pub(crate) mod diff;
 pub(crate) mod event;
 pub(crate) mod explain;
+pub(crate) mod harmless;
 pub(crate) mod history;
 pub(crate) mod jobs;
 pub(crate) mod paint;
@@ -35,6 +37,7 @@ use serde::Serialize;
 
 use crate::cli::Format;
 use crate::error::CliError;
+use harmless::{Harmless, harmless};
 use paint::Palette;
 
 /// The width that is assumed where nobody says it.
@@ -138,7 +141,23 @@ impl Ui {
     /// # Errors
     /// As [`Ui::line`].
     pub(crate) fn text(&self, text: &str) -> Result<(), CliError> {
-        self.bytes(text.as_bytes())
+        if self.out_is_terminal { self.bytes(harmless(text).as_bytes()) } else { self.bytes(text.as_bytes()) }
+    }
+
+    /// Prints what a device printed. A terminal gets it without what would steer it, everybody else as it is.
+    ///
+    /// # Errors
+    /// As [`Ui::line`].
+    pub(crate) fn printed(&self, stream: &mut Harmless, bytes: &[u8]) -> Result<(), CliError> {
+        if self.out_is_terminal { self.bytes(&stream.pass(bytes)) } else { self.bytes(bytes) }
+    }
+
+    /// The same, for what a device printed to its error output.
+    ///
+    /// # Errors
+    /// As [`Ui::line`].
+    pub(crate) fn error_printed(&self, stream: &mut Harmless, bytes: &[u8]) -> Result<(), CliError> {
+        if std::io::stderr().is_terminal() { self.error_bytes(&stream.pass(bytes)) } else { self.error_bytes(bytes) }
     }
 
     /// Prints a value for programs: JSON when it is wished, YAML else.
@@ -178,7 +197,7 @@ impl Ui {
     #[expect(clippy::unused_self, reason = "printing goes through the Ui, whatever it needs of it")]
     pub(crate) fn note(&self, text: impl Display) {
         // A terminal that was closed can be told nothing, and what we are doing must be brought to its end all the same.
-        let _told = writeln!(std::io::stderr().lock(), "{text}");
+        let _told = writeln!(std::io::stderr().lock(), "{}", harmless(&text.to_string()));
     }
 
     /// Begins the line anew after Ctrl-C, of which the terminal has written `^C`.

@@ -24,9 +24,13 @@ fn manager(bytes: &[u8]) {
     let mut welcomed = false;
     while let Ok(Some(frame)) = frame::take(&mut buffer, session.max_frame()) {
         match session.frame(START, &frame) {
-            Ok(Some(ManagerEffect::Update(_) | ManagerEffect::Accepted(_) | ManagerEffect::Refused(_))) => {
-                assert!(welcomed);
-            }
+            Ok(Some(
+                ManagerEffect::Update(_)
+                | ManagerEffect::Accepted(_)
+                | ManagerEffect::Refused(_)
+                | ManagerEffect::Resync
+                | ManagerEffect::Acted(_),
+            )) => assert!(welcomed),
             Ok(Some(ManagerEffect::Hello(_))) => {
                 let name = "device".parse().expect("a name");
                 let project = "default".parse().expect("a name");
@@ -46,7 +50,14 @@ fn agent(bytes: &[u8]) {
     while let Ok(Some(Frame { kind, body })) = frame::take(&mut buffer, bytes.len().max(1)) {
         match session.frame(START, &Frame { kind, body }) {
             Ok(Some(AgentEffect::Up(_))) => welcomed = true,
-            Ok(Some(AgentEffect::Assign(_) | AgentEffect::Imports(_) | AgentEffect::Stored(_))) => assert!(welcomed),
+            Ok(Some(
+                AgentEffect::Assign(_)
+                | AgentEffect::Imports(_)
+                | AgentEffect::Stored(_)
+                | AgentEffect::Released(_)
+                | AgentEffect::Act(_)
+                | AgentEffect::Renew,
+            )) => assert!(welcomed),
             Ok(Some(AgentEffect::Send(_)) | None) => {}
             Err(_) => return,
         }

@@ -57,6 +57,15 @@ pub struct Gateway {
     judged: Notify,
 }
 
+/// What a device did that it may not, and why not.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offence {
+    /// It wanted a link.
+    Link(String),
+    /// It had a link, and did not keep to the protocol.
+    Protocol(String),
+}
+
 /// What the bus said and was not looked at yet.
 #[derive(Default)]
 struct Moved {
@@ -140,22 +149,21 @@ impl Gateway {
         }
     }
 
-    /// Serves one link until it ends or `stop` is called; says why where it was refused.
-    pub async fn serve<T>(&self, socket: T, peer: &Peer, stop: &CancellationToken) -> Option<String>
+    /// Serves one link until it ends or `stop` is called; says what the audit log has to tell of it, if anything.
+    pub async fn serve<T>(&self, socket: T, peer: &Peer, stop: &CancellationToken) -> Option<Offence>
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
         match admission::admit(&self.desk, peer, now()).await {
             Ok(Admission::Served(record)) => {
                 let renewal = self.renewal.due(record.rotate, peer.certificate_ends, now());
-                link::serve(self, socket, *record, Some(renewal), stop).await;
-                None
+                link::serve(self, socket, *record, Some(renewal), stop).await.map(Offence::Protocol)
             }
             Ok(Admission::Refused(goodbye)) => {
                 tracing::warn!(device = %peer.device, reason = goodbye.reason, "link refused");
                 let reason = goodbye.reason.clone();
                 link::refuse(socket, goodbye).await;
-                Some(reason)
+                Some(Offence::Link(reason))
             }
             Err(error) => {
                 tracing::error!(device = %peer.device, error = &error as &dyn std::error::Error, "link refused: the store cannot be read");

@@ -29,7 +29,7 @@ use crate::api::{ApiState, PeerAddress, PeerDevice};
 use crate::bus::Bus;
 use crate::ca::{Ca, CaError, Peer, peer_of};
 use crate::gateway::rotate::{KEYS_LIVE, Rotating};
-use crate::gateway::{Gateway, Renewal};
+use crate::gateway::{Gateway, Offence, Renewal};
 use crate::install::Programs;
 use crate::limits::{Limits, Rate};
 use crate::links::Links;
@@ -353,8 +353,11 @@ impl Shared {
             (true, Some(peer)) => {
                 let stream = Rotating::new(stream, KEYS_LIVE);
                 let refused = Box::pin(self.gateway.serve(stream, &peer, &self.stop)).await;
-                if let Some(why) = refused {
-                    self.refused(from, "link", &format!("device {}", peer.device), &why).await;
+                let device = format!("device {}", peer.device);
+                match refused {
+                    Some(Offence::Link(why)) => self.refused(from, "link", &device, &why).await,
+                    Some(Offence::Protocol(why)) => self.refused(from, "protocol", &device, &why).await,
+                    None => {}
                 }
             }
             (true, None) => {

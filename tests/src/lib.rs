@@ -6,16 +6,19 @@
 //! - [`inside`]: manager and agents as tasks of this process.
 //! - [`programs`]: the binaries, built once, run with folders of their own.
 //! - [`api`]: the manager's API, as tests call it; [`visitor`]: somebody at a shell session.
-//! - [`proxy`]: a bad network.
+//! - [`proxy`]: a bad network; [`peer`]: somebody bad with a device's key; [`stand_in`]: agents that run nothing, and
+//!   do what a test wants of them.
 //! - [`sim`]: the seeded simulation, without any of these.
 
 #![expect(clippy::expect_used, reason = "a harness that cannot go on fails its test, and says what was missing")]
 
 pub mod api;
 pub mod inside;
+pub mod peer;
 pub mod programs;
 pub mod proxy;
 pub mod sim;
+pub mod stand_in;
 pub mod visitor;
 
 use std::future::Future;

@@ -6,6 +6,7 @@ mod attack;
 mod away;
 mod crash;
 mod drift;
+mod hostile;
 mod identity;
 mod jobs;
 mod keys;
@@ -15,6 +16,7 @@ mod release;
 mod ripple;
 mod shell;
 mod step;
+mod verdicts;
 
 use robo_model::state::InstanceState;
 use robo_tests::eventually;

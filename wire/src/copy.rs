@@ -313,10 +313,8 @@ impl CopyFrame {
             ENTRY => Self::Entry(frame::from_body(kind, body)?),
             WANT => Self::Want(frame::from_body(kind, body)?),
             DATA => {
-                let Some((place, data)) = body.split_first_chunk::<8>() else {
-                    return Err(FrameError::Body { kind, reason: "the place of the data is missing".into() });
-                };
-                Self::Data(u64::from_be_bytes(*place), data.to_vec())
+                let mut data = body.clone();
+                Self::Data(frame::take_place(kind, &mut data)?, data)
             }
             END => Self::End(frame::from_body(kind, body)?),
             SKIPPED => Self::Skipped(frame::from_body(kind, body)?),

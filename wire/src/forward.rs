@@ -299,7 +299,7 @@ impl ForwardFrame {
         let Frame { kind, mut body } = frame;
         Ok(match kind {
             OPENED => Self::Opened(frame::from_body(kind, &body)?),
-            DATA => Self::Data(take_place(kind, &mut body)?, body),
+            DATA => Self::Data(frame::take_place(kind, &mut body)?, body),
             END => Self::End(only_place(kind, body)?),
             TAKEN => Self::Taken(only_place(kind, body)?),
             BROKEN => Self::Broken(frame::from_body(kind, &body)?),
@@ -309,15 +309,8 @@ impl ForwardFrame {
     }
 }
 
-fn take_place(kind: u8, body: &mut Vec<u8>) -> Result<u64, FrameError> {
-    let place = body.first_chunk::<8>().copied();
-    let place = place.ok_or_else(|| FrameError::Body { kind, reason: "the place is missing".into() })?;
-    body.drain(..8);
-    Ok(u64::from_be_bytes(place))
-}
-
 fn only_place(kind: u8, mut body: Vec<u8>) -> Result<u64, FrameError> {
-    let place = take_place(kind, &mut body)?;
+    let place = frame::take_place(kind, &mut body)?;
     if body.is_empty() { Ok(place) } else { Err(FrameError::Body { kind, reason: "a place has eight bytes".into() }) }
 }
 

@@ -6,6 +6,9 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::nesting;
+pub use crate::nesting::MAX_NESTING;
+
 /// Bytes before a frame's body.
 pub const HEADER_BYTES: usize = 5;
 
@@ -17,6 +20,10 @@ pub const MAX_CONTROL_FRAME: usize = 16 * 1024 * 1024;
 
 /// Bound for frames on exec and log streams: a slice of output.
 pub const MAX_STREAM_FRAME: usize = 64 * 1024;
+
+/// The highest place of a byte in a stream: no stream will ever be that long, and what is counted on from here, many
+/// times over, is still a number.
+pub const MAX_PLACE: u64 = 1 << 60;
 
 /// Why bytes are no frame, or a body is no message.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -118,9 +125,36 @@ pub fn to_body<T: Serialize>(kind: u8, message: &T) -> Result<Vec<u8>, FrameErro
 /// The message that a body holds.
 ///
 /// # Errors
-/// When the bytes are not this message.
+/// When the bytes are not this message, or nest deeper than [`MAX_NESTING`].
 pub fn from_body<T: DeserializeOwned>(kind: u8, body: &[u8]) -> Result<T, FrameError> {
+    nesting::check(kind, body)?;
     minicbor_serde::from_slice(body).map_err(|e| FrameError::Body { kind, reason: e.to_string() })
+}
+
+/// Takes the place of a byte off the begin of a body.
+///
+/// # Errors
+/// When it is missing, or higher than [`MAX_PLACE`].
+pub(crate) fn take_place(kind: u8, body: &mut Vec<u8>) -> Result<u64, FrameError> {
+    let Some(bytes) = body.first_chunk::<8>().copied() else {
+        return Err(FrameError::Body { kind, reason: "the place is missing".into() });
+    };
+    body.drain(..8);
+    let place = u64::from_be_bytes(bytes);
+    if place <= MAX_PLACE { Ok(place) } else { Err(FrameError::Body { kind, reason: no_place(place) }) }
+}
+
+/// The same, for a field of a message.
+///
+/// # Errors
+/// As [`take_place`].
+pub(crate) fn read_place<'de, D: serde::Deserializer<'de>>(from: D) -> Result<u64, D::Error> {
+    let place = serde::Deserialize::deserialize(from)?;
+    if place <= MAX_PLACE { Ok(place) } else { Err(serde::de::Error::custom(no_place(place))) }
+}
+
+fn no_place(place: u64) -> String {
+    format!("no stream has a byte number {place}")
 }
 
 #[cfg(test)]
@@ -135,6 +169,16 @@ mod tests {
         assert_eq!(read_header([255, 255, 255, 255, 1], 10), Err(FrameError::TooLong { length: 0xffff_ffff, max: 10 }));
         assert_eq!(read_header([0, 0, 0, 10, 7], 10), Ok((7, 9)));
         assert!(encode(1, &[0; 10], 10).is_err());
+    }
+
+    #[test]
+    fn a_place_is_one_that_can_be_counted_on_from() {
+        let place = |place: u64| take_place(7, &mut place.to_be_bytes().to_vec());
+        assert_eq!(place(MAX_PLACE), Ok(MAX_PLACE));
+        for wrong in [MAX_PLACE + 1, u64::MAX] {
+            assert!(place(wrong).unwrap_err().to_string().contains("no stream has a byte number"));
+        }
+        assert!(take_place(7, &mut vec![0; 7]).is_err());
     }
 
     proptest! {

@@ -71,6 +71,7 @@ pub struct Begun {
     /// When it began, by the device's clock.
     pub at: UnixMillis,
     /// So much of the input was taken.
+    #[serde(deserialize_with = "frame::read_place")]
     pub taken: u64,
 }
 
@@ -164,19 +165,19 @@ impl RunFrame {
     pub fn decode(frame: Frame) -> Result<Self, FrameError> {
         let Frame { kind, mut body } = frame;
         Ok(match kind {
-            INPUT => Self::Input(take_place(kind, &mut body)?, body),
+            INPUT => Self::Input(frame::take_place(kind, &mut body)?, body),
             INPUT_END => Self::InputEnd,
             SIGNAL => {
                 let number = body.as_slice().try_into().map_err(|_| wrong(kind, "a signal has four bytes"))?;
                 Self::Signal(i32::from_be_bytes(number))
             }
-            RECEIVED => Self::Received(take_place(kind, &mut body)?),
+            RECEIVED => Self::Received(frame::take_place(kind, &mut body)?),
             CANCEL => Self::Cancel,
             DONE => Self::Done,
             BEGUN => Self::Begun(frame::from_body(kind, &body)?),
-            STDOUT => Self::Output(Output::Stdout, take_place(kind, &mut body)?, body),
-            STDERR => Self::Output(Output::Stderr, take_place(kind, &mut body)?, body),
-            TAKEN => Self::Taken(take_place(kind, &mut body)?),
+            STDOUT => Self::Output(Output::Stdout, frame::take_place(kind, &mut body)?, body),
+            STDERR => Self::Output(Output::Stderr, frame::take_place(kind, &mut body)?, body),
+            TAKEN => Self::Taken(frame::take_place(kind, &mut body)?),
             ENDED => Self::Ended(frame::from_body(kind, &body)?),
             other => Self::Unknown(other),
         })
@@ -185,12 +186,6 @@ impl RunFrame {
 
 fn placed(place: u64, data: &[u8]) -> Vec<u8> {
     [&place.to_be_bytes(), data].concat()
-}
-
-fn take_place(kind: u8, body: &mut Vec<u8>) -> Result<u64, FrameError> {
-    let place = body.first_chunk::<8>().copied().ok_or_else(|| wrong(kind, "the place is missing"))?;
-    body.drain(..8);
-    Ok(u64::from_be_bytes(place))
 }
 
 fn wrong(kind: u8, reason: &str) -> FrameError {

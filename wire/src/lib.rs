@@ -25,6 +25,7 @@ pub mod forward;
 pub mod frame;
 pub mod job;
 pub mod link;
+mod nesting;
 pub mod plan;
 pub mod problem;
 pub mod relay;

@@ -145,8 +145,10 @@ pub struct ShellOpen {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Attached {
     /// The place of the first byte of output that can still be had.
+    #[serde(deserialize_with = "frame::read_place")]
     pub from: u64,
     /// How much input it has taken.
+    #[serde(deserialize_with = "frame::read_place")]
     pub taken: u64,
 }
 
@@ -342,14 +344,14 @@ impl ShellFrame {
     pub fn decode(frame: Frame) -> Result<Self, FrameError> {
         let Frame { kind, mut body } = frame;
         Ok(match kind {
-            INPUT => Self::Input(take_place(kind, &mut body)?, body),
+            INPUT => Self::Input(frame::take_place(kind, &mut body)?, body),
             RESIZE => Self::Resize(size(kind, &body)?),
             END => Self::End,
             PRESENT => Self::Present(flag(kind, &body)?),
             REDRAW => Self::Redraw,
             ATTACHED => Self::Attached(frame::from_body(kind, &body)?),
-            OUTPUT => Self::Output(take_place(kind, &mut body)?, body),
-            TAKEN => Self::Taken(take_place(kind, &mut body)?),
+            OUTPUT => Self::Output(frame::take_place(kind, &mut body)?, body),
+            TAKEN => Self::Taken(frame::take_place(kind, &mut body)?),
             NOTICE => Self::Notice(String::from_utf8(body).map_err(|_| wrong(kind, "a notice is text"))?),
             REACHABLE => Self::Reachable(flag(kind, &body)?),
             JOINED => Self::Joined(frame::from_body(kind, &body)?),
@@ -361,12 +363,6 @@ impl ShellFrame {
 
 fn placed(place: u64, data: &[u8]) -> Vec<u8> {
     [&place.to_be_bytes(), data].concat()
-}
-
-fn take_place(kind: u8, body: &mut Vec<u8>) -> Result<u64, FrameError> {
-    let place = body.first_chunk::<8>().copied().ok_or_else(|| wrong(kind, "the place is missing"))?;
-    body.drain(..8);
-    Ok(u64::from_be_bytes(place))
 }
 
 fn size(kind: u8, body: &[u8]) -> Result<Size, FrameError> {

@@ -212,7 +212,7 @@ fn tell_end(outcomes: &Outcomes, (is_json, is_one, _): Look, env: &Env) -> Resul
         (all, _) => {
             // A program finds each verdict in its object.
             if !is_json {
-                env.ui.error_bytes(view::table(all).as_bytes())?;
+                env.ui.error_bytes(crate::output::harmless::harmless(&view::table(all)).as_bytes())?;
             }
             Ok(view::exit_of_many(all))
         }

@@ -254,7 +254,11 @@ pub(super) async fn renewing_device(
     let refusal = match record.filter(|record| record.has_key(&peer.key_fingerprint)) {
         Some(record) if record.standing == Standing::Accepted => {
             request.extensions_mut().insert(record);
-            return Ok(next.run(request).await);
+            let response = next.run(request).await;
+            if response.status() == StatusCode::FORBIDDEN {
+                knock.told(&state.service, "it asked for what is not its own").await;
+            }
+            return Ok(response);
         }
         Some(_) => {
             Refusal::new(ErrorCode::Forbidden, "the device may not connect").help("an operator has to let it in")
@@ -284,10 +288,14 @@ impl Knock {
 
     /// Writes down that it was refused.
     async fn refused(self, state: &ApiState, refusal: Refusal) -> Refusal {
+        let from = self.from;
+        self.told(&state.service, refusal.title()).await;
+        wrong(state, from, refusal)
+    }
+
+    async fn told(self, service: &Service, why: &str) {
         let whose = self.peer.map(|peer| format!(" (device {})", peer.device)).unwrap_or_default();
-        let why = format!("{}{whose}", refusal.title());
         let from = self.from.map(|from| from.to_string());
-        state.service.audit_stranger(from, "device", &self.path, &why).await;
-        wrong(state, self.from, refusal)
+        service.audit_stranger(from, "device", &self.path, &format!("{why}{whose}")).await;
     }
 }

@@ -25,7 +25,13 @@ pub(super) async fn health(State(state): State<ApiState>) -> Json<Health> {
 pub(super) async fn enroll(State(state): State<ApiState>, request: Request) -> Result<Json<EnrollResponse>, Refusal> {
     let address = request.extensions().get::<PeerAddress>().map(|PeerAddress(address)| *address);
     let from = address.map(|address| address.to_string());
-    let request: EnrollRequest = read_json(request.into_body(), MAX_ENROLL_BODY).await?;
+    let request: EnrollRequest = match read_json(request.into_body(), MAX_ENROLL_BODY).await {
+        Ok(request) => request,
+        Err(refusal) => {
+            state.service.audit_stranger(from, "enroll", "", refusal.title()).await;
+            return Err(refusal);
+        }
+    };
     let name = request.name.as_ref().map(|name| format!("device {name}")).unwrap_or_default();
     match state.service.enroll(request, &*state.sign).await {
         Ok(enrolled) => {

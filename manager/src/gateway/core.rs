@@ -341,8 +341,14 @@ impl LinkCore {
                 self.look_at_imports();
             }
             Some(ManagerEffect::Hello(hello)) => self.waiting.push_back(Heard::Hello(hello)),
-            Some(ManagerEffect::Accepted(generation)) => self.waiting.push_back(Heard::Accepted(generation)),
-            Some(ManagerEffect::Refused(m)) => self.waiting.push_back(Heard::Refused(m.generation, m.reason)),
+            Some(ManagerEffect::Accepted(generation)) => {
+                self.check_sent("an acceptance", generation)?;
+                self.waiting.push_back(Heard::Accepted(generation));
+            }
+            Some(ManagerEffect::Refused(m)) => {
+                self.check_sent("a refusal", m.generation)?;
+                self.waiting.push_back(Heard::Refused(m.generation, m.reason));
+            }
             Some(ManagerEffect::Update(update)) => {
                 if std::mem::replace(&mut self.is_updating, true) {
                     let (what, when) = ("an update", "before the one before it was acknowledged");
@@ -353,6 +359,14 @@ impl LinkCore {
         }
         self.go_on(&mut outs)?;
         Ok(outs)
+    }
+
+    /// Refuses an answer to an assignment that the device was never sent.
+    fn check_sent(&self, what: &'static str, generation: Generation) -> Result<()> {
+        if generation <= self.sent {
+            return Ok(());
+        }
+        Err(SessionError::OutOfTurn { what, when: "of an assignment that it was not sent" }.into())
     }
 
     /// Takes the answer to the ask under way.

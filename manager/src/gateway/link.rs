@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use robo_wire::frame;
 use robo_wire::link::{FromManager, Goodbye};
-use robo_wire::session::HANDSHAKE;
+use robo_wire::session::{HANDSHAKE, SessionError};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::JoinHandle;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
@@ -40,26 +40,54 @@ enum LinkError {
     Stopping,
 }
 
+/// The error, what it comes from, and so on.
+fn causes<'a>(
+    error: &'a (dyn std::error::Error + 'static),
+) -> impl Iterator<Item = &'a (dyn std::error::Error + 'static)> {
+    std::iter::successors(Some(error), |cause| cause.source())
+}
+
+impl LinkError {
+    /// True when the device did what no agent does: it is an old acquaintance with bad intent, or somebody who has its key.
+    fn is_offence(&self) -> bool {
+        match self {
+            Self::End(LinkEnd::Session(error)) => match error {
+                SessionError::Frame(_)
+                | SessionError::OutOfTurn { .. }
+                | SessionError::Version { .. }
+                | SessionError::Generation { .. } => true,
+                SessionError::Silent(_) | SessionError::Goodbye { .. } => false,
+            },
+            // A connection that breaks in the middle of a frame is none.
+            Self::Mux(yamux::ConnectionError::Closed) => false,
+            Self::Mux(error) => !causes(error).any(|cause| cause.is::<std::io::Error>()),
+            Self::End(LinkEnd::Replaced | LinkEnd::Removed | LinkEnd::Retell(_) | LinkEnd::Mixed)
+            | Self::Io(_)
+            | Self::HungUp
+            | Self::Stuck(_)
+            | Self::Store(_)
+            | Self::Stopping => false,
+        }
+    }
+}
+
 /// What people read of a link that broke. TLS has a whole paragraph for an end without a goodbye.
 pub(crate) fn broken(error: &(dyn std::error::Error + 'static)) -> String {
     let ended = |cause: &(dyn std::error::Error + 'static)| {
         cause.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof)
     };
-    if std::iter::successors(Some(error), |cause| cause.source()).any(ended) {
-        "the connection broke off".into()
-    } else {
-        format!("the connection broke: {error}")
-    }
+    if causes(error).any(ended) { "the connection broke off".into() } else { format!("the connection broke: {error}") }
 }
 
-/// Serves one link until it ends.
+/// Serves one link until it ends. Says what the device did that no agent does, if it did.
 pub(super) async fn serve<T>(
     gateway: &Gateway,
     socket: T,
     record: DeviceRecord,
     renewal: Option<RenewalDue>,
     stop: &CancellationToken,
-) where
+) -> Option<String>
+where
     T: AsyncRead + AsyncWrite + Unpin + Send,
 {
     let (mux, drive) = mux::multiplex(Thrifty::new(socket).compat());
@@ -85,6 +113,7 @@ pub(super) async fn serve<T>(
             ended
         }
     };
+    let offence = result.as_ref().err().filter(|error| error.is_offence()).map(ToString::to_string);
     let reason = match result {
         Ok(()) => String::from("closed"),
         Err(LinkError::Store(cause)) => {
@@ -94,9 +123,11 @@ pub(super) async fn serve<T>(
         Err(error) => error.to_string(),
     };
     let Some(link) = registered else {
-        return tracing::info!(device = %device.id, reason, "a link ended before it said anything");
+        tracing::info!(device = %device.id, reason, "a link ended before it said anything");
+        return offence;
     };
     ended(gateway, &device, &core, &link, &reason).await;
+    offence
 }
 
 /// Tells a peer why it is not served, so that it does not dial in vain.

@@ -12,12 +12,15 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use robo_model::name::JobId;
 use robo_wire::frame::{self, MAX_STREAM_FRAME};
-use robo_wire::job::{Output, RunFrame};
+use robo_wire::job::{MAX_HEAD, MAX_TAIL, Output, RunFrame};
 
 use super::line::Sink;
 
 /// Most bytes of output of all jobs: what a small machine's disk can spare.
 const MAX_TOGETHER: u64 = 2 * 1024 * 1024 * 1024;
+
+/// Most bytes of output of one run: what an agent of ours sends. One that sends more takes no room from others.
+const MAX_KEPT: u64 = MAX_HEAD + MAX_TAIL;
 
 /// Bytes read at a time.
 const PIECE: usize = 64 * 1024;
@@ -36,6 +39,8 @@ pub(super) struct Kept {
     shelf: Arc<Shelf>,
     place: u64,
     missing: u64,
+    /// Bytes of output in the file.
+    kept: u64,
     begun: Box<dyn Fn() + Send>,
 }
 
@@ -69,11 +74,12 @@ impl Shelf {
 impl Kept {
     /// The output of a target, gone on with where it ends. `begun` is called when its run is there.
     pub(super) fn open(shelf: Arc<Shelf>, path: PathBuf, begun: impl Fn() + Send + 'static) -> io::Result<Self> {
-        let mut kept = Self { file: None, path, shelf, place: 0, missing: 0, begun: Box::new(begun) };
+        let mut kept = Self { file: None, path, shelf, place: 0, missing: 0, kept: 0, begun: Box::new(begun) };
         let Some(mut reader) = Reader::open(&kept.path)? else { return Ok(kept) };
         while let Some((_, place, bytes)) = reader.next()? {
             kept.missing += place.saturating_sub(kept.place);
             kept.place = place + bytes.len() as u64;
+            kept.kept += bytes.len() as u64;
         }
         // A write that was torn by a crash is made again.
         let mut file = OpenOptions::new().write(true).open(&kept.path)?;
@@ -133,10 +139,12 @@ impl Sink for Kept {
             return Ok(());
         }
         self.missing += place - self.place;
-        if self.shelf.bytes.load(Ordering::Relaxed) >= MAX_TOGETHER {
-            self.missing += bytes.len() as u64;
+        let length = bytes.len() as u64;
+        if self.kept + length > MAX_KEPT || self.shelf.bytes.load(Ordering::Relaxed) >= MAX_TOGETHER {
+            self.missing += length;
         } else {
             self.write(kind, place, bytes)?;
+            self.kept += length;
         }
         self.place = place + bytes.len() as u64;
         (self.begun)();
@@ -185,6 +193,27 @@ impl Reader {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn a_device_that_sends_without_end_fills_only_its_own_share() {
+        let folder = tempfile::tempdir().unwrap();
+        let shelf = Arc::new(Shelf::open(folder.path().join("jobs")));
+        let path = shelf.path(&"j1".parse().unwrap(), 0);
+        let mut kept = Kept::open(Arc::clone(&shelf), path.clone(), || ()).unwrap();
+        let piece = vec![7; 32 * 1024];
+        let size = piece.len() as u64;
+        let pieces = MAX_KEPT / size + 20;
+        for number in 0..pieces {
+            kept.take(Output::Stdout, number * size, &piece).await.unwrap();
+        }
+        assert_eq!((kept.place(), kept.missing()), (pieces * size, 20 * size));
+        assert!(std::fs::metadata(&path).unwrap().len() < MAX_KEPT + MAX_KEPT / 100);
+        // After a restart of the manager, too.
+        drop(kept);
+        let mut kept = Kept::open(shelf, path.clone(), || ()).unwrap();
+        kept.take(Output::Stdout, pieces * size, &piece).await.unwrap();
+        assert!(std::fs::metadata(&path).unwrap().len() < MAX_KEPT + MAX_KEPT / 100);
+    }
 
     #[tokio::test]
     async fn output_goes_on_after_a_torn_write_and_says_what_is_missing() {

@@ -17,7 +17,7 @@ use sqlx::sqlite::SqliteRow;
 use super::contact::{self, ContactMoved};
 use super::events::{self, NewEvent};
 use super::identity;
-use super::{Columns, Store, StoreError, Tx, at, big, commit, from_json, to_json};
+use super::{Columns, Store, StoreError, Tx, at, big, commit, from_json, rules, to_json};
 
 /// One enrolled device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -429,7 +429,8 @@ impl Store {
         reason: &str,
         now: UnixMillis,
     ) -> Result<(), StoreError> {
-        let reason = format!("assignment {generation}: {reason}");
+        let mut reason = format!("assignment {generation}: {reason}");
+        rules::shorten(&mut reason);
         sqlx::query("UPDATE devices SET refused = $3, last_seen = $4 WHERE id = $1 AND accepted < $2")
             .bind(id.as_str())
             .bind(big(generation.0))

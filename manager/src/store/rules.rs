@@ -329,7 +329,7 @@ pub fn shortened(body: &EventBody) -> EventBody {
     body
 }
 
-fn shorten(text: &mut String) {
+pub(super) fn shorten(text: &mut String) {
     if text.len() > KEPT_BYTES {
         text.truncate(text.floor_char_boundary(KEPT_BYTES));
         text.push_str(CUT);

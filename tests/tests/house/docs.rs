@@ -61,6 +61,31 @@ fn tests_that_hold_a_row_exist() {
     super::none("a row names a test that is none", &lacking.collect::<Vec<_>>());
 }
 
+#[test]
+fn tests_of_attacks_exist() {
+    let security = fs::read_to_string(super::root().join("docs/security.md")).expect("the attacks");
+    let rows = tests_of_attacks(&security);
+    assert!(rows.len() >= 20, "only {} attacks", rows.len());
+    let sources = sources::rust();
+    let tests: BTreeSet<&str> = sources.iter().flat_map(|source| tests_in(&source.text)).collect();
+    let lacking = rows.iter().flat_map(|(attack, named)| {
+        let none = (named.is_empty()).then(|| format!("{attack} names no test"));
+        let unknown = named.iter().filter(|test| !tests.contains(**test));
+        none.into_iter().chain(unknown.map(move |test| format!("{attack}: {test}")))
+    });
+    super::none("an attack names a test that is none", &lacking.collect::<Vec<_>>());
+}
+
+/// Each attack, and the tests in the last column of its table.
+fn tests_of_attacks(text: &str) -> Vec<(&str, Vec<&str>)> {
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| ")?.strip_suffix(" |"));
+    let cells = rows.map(|row| row.split(" | ").collect::<Vec<_>>());
+    cells
+        .filter(|cells| cells.len() >= 4 && cells[0] != "attack")
+        .map(|cells| (cells[0], cells[cells.len() - 1].split('`').skip(1).step_by(2).collect()))
+        .collect()
+}
+
 /// The names of the tests that run with all others: functions with `#[test]` or `#[tokio::test]`, and without
 /// `#[ignore]`. Those of `proptest!` stand there with `#[test]`, too.
 fn tests_in(text: &str) -> Vec<&str> {

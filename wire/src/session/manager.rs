@@ -27,6 +27,8 @@ pub struct ManagerSession {
     /// When a greeted agent was last told something.
     last_said: UnixMillis,
     updates: Joiner,
+    /// The number of the last update.
+    told: u64,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -63,7 +65,15 @@ impl ManagerSession {
     #[must_use]
     pub const fn new(now: UnixMillis, heartbeat: Millis) -> Self {
         let updates = Joiner::new();
-        Self { state: State::AwaitHello, heartbeat, last_heard: now, awaited_since: now, last_said: now, updates }
+        Self {
+            state: State::AwaitHello,
+            heartbeat,
+            last_heard: now,
+            awaited_since: now,
+            last_said: now,
+            updates,
+            told: 0,
+        }
     }
 
     /// The bound for the next frame: small until the agent was welcomed.
@@ -97,7 +107,12 @@ impl ManagerSession {
                 Err(SessionError::OutOfTurn { what: "a message", when: "before its welcome" })
             }
             (State::Up, FromAgent::Update(update)) => {
-                Ok(self.updates.take(update, frame.body.len())?.map(ManagerEffect::Update))
+                let Some(update) = self.updates.take(update, frame.body.len())? else { return Ok(None) };
+                if self.told.checked_add(1) != Some(update.seq) {
+                    return Err(SessionError::OutOfTurn { what: "an update", when: "out of its order" });
+                }
+                self.told = update.seq;
+                Ok(Some(ManagerEffect::Update(update)))
             }
             (State::Up, FromAgent::Accepted(m)) => Ok(Some(ManagerEffect::Accepted(m.generation))),
             (State::Up, FromAgent::Refused(m)) => Ok(Some(ManagerEffect::Refused(m))),

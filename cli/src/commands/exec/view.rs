@@ -9,6 +9,7 @@ use super::outcome::{Outcome, Outcomes, Stream};
 use super::progress::Progress;
 use crate::error::{CliError, Exit};
 use crate::output::Ui;
+use crate::output::harmless::Harmless;
 
 /// Up to this many targets each stands in the table at the end; of more only those where it went wrong.
 const MAX_TABLE: usize = 50;
@@ -25,6 +26,8 @@ pub(super) struct View<'a> {
     ui: &'a Ui,
     look: Look,
     progress: Progress,
+    /// Output and error output, on their way to a terminal.
+    streams: (Harmless, Harmless),
 }
 
 /// One of the looks, with what it must remember.
@@ -43,17 +46,17 @@ enum Look {
 impl<'a> View<'a> {
     /// One target.
     pub(super) fn plain(ui: &'a Ui) -> Self {
-        Self { ui, look: Look::Plain, progress: Progress::new(ui, 1) }
+        Self { ui, look: Look::Plain, progress: Progress::new(ui, 1), streams: Default::default() }
     }
 
     /// One object per target.
     pub(super) fn json(ui: &'a Ui, outcomes: &Outcomes) -> Self {
-        Self { ui, look: Look::Json, progress: Progress::new(ui, outcomes.all().len()) }
+        Self { ui, look: Look::Json, progress: Progress::new(ui, outcomes.all().len()), streams: whole() }
     }
 
     /// Those together that printed the same.
     pub(super) fn grouped(ui: &'a Ui, outcomes: &Outcomes) -> Self {
-        Self { ui, look: Look::Grouped, progress: Progress::new(ui, outcomes.all().len()) }
+        Self { ui, look: Look::Grouped, progress: Progress::new(ui, outcomes.all().len()), streams: whole() }
     }
 
     /// Many targets by name.
@@ -69,7 +72,8 @@ impl<'a> View<'a> {
             (prefix(ui.out.is_on()), prefix(ui.err.is_on()))
         };
         let progress = Progress::new(ui, outcomes.all().len());
-        Self { ui, look: Look::Named(names.zip(COLOURS.iter().cycle()).map(lines).collect()), progress }
+        let look = Look::Named(names.zip(COLOURS.iter().cycle()).map(lines).collect());
+        Self { ui, look, progress, streams: whole() }
     }
 
     /// Shows a frame from a target, or keeps it.
@@ -97,7 +101,7 @@ impl<'a> View<'a> {
     pub(super) fn finish(&mut self, outcomes: &Outcomes) -> Result<(), CliError> {
         self.progress.clear(self.ui)?;
         match &self.look {
-            Look::Grouped => self.ui.bytes(&groups(&outcomes.said())),
+            Look::Grouped => self.ui.printed(&mut self.streams.0, &groups(&outcomes.said())),
             Look::Plain | Look::Json | Look::Named(_) => Ok(()),
         }
     }
@@ -158,13 +162,19 @@ impl<'a> View<'a> {
         }
     }
 
-    fn write(&self, stream: Stream, bytes: &[u8]) -> Result<(), CliError> {
+    fn write(&mut self, stream: Stream, bytes: &[u8]) -> Result<(), CliError> {
+        let (out, err) = &mut self.streams;
         match stream {
             _ if bytes.is_empty() => Ok(()),
-            Stream::Stdout => self.ui.bytes(bytes),
-            Stream::Stderr => self.ui.error_bytes(bytes),
+            Stream::Stdout => self.ui.printed(out, bytes),
+            Stream::Stderr => self.ui.error_printed(err, bytes),
         }
     }
+}
+
+/// For lines that begin with something of ours.
+fn whole() -> (Harmless, Harmless) {
+    (Harmless::with_whole_lines(), Harmless::with_whole_lines())
 }
 
 /// The table of verdicts, and a line that counts them.

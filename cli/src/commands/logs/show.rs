@@ -7,6 +7,7 @@ use serde::Serialize;
 
 use super::share::Told;
 use crate::error::CliError;
+use crate::output::harmless::Harmless;
 use crate::output::{Ui, when};
 
 /// What a time is wide, for lines that have none.
@@ -53,7 +54,10 @@ impl<'a> Show<'a> {
                 for line in &lines {
                     self.line(&source, line, &mut bytes);
                 }
-                self.ui.bytes(&bytes)
+                // Each piece is whole lines, so nothing that one of them begins goes on in the next piece.
+                let mut stream = Harmless::with_whole_lines();
+                self.ui.printed(&mut stream, &bytes)?;
+                self.ui.bytes(&stream.end())
             }
             Told::Refused { source, reason } => {
                 self.failed = true;
