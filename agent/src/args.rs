@@ -54,7 +54,7 @@ pub struct Args {
     pub forward: Policy,
     /// The folder with the public keys of this machine's SSH server, as `ssh_host_ed25519_key.pub`; `robo ssh-proxy` tells
     /// them to whoever connects.
-    #[arg(long, default_value = "/etc/ssh", value_name = "DIR")]
+    #[arg(long, default_value = crate::facts::SSH_KEYS, value_name = "DIR")]
     pub ssh_keys: PathBuf,
     /// What names this boot of the machine, where the kernel is not to be asked.
     #[arg(long, hide = true, value_name = "ID")]

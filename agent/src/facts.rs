@@ -11,6 +11,9 @@ use robo_wire::api::Facts;
 
 use crate::order::Addresses;
 
+/// Where the public keys of a machine's SSH server lie, where nothing else is said.
+pub(crate) const SSH_KEYS: &str = "/etc/ssh";
+
 /// What this machine is. `addresses` are what others reach it by; the public keys of its SSH server lie in `ssh`.
 #[must_use]
 pub fn facts(addresses: &Addresses, ssh: &Path) -> Facts {

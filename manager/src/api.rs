@@ -35,6 +35,7 @@ mod tail;
 mod tokens;
 mod users;
 
+use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::Router;
@@ -62,9 +63,14 @@ use crate::sessions::Sessions;
 #[derive(Debug, Clone)]
 pub struct PeerDevice(pub Peer);
 
-/// Where a connection comes from, as it is written down; an extension of its requests.
+/// Where a connection comes from; an extension of its requests.
 #[derive(Debug, Clone)]
-pub struct PeerAddress(pub Arc<str>);
+pub struct PeerAddress {
+    /// By which it is counted how often somebody from there was wrong. Where a relay says it, it is the relay's word.
+    pub ip: IpAddr,
+    /// As it is written down.
+    pub written: Arc<str>,
+}
 
 /// What the handlers work with.
 #[derive(Clone)]

@@ -369,7 +369,10 @@ impl Shared {
     }
 
     async fn http(&self, stream: TlsStream<Incoming>, peer: Option<Peer>, from: Origin) {
-        let router = self.router.clone().layer(axum::Extension(PeerAddress(from.written().into())));
+        let router = self
+            .router
+            .clone()
+            .layer(axum::Extension(PeerAddress { ip: from.address.ip(), written: from.written().into() }));
         let router = match peer {
             Some(peer) => router.layer(axum::Extension(PeerDevice(peer))),
             None => router,

@@ -57,7 +57,7 @@ impl Manager {
             .method(method)
             .uri(path)
             .header(header::AUTHORIZATION, format!("Bearer {token}"))
-            .extension(PeerAddress(address))
+            .extension(PeerAddress { ip: address, written: from.into() })
             .body(if body.is_null() { Body::empty() } else { Body::from(body.to_string()) })
             .unwrap();
         let response = self.router.clone().oneshot(request).await.unwrap();

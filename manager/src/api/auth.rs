@@ -1,7 +1,6 @@
 //! Who asks, and whether they may.
 
 use std::borrow::Cow;
-use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -116,8 +115,8 @@ impl About {
 /// Lets through who has a token and may; handlers find its [`Caller`] and [`May`].
 pub(super) async fn person(State(state): State<ApiState>, request: Request, next: Next) -> Result<Response, Refusal> {
     let (mut parts, body) = request.into_parts();
-    let address = parts.extensions.get::<PeerAddress>().map(|PeerAddress(address)| *address);
-    let from = address.map(|address| address.to_string());
+    let address = parts.extensions.get::<PeerAddress>().cloned();
+    let from = address.as_ref().map(|address| address.written.to_string());
     let what = format!("{} {}", parts.method, parts.uri.path());
     let access = match known(&state.service, &parts).await {
         Ok(access) => Arc::new(access),
@@ -272,7 +271,7 @@ pub(super) async fn renewing_device(
 /// Somebody who says to be a device.
 struct Knock {
     peer: Option<Peer>,
-    from: Option<IpAddr>,
+    from: Option<PeerAddress>,
     path: String,
 }
 
@@ -281,21 +280,21 @@ impl Knock {
         let find = request.extensions();
         Self {
             peer: find.get::<PeerDevice>().map(|PeerDevice(peer)| peer.clone()),
-            from: find.get::<PeerAddress>().map(|PeerAddress(address)| *address),
+            from: find.get::<PeerAddress>().cloned(),
             path: request.uri().path().to_owned(),
         }
     }
 
     /// Writes down that it was refused.
     async fn refused(self, state: &ApiState, refusal: Refusal) -> Refusal {
-        let from = self.from;
+        let from = self.from.clone();
         self.told(&state.service, refusal.title()).await;
         wrong(state, from, refusal)
     }
 
     async fn told(self, service: &Service, why: &str) {
         let whose = self.peer.map(|peer| format!(" (device {})", peer.device)).unwrap_or_default();
-        let from = self.from.map(|from| from.to_string());
+        let from = self.from.map(|from| from.written.to_string());
         service.audit_stranger(from, "device", &self.path, &format!("{why}{whose}")).await;
     }
 }

@@ -1,6 +1,5 @@
 //! What somebody is told who asks too often.
 
-use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use axum::extract::MatchedPath;
@@ -8,8 +7,8 @@ use http::request::Parts;
 use http::{Method, StatusCode};
 use robo_wire::problem::ErrorCode;
 
-use super::ApiState;
 use super::problem::Refusal;
+use super::{ApiState, PeerAddress};
 
 /// Uploads are not counted: an application may have thousands of files, and the client's own network slows them.
 const UPLOADS: &str = "/files/{hash}";
@@ -30,8 +29,8 @@ pub(super) fn counts(parts: &Parts) -> bool {
 }
 
 /// What somebody is told who was wrong: that, or to come again later when it was so too often.
-pub(super) fn wrong(state: &ApiState, from: Option<IpAddr>, refusal: Refusal) -> Refusal {
-    match from.map(|from| state.limits.failure(from, Instant::now())) {
+pub(super) fn wrong(state: &ApiState, from: Option<PeerAddress>, refusal: Refusal) -> Refusal {
+    match from.map(|from| state.limits.failure(from.ip, Instant::now())) {
         Some(Err(wait)) => too_many(wait),
         Some(Ok(())) | None => refusal,
     }

@@ -1,6 +1,5 @@
 //! Logging in with an identity of an OpenID provider. Open to all: who asks is what is to be found out.
 
-use std::net::IpAddr;
 use std::time::Instant;
 
 use axum::extract::{Request, State};
@@ -30,7 +29,7 @@ const CHALLENGE: usize = 43;
 pub(super) async fn begin(State(state): State<ApiState>, request: Request) -> Result<Answer<LoginCode>, Refusal> {
     let from = address(&request);
     let provider = provider(&state)?;
-    if let Some(Err(wait)) = from.map(|from| state.limits.login(from, Instant::now())) {
+    if let Some(Err(wait)) = from.as_ref().map(|from| state.limits.login(from.ip, Instant::now())) {
         return Err(too_many(wait));
     }
     let LoginRequest { code_challenge } = read_json(request.into_body(), MAX_LOGIN_BODY).await?;
@@ -51,7 +50,7 @@ pub(super) async fn begin(State(state): State<ApiState>, request: Request) -> Re
 pub(super) async fn token(State(state): State<ApiState>, request: Request) -> Result<Answer<LoginState>, Refusal> {
     let from = address(&request);
     let provider = provider(&state)?;
-    if let Some(Err(wait)) = from.map(|from| state.limits.poll(from, Instant::now())) {
+    if let Some(Err(wait)) = from.as_ref().map(|from| state.limits.poll(from.ip, Instant::now())) {
         return Err(too_many(wait));
     }
     let proof: LoginProof = read_json(request.into_body(), MAX_LOGIN_BODY).await?;
@@ -70,7 +69,7 @@ pub(super) async fn token(State(state): State<ApiState>, request: Request) -> Re
     };
     match state.service.log_in(provider.config(), &claims, refresh_token).await {
         Ok(done) => {
-            let from = from.map(|from| from.to_string());
+            let from = from.map(|from| from.written.to_string());
             let actor = Actor { who: Some(done.user.to_string()), from, ..Actor::default() };
             state.service.audit(&actor, ("login", &whom(&claims)), AuditOutcome::Allowed, "").await?;
             Ok(Answer(LoginState::Done(done)))
@@ -105,8 +104,8 @@ fn provider(state: &ApiState) -> Result<&Provider, Refusal> {
     })
 }
 
-fn address(request: &Request) -> Option<IpAddr> {
-    request.extensions().get::<PeerAddress>().map(|PeerAddress(address)| *address)
+fn address(request: &Request) -> Option<PeerAddress> {
+    request.extensions().get::<PeerAddress>().cloned()
 }
 
 /// Whom the provider means, for the audit log.
@@ -129,14 +128,15 @@ impl From<ProviderError> for Fault {
 }
 
 /// Writes down that nobody was let in, and says why.
-async fn refused(state: &ApiState, from: Option<IpAddr>, fault: Fault) -> Refusal {
+async fn refused(state: &ApiState, from: Option<PeerAddress>, fault: Fault) -> Refusal {
     let (refusal, thing) = match fault {
         Fault::Theirs(error) => (of_provider(&error), String::new()),
         Fault::Mine(LoginError::Service(error), _) => return error.into(),
         Fault::Mine(error, whom) => (of_login(&error), whom),
     };
-    tracing::info!(from = from.map(tracing::field::display), thing, why = refusal.title(), "a login was refused");
-    state.service.audit_stranger(from.map(|from| from.to_string()), "login", &thing, refusal.title()).await;
+    let written = from.as_ref().map(|from| from.written.to_string());
+    tracing::info!(from = written, thing, why = refusal.title(), "a login was refused");
+    state.service.audit_stranger(written, "login", &thing, refusal.title()).await;
     wrong(state, from, refusal)
 }
 

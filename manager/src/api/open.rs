@@ -23,8 +23,8 @@ pub(super) async fn health(State(state): State<ApiState>) -> Json<Health> {
         (status = 403, body = Problem, description = "the token is foreign, unknown, expired or used"),
         (status = 409, body = Problem, description = "the name is taken")))]
 pub(super) async fn enroll(State(state): State<ApiState>, request: Request) -> Result<Json<EnrollResponse>, Refusal> {
-    let address = request.extensions().get::<PeerAddress>().map(|PeerAddress(address)| *address);
-    let from = address.map(|address| address.to_string());
+    let address = request.extensions().get::<PeerAddress>().cloned();
+    let from = address.as_ref().map(|address| address.written.to_string());
     let request: EnrollRequest = match read_json(request.into_body(), MAX_ENROLL_BODY).await {
         Ok(request) => request,
         Err(refusal) => {

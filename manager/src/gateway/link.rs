@@ -61,7 +61,7 @@ impl LinkError {
             // A connection that breaks in the middle of a frame is none.
             Self::Mux(yamux::ConnectionError::Closed) => false,
             Self::Mux(error) => !causes(error).any(|cause| cause.is::<std::io::Error>()),
-            Self::End(LinkEnd::Replaced | LinkEnd::Removed | LinkEnd::Retell(_) | LinkEnd::Mixed)
+            Self::End(LinkEnd::Replaced | LinkEnd::Removed | LinkEnd::Moved | LinkEnd::Retell(_) | LinkEnd::Mixed)
             | Self::Io(_)
             | Self::HungUp
             | Self::Stuck(_)
