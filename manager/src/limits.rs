@@ -41,6 +41,9 @@ const POLLS: Rate = Rate { burst: 100, per_second: 10.0 };
 /// Users or addresses that are told apart at a time: about a megabyte. What is more shares one bucket.
 const MAX_KEPT: usize = 16_384;
 
+/// How often it is looked who rested: each look goes through all, and a flood of addresses must not make it for each.
+const SWEEP: Duration = Duration::from_secs(1);
+
 /// One bucket.
 #[derive(Debug, Clone, Copy)]
 struct Bucket {
@@ -76,13 +79,15 @@ pub struct Buckets<K> {
     of: HashMap<K, Bucket>,
     /// For those who found no place.
     others: Option<Bucket>,
+    /// When it was looked last who rested.
+    swept: Option<Instant>,
 }
 
 impl<K: Eq + Hash + Clone> Buckets<K> {
     /// Full ones.
     #[must_use]
     pub fn new(rate: Rate) -> Self {
-        Self { rate, of: HashMap::new(), others: None }
+        Self { rate, of: HashMap::new(), others: None, swept: None }
     }
 
     /// Takes one.
@@ -94,7 +99,9 @@ impl<K: Eq + Hash + Clone> Buckets<K> {
         if let Some(bucket) = self.of.get_mut(key) {
             return bucket.take(rate, now);
         }
-        if self.of.len() >= MAX_KEPT {
+        let is_due = self.swept.is_none_or(|swept| now.saturating_duration_since(swept) >= SWEEP);
+        if self.of.len() >= MAX_KEPT && is_due {
+            self.swept = Some(now);
             // One that has filled up again is as good as none.
             self.of.retain(|_, bucket| {
                 bucket.fill(rate, now);

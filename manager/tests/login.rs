@@ -132,9 +132,9 @@ impl Fake {
 
 async fn metadata_of(State(fake): State<Fake>) -> Response {
     let metadata = fake.script.lock().unwrap().metadata.clone();
-    match metadata {
-        Value::String(elsewhere) => (StatusCode::FOUND, [(header::LOCATION, elsewhere)]).into_response(),
-        metadata => metadata.to_string().into_response(),
+    match metadata.as_str() {
+        Some(elsewhere) => (StatusCode::FOUND, [(header::LOCATION, elsewhere.to_owned())]).into_response(),
+        None => metadata.to_string().into_response(),
     }
 }
 
@@ -339,6 +339,7 @@ async fn nobody_is_followed_elsewhere() {
     fake.has_keys(&[&key]);
     fake.gives(&key.sign(&fake.claims(json!({}))));
     let good = fake.script.lock().unwrap().metadata.clone();
+    let others = other.script.lock().unwrap().metadata.clone();
     let with = |name: &str, value: &str| {
         let mut metadata = good.clone();
         metadata[name] = json!(value);
@@ -346,7 +347,7 @@ async fn nobody_is_followed_elsewhere() {
     };
     for (metadata, why) in [
         (json!(format!("{}/.well-known/openid-configuration", other.issuer)), "elsewhere"),
-        (other.script.lock().unwrap().metadata.clone(), "calls itself"),
+        (others, "calls itself"),
         (with("issuer", &format!("{}/", fake.issuer)), "calls itself"),
         (with("jwks_uri", "http://id.example.org/keys"), "not https"),
         (with("jwks_uri", "file:///etc/passwd"), "not https"),

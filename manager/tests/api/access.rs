@@ -355,8 +355,8 @@ async fn a_device_moves_where_both_projects_agree() {
     refused(nowhere, ErrorCode::NotFound, "nowhere");
     let moved = lab(&ann, "one").await.unwrap();
     assert_eq!((moved["id"].as_str(), &moved["labels"]["site"]), (Some(id.as_str()), &json!("tokyo")));
-    assert!(manager.names("devices").await.is_empty());
-    assert_eq!(manager.names("/v1/projects/lab/devices").await, ["one"]);
+    assert!(ann.names("devices").await.is_empty());
+    assert_eq!(ann.names("/v1/projects/lab/devices").await, ["one"]);
     refused(bob.get("/v1/projects/lab/devices").await, ErrorCode::Forbidden, "another project");
 
     // The name is free where it was, and taken where it is.

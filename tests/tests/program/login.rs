@@ -164,8 +164,8 @@ fn edit(lab: &Lab, left: u128) {
     let path = lab.user.config().join("contexts.yaml");
     let text = fs::read_to_string(&path).unwrap();
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis();
-    let end = |line: &str| match line.find("ends: ") {
-        Some(at) => format!("{}ends: {}\n", &line[..at], now + left),
+    let end = |line: &str| match line.split_once("ends: ") {
+        Some((before, _)) => format!("{before}ends: {}\n", now + left),
         None => format!("{line}\n"),
     };
     fs::write(&path, text.lines().map(end).collect::<String>()).unwrap();
