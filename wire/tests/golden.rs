@@ -190,7 +190,8 @@ fn the_golden_file_has_no_line_too_many() {
     names.extend(tail_opens().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("open-{name}")]));
     names.extend(tail_frames().into_iter().map(|(name, _)| name.to_owned()));
     names.extend(
-        ["open-exec", "open-logs", "exec-names", "exec-selector", "exec-all", "answer-targets"].map(str::to_owned),
+        ["open-exec", "open-logs", "open-collect", "exec-names", "exec-selector", "exec-all", "answer-targets"]
+            .map(str::to_owned),
     );
     names.sort();
     assert_eq!(Golden::read().0.into_keys().collect::<Vec<_>>(), names);
