@@ -32,7 +32,8 @@ fuzz_target!(|bytes: &[u8]| {
     }
     if let Ok(request) = serde_json::from_slice::<EnrollRequest>(bytes) {
         let written = serde_json::to_vec(&request).expect("a body");
-        assert_eq!(serde_json::from_slice::<EnrollRequest>(&written).expect("our own"), request);
+        let again: EnrollRequest = serde_json::from_slice(&written).expect("our own body");
+        assert!(serde_json::to_vec(&again).expect("a body") == written);
         drop(EnrollToken::read(&request.token, AUTHORITY.0.fingerprint()));
         sign(&request.certificate_request);
     }

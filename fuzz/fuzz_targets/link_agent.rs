@@ -94,7 +94,7 @@ impl Rig {
             },
             2 => {
                 self.steady += u64::from(step) * 50;
-                self.pilot.tick(crate::now(self.steady))
+                self.pilot.tick(self::now(self.steady))
             }
             _ => {
                 let outs = self.pilot.hung_up(now, self.link);

@@ -13,7 +13,7 @@ use robo_tests::inside::{Manager, folder};
 use robo_tests::peer::try_to_enroll;
 use robo_tests::stand_in::{Fate, Part, StandIn};
 use robo_wire::api::{TokenRequest, TokenView};
-use robo_wire::event::EventBody;
+use robo_wire::event::{Event, EventBody};
 use robo_wire::frame::{self, MAX_CONTROL_FRAME};
 use robo_wire::job::{JobRequest, JobView, RunState};
 use robo_wire::stream::{Answer, Command, StreamFrame, Targets, Verdict};
@@ -193,6 +193,13 @@ impl Fleet {
     }
 }
 
+/// The last events there are: those of a whole fleet are more than are told at once.
+async fn last_events(manager: &Manager) -> Vec<Event> {
+    let path = "/projects/default/events?limit=10000";
+    let text = manager.api.framed(Method::GET, path, None).await.unwrap().text().await.unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
 fn name(number: usize) -> String {
     format!("d{number}")
 }
@@ -265,7 +272,7 @@ async fn round(fleet: &mut Fleet, seed: u64) {
             assert!(printed == roles[number].printed, "seed {seed}: d{number} printed {} bytes", printed.len());
         }
     }
-    let told = fleet.manager.api.events().await.into_iter().filter(|event| {
+    let told = last_events(&fleet.manager).await.into_iter().filter(|event| {
         matches!(&event.body, EventBody::JobEnded { job, ok, not_ok, .. }
             if *job == view.id && (*ok, *not_ok) == (last.ok, last.not_ok))
     });
