@@ -331,7 +331,8 @@ impl InstanceFolder {
 /// When it cannot be written; the old file is then still there.
 pub fn write_atomic(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
     replace(path, bytes, mode, |file| file.sync_all())?;
-    path.parent().map_or(Ok(()), sync_dir)
+    // A bare name is in the folder one is in.
+    path.parent().map_or(Ok(()), |folder| sync_dir(if folder == Path::new("") { Path::new(".") } else { folder }))
 }
 
 /// Replaces the file `path` by one with `bytes`, for readers that look meanwhile; `ready` sees it before they do.
