@@ -290,14 +290,15 @@ async fn what_cannot_be_run_is_refused_with_its_reason() {
     }
     // A manager that does not keep the rules loses its stream, and the run goes on.
     let mut line = Line::begin(&runs, "c", with_input(command(&["cat"]))).await;
-    for wrong in [RunFrame::Input(5, b"gap".to_vec()).encode().unwrap(), vec![0, 0, 0, 2, 98, 1]] {
+    let nowhere = RunFrame::Received(u64::MAX).encode().unwrap();
+    for wrong in [RunFrame::Input(5, b"gap".to_vec()).encode().unwrap(), vec![0, 0, 0, 2, 98, 1], nowhere] {
         write_frame(&mut line.stream, &wrong).await.unwrap();
         assert_eq!(line.frame().await, None);
         line = line.again(&runs, "c").await;
     }
     line.say(&RunFrame::Signal(12_345)).await;
     line.say(&RunFrame::Done).await;
-    line.say(&RunFrame::Received(u64::MAX)).await;
+    line.say(&RunFrame::Received(1 << 40)).await;
     line.say(&RunFrame::Input(0, vec![b'x'; MAX_CHUNK])).await;
     line.say(&RunFrame::InputEnd).await;
     assert_eq!((line.verdict().await, line.out.len()), (Verdict::Ok, MAX_CHUNK));

@@ -25,7 +25,7 @@ pub use self::devices::{
 };
 pub use self::enroll::{
     CertificateRequest, CertificateView, EnrollRequest, EnrollResponse, EnrollTokenView, KeyView, MAX_ENROLL_BODY,
-    TokenRequest, TokenView,
+    NO_FILE, TokenRequest, TokenView,
 };
 pub use self::login::{
     LoggedIn, LoginCode, LoginProof, LoginRequest, LoginState, LogoutRequest, MAX_LOGIN_BODY, MAX_LOGIN_SECRET,

@@ -6,6 +6,7 @@ use std::time::{Duration, SystemTime};
 use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::Full;
+use robo_wire::api::NO_FILE;
 
 use super::{Finding, Options};
 use crate::code::Code;
@@ -16,9 +17,6 @@ use crate::tls;
 
 /// The steps behind the address, in their order.
 const STEPS: [&str; 4] = ["name", "connection", "tls", "manager"];
-
-/// A file that no application has: whoever knows the device refuses it that file.
-const NO_FILE: &str = "/v1/agent/files/0000000000000000000000000000000000000000000000000000000000000000";
 
 /// How far the manager's clock and ours may be apart: certificates of a fresh device begin a day before, but times in
 /// logs and events are compared by people.

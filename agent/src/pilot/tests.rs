@@ -400,7 +400,9 @@ fn a_hello_says_what_is_there() {
     };
     desk.say(&FromManager::Imports(change(false)));
     assert_eq!(desk.hung_up, None);
-    assert_eq!(desk.heard, [ManagerEffect::Resync]);
+    // And what it has now is told.
+    let [ManagerEffect::Resync, ManagerEffect::Update(update)] = &desk.heard[..] else { panic!("{:?}", desk.heard) };
+    assert_eq!(update.imports, Some(digest::of_providers([&provider("/a/db"), &provider("/b/db")])));
     desk.heard.clear();
     desk.say(&FromManager::Imports(change(true)));
     assert_eq!(desk.heard, []);

@@ -12,7 +12,7 @@ use http::{StatusCode, header};
 use robo_model::access::{Decision, Thing, Verb};
 use robo_model::label::Labels;
 use robo_model::name::{DeviceName, ProjectName};
-use robo_wire::api::{AuditOutcome, Standing};
+use robo_wire::api::{AuditOutcome, NO_FILE, Standing};
 use robo_wire::problem::ErrorCode;
 
 use super::limit::{counts, too_many, wrong};
@@ -254,7 +254,7 @@ pub(super) async fn renewing_device(
         Some(record) if record.standing == Standing::Accepted => {
             request.extensions_mut().insert(record);
             let response = next.run(request).await;
-            if response.status() == StatusCode::FORBIDDEN {
+            if response.status() == StatusCode::FORBIDDEN && knock.path != NO_FILE {
                 knock.told(&state.service, "it asked for what is not its own").await;
             }
             return Ok(response);

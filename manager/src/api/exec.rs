@@ -175,7 +175,8 @@ pub(super) async fn audit(
 ) -> Result<(), ServiceError> {
     let on: Vec<&str> = targets.iter().map(|target| target.shown.name.as_str()).collect();
     let words = recorded(&command.argv).join(" ");
-    let thing = format!("{} devices: {}", on.len(), on.join(" "));
+    let devices = if on.len() == 1 { "device" } else { "devices" };
+    let thing = format!("{} {devices}: {}", on.len(), on.join(" "));
     state.service.audit(&may.actor, (Verb::Exec.name(), &thing), AuditOutcome::Allowed, &words).await
 }
 

@@ -302,7 +302,7 @@ async fn everything_that_is_done_or_refused_is_told_and_cannot_be_changed() {
         "viewer manage-devices refused DELETE /v1/projects/default/devices/one",
         "? token refused GET /v1/projects/default/devices",
         "? enroll refused ",
-        "admin exec allowed 1 devices: one",
+        "admin exec allowed 1 device: one",
         "admin audit allowed GET /v1/audit",
     ] {
         assert!(told.iter().any(|line| line.starts_with(expected)), "{expected} in {told:#?}");

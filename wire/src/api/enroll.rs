@@ -142,5 +142,9 @@ pub struct EnrollResponse {
     pub certificate: String,
 }
 
+/// A file that no application has. An agent's doctor asks for it: who knows the device refuses it that file. It is the
+/// only one that a device may ask for in vain without being told of in the audit log.
+pub const NO_FILE: &str = "/v1/agent/files/0000000000000000000000000000000000000000000000000000000000000000";
+
 /// Largest body of an enrolment, in bytes: it comes from an unauthenticated peer.
 pub const MAX_ENROLL_BODY: usize = 64 * 1024;
