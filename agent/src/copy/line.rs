@@ -16,12 +16,14 @@ pub struct Line<R, W> {
     reader: R,
     writer: W,
     buffer: Vec<u8>,
+    /// The other side takes no more of what a receiver tells.
+    is_deaf: bool,
 }
 
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Line<R, W> {
     /// Frames on `reader` and `writer`.
     pub const fn new(reader: R, writer: W) -> Self {
-        Self { reader, writer, buffer: Vec::new() }
+        Self { reader, writer, buffer: Vec::new(), is_deaf: false }
     }
 
     /// The next frame. May be dropped while it waits without losing anything.
@@ -52,6 +54,19 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Line<R, W> {
             Ok(()) => Ok(()),
             Err(error) => Err(self.why(&error).await),
         }
+    }
+
+    /// Sends a frame of the receiver's. A sender of small files may have sent everything and be gone before it hears of
+    /// this: that is no reason not to read what it sent.
+    ///
+    /// # Errors
+    /// When the frame is larger than one may be.
+    pub async fn tell(&mut self, frame: &CopyFrame) -> Result<(), CopyError> {
+        let bytes = frame.encode()?;
+        if !self.is_deaf {
+            self.is_deaf = self.writer.write_all(&bytes).await.is_err() || self.writer.flush().await.is_err();
+        }
+        Ok(())
     }
 
     /// Sends all that was said.
@@ -95,8 +110,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Line<R, W> {
     /// Why the other side takes no more.
     async fn why(&mut self, error: &std::io::Error) -> CopyError {
         match self.verdict(&mut Report::default()).await {
+            // It cannot be well before all of it was sent.
+            Ok(Verdict::Ok) | Err(_) => CopyError::Cut(error.to_string()),
             Ok(verdict) => CopyError::Ended(verdict),
-            Err(_) => CopyError::Cut(error.to_string()),
         }
     }
 }

@@ -38,8 +38,7 @@ where
 {
     let (push, home) = (push.clone(), home.to_owned());
     let place = in_background(move || Place::open(&push, &home)).await?;
-    line.say(&CopyFrame::Place(RawPath(place.path.as_os_str().as_bytes().to_vec()))).await?;
-    line.flush().await?;
+    line.tell(&CopyFrame::Place(RawPath(place.path.as_os_str().as_bytes().to_vec()))).await?;
     let mut receiver = Receiver { line, gauge, report: Report::default(), coming: None };
     let mut place = Some(place);
     loop {
@@ -80,8 +79,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<'_, R, W> {
     async fn fail(&mut self, told: Told) -> Result<(), CopyError> {
         // A sender that waits for our answer must have it.
         if self.report.failed < robo_wire::copy::MAX_TOLD || told.number.is_some() {
-            self.line.say(&CopyFrame::Failed(told.clone())).await?;
-            self.line.flush().await?;
+            self.line.tell(&CopyFrame::Failed(told.clone())).await?;
         }
         self.report.fail(told);
         Ok(())
@@ -120,8 +118,7 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Receiver<'_, R, W> {
             }
             Ok(None) => Ok(()),
             Ok(Some((part, look))) => {
-                self.line.say(&CopyFrame::Want(part.want(number))).await?;
-                self.line.flush().await?;
+                self.line.tell(&CopyFrame::Want(part.want(number))).await?;
                 self.gauge.had(part.had());
                 let gathered = (part.had(), Vec::new());
                 self.coming = Some(Coming { number, name, part, look, gathered });

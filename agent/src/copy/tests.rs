@@ -45,6 +45,22 @@ async fn say(push: Push, frames: &[CopyFrame]) -> (Vec<CopyFrame>, Result<Report
 }
 
 #[tokio::test]
+async fn what_a_sender_said_that_is_gone_already_is_received() {
+    let temporary = tempfile::tempdir().unwrap();
+    let target = temporary.path().join("target");
+    let (mut ours, theirs) = duplex(1024 * 1024);
+    for frame in [entry(0, "", small()), CopyFrame::Finish, CopyFrame::Verdict(Verdict::Ok)] {
+        tokio::io::AsyncWriteExt::write_all(&mut ours, &frame.encode().unwrap()).await.unwrap();
+    }
+    drop(ours);
+    let (reader, writer) = tokio::io::split(theirs);
+    let mut line = Line::new(reader, writer);
+    let mut report = receive(&push(&target), Path::new("/nowhere"), &mut line, &Gauge::default()).await.unwrap();
+    assert_eq!((report.files, line.verdict(&mut report).await.unwrap()), (1, Verdict::Ok));
+    assert_eq!(std::fs::read(&target).unwrap(), b"x");
+}
+
+#[tokio::test]
 async fn names_of_a_sender_that_lies_lead_nowhere() {
     let temporary = tempfile::tempdir().unwrap();
     let (outside, target) = (temporary.path().join("outside"), temporary.path().join("target"));
