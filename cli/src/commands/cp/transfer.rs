@@ -80,6 +80,8 @@ impl From<CopyError> for Fault {
         match error {
             CopyError::Cut(reason) => Self::Passing(reason),
             CopyError::Refused(reason) => Self::Final(Verdict::Refused { reason }),
+            // Nobody can say that it is well before all of it was carried: what was counted would be nothing.
+            CopyError::Ended(Verdict::Ok) => Self::Passing("the other side ended before all was there".to_owned()),
             CopyError::Ended(verdict) => Self::Final(verdict),
             CopyError::Frame(error) => Self::Final(Verdict::Refused { reason: error.to_string() }),
         }
@@ -270,5 +272,16 @@ async fn watched<T>(attempt: impl Future<Output = T>, gauge: &Gauge, bar: &Bar) 
             }
             () = tokio::time::sleep(FRAME) => bar.show(gauge),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_end_before_all_was_carried_is_no_success() {
+        assert!(matches!(Fault::from(CopyError::Ended(Verdict::Ok)), Fault::Passing(_)));
+        assert!(matches!(Fault::from(CopyError::Ended(Verdict::Offline)), Fault::Final(Verdict::Offline)));
     }
 }
