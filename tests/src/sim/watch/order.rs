@@ -1,12 +1,12 @@
 //! What must be so when a step begins: imports before a start, consumers before a stop.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use robo_agent::ledger::{Ledger, Record};
 use robo_agent::order::Order;
 use robo_agent::reconcile::DRAIN_LIMIT;
 use robo_manager::store::rules;
-use robo_model::resolve::{self, Provider, Topic};
+use robo_model::resolve::{self, Imports, Provider, Topic};
 use robo_model::spec::InstanceKey;
 use robo_model::state::{InstanceState, Step};
 
@@ -56,12 +56,30 @@ impl World {
         }
         let mandatory = record.spec.imports.iter().filter(|import| !import.optional);
         for prefix in mandatory.map(|import| &import.prefix).collect::<BTreeSet<_>>() {
-            let mut givers = imports.get(prefix).into_iter().flatten().map(|(key, _)| key);
-            if !givers.any(|giver| self.is_there(device, giver)) {
-                return Some(format!("d{device}: {} starts, and nobody gives {prefix} any more", order.key));
+            let is_given = |imports: &Imports| {
+                let mut givers = imports.get(prefix).into_iter().flatten();
+                givers.any(|(giver, _)| self.is_there(device, giver))
+            };
+            // What it is told was put on disk before the step begins. Who gave it may have withdrawn since, when another
+            // gives it by now: it goes on, and an update tells it so. Were there nobody, the run would be aborted.
+            if !is_given(imports) && !is_given(&self.received_by_now(device, record)) {
+                let believed: Vec<_> = imports.get(prefix).into_iter().flat_map(BTreeMap::keys).collect();
+                return Some(format!(
+                    "d{device}: {} starts, and nobody gives {prefix} any more; it believes in {believed:?}",
+                    order.key
+                ));
             }
         }
         None
+    }
+
+    /// What `record` receives from those whom its device believes in at this moment.
+    fn received_by_now(&self, device: usize, record: &Record) -> Imports {
+        let Some(pilot) = &self.agents[device].pilot else { return Imports::new() };
+        let ledger = pilot.core().ledger();
+        let here: Vec<Provider> = ledger.state.records.values().filter(|it| offers(it)).map(provider).collect();
+        let elsewhere = ledger.imports.values().filter(|it| !ledger.state.records.contains_key(&it.key));
+        resolve::resolve(&record.spec, here.iter().chain(elsewhere))
     }
 
     /// True when the device may take `giver` for started.
