@@ -33,6 +33,9 @@ mod told;
 /// Longer than anything here takes on a busy machine; a test that waits so long has failed.
 const PATIENCE: Duration = Duration::from_secs(60);
 
+/// What is read of output at a time.
+const PIECE: u64 = 64 * 1024;
+
 struct Bench {
     folder: tempfile::TempDir,
     folders: Folders,
@@ -292,7 +295,9 @@ async fn much_output_costs_four_mebibytes() {
     assert_eq!(bench.step(order(2, Step::Start, Installer::Script)).await, Outcome::Done);
     let logs = bench.instance().logs();
     let size: u64 = std::fs::read_dir(&logs).unwrap().map(|e| e.unwrap().metadata().unwrap().len()).sum();
-    assert!((3 << 20..=4 << 20).contains(&size), "{size}");
+    // Of four files the last may be new, and each lacks what did not fit into it as a whole.
+    let least = 3 * ((1 << 20) - PIECE);
+    assert!((least..=4 << 20).contains(&size), "{size}");
     assert!(std::fs::read_to_string(logs.join("output.log")).unwrap().ends_with("\nend\n"));
 }
 
