@@ -13,14 +13,27 @@ use serde_json::Value;
 use super::faults::lab::Machine;
 use super::{Lab, application};
 
-/// Lines that are printed in about the time that a few cuts take.
-const LINES: usize = 20_000;
+/// Cuts while somebody follows.
+const CUTS: usize = 6;
 
-/// A host `one` with a program that counts, and one that says little.
+/// Lines of one part of what is printed; a part takes a few tenths of a second.
+const PART: usize = 3_000;
+
+const LINES: usize = PART * (CUTS + 1);
+
+/// Lets the program that counts print the part after `cut` cuts.
+fn allow(lab: &Lab, cut: usize) {
+    fs::write(lab.path(&format!("part-{cut}")), "").unwrap();
+}
+
+/// A host `one` with a program that counts as far as it is allowed, and one that says little.
 fn graph(lab: &Lab) -> String {
     let count = lab.path("count.sh");
+    let part = lab.path("part-");
     let script = format!(
-        "i=0; while [ $i -lt {LINES} ]; do i=$((i + 1)); echo \"line $i\"; [ $((i % 50)) = 0 ] && sleep 0.01; done\n\
+        "i=0; while [ $i -lt {LINES} ]; do\n\
+         if [ $((i % {PART})) = 0 ]; then until [ -e {part}$((i / {PART})) ]; do sleep 0.01; done; fi\n\
+         i=$((i + 1)); echo \"line $i\"; [ $((i % 50)) = 0 ] && sleep 0.01; done\n\
          exec sleep 1000\n"
     );
     fs::write(&count, script).unwrap();
@@ -52,9 +65,12 @@ fn who_follows_over_cuts_gets_every_line_once() {
     lab.user.run(&add).expect(0);
     lab.user.run(&["apply", "--yes", &graph]).expect(0);
     let following = lab.user.start(&["--context", "way", "logs", "/one/count", "-f", "-n", "100000"]);
-    for cut in 1..=6 {
-        let reached = format!("line {}\n", cut * LINES / 8);
-        eventually_blocking("lines come", || following.so_far().0.contains(&reached).then_some(()));
+    allow(&lab, 0);
+    for cut in 1..=CUTS {
+        // A line of a part that was allowed after the last cut was noticed: whoever follows listens again. A cut before
+        // that would be one that it need not notice.
+        let begun = format!("line {}\n", (cut - 1) * PART + PART / 3);
+        eventually_blocking("lines come", || following.so_far().0.contains(&begun).then_some(()));
         if cut % 2 == 0 {
             link.cut();
         } else {
@@ -62,6 +78,7 @@ fn who_follows_over_cuts_gets_every_line_once() {
         }
         let cuts = |text: &str| text.matches("going on when it is back").count();
         eventually_blocking("the cut is noticed", || (cuts(&following.so_far().1) >= cut).then_some(()));
+        allow(&lab, cut);
     }
     let last = format!("line {LINES}\n");
     eventually_blocking("the last line comes", || following.so_far().0.contains(&last).then_some(()));
@@ -74,6 +91,7 @@ fn logs_of_instances_the_agent_and_units() {
     let lab = Lab::new();
     let programs = Path::new(&lab.path("bin")).to_owned();
     let machine = Machine::start(&lab, "one", &lab.address.to_string());
+    (0..=CUTS).for_each(|cut| allow(&lab, cut));
     let graph = graph(&lab);
     lab.user.run(&["apply", "--yes", &graph]).expect(0);
     let logs = |arguments: &[&str]| lab.user.run(&[&["logs"], arguments].concat());
