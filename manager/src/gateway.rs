@@ -154,7 +154,7 @@ impl Gateway {
     where
         T: AsyncRead + AsyncWrite + Unpin + Send,
     {
-        match admission::admit(&self.desk, peer, now()).await {
+        match Box::pin(admission::admit(&self.desk, peer, now())).await {
             Ok(Admission::Served(record)) => {
                 let renewal = self.renewal.due(record.rotate, peer.certificate_ends, now());
                 link::serve(self, socket, *record, Some(renewal), stop).await.map(Offence::Protocol)
@@ -162,7 +162,7 @@ impl Gateway {
             Ok(Admission::Refused(goodbye)) => {
                 tracing::warn!(device = %peer.device, reason = goodbye.reason, "link refused");
                 let reason = goodbye.reason.clone();
-                link::refuse(socket, goodbye).await;
+                Box::pin(link::refuse(socket, goodbye)).await;
                 Some(Offence::Link(reason))
             }
             Err(error) => {

@@ -206,7 +206,7 @@ impl Shared {
         }
         tracing::info!(%from, "the manager is here");
         let heartbeat = present.heartbeat.clamp(SHORTEST_HEARTBEAT, LONGEST_HEARTBEAT).duration();
-        let (heard, ear) = Heard::new(Rotating::new(stream, KEYS_LIVE));
+        let (heard, ear) = Heard::new(Rotating::new(Box::new(stream), KEYS_LIVE));
         let (mux, drive) = mux::multiplex_as(heard.compat(), limits());
         claim.open(mux.open);
         let why = tokio::select! {

@@ -319,13 +319,15 @@ impl Shared {
     }
 
     async fn secured(&self, socket: Incoming, from: Origin) {
-        match self.handshake(socket).await {
-            Ok(stream) => self.speak(stream, from).await,
+        // What is over by the time a link is up, and whatever is rare, has a box of its own here and below: a future has
+        // room for the largest of its steps as long as it lives, and ten thousand of these live for weeks.
+        match Box::pin(self.handshake(socket)).await {
+            Ok(stream) => self.speak(Box::new(stream), from).await,
             Err(error) => {
                 tracing::info!(%from, %error, "TLS handshake failed");
                 // Who only looks whether somebody listens says nothing, or not enough.
                 if error.kind() == io::ErrorKind::InvalidData {
-                    self.refused(from, "connect", "TLS", &error.to_string()).await;
+                    Box::pin(self.refused(from, "connect", "TLS", &error.to_string())).await;
                 }
             }
         }
@@ -345,7 +347,7 @@ impl Shared {
         tokio::time::timeout(HANDSHAKE, accept).await.map_err(too_long)?
     }
 
-    async fn speak(&self, stream: TlsStream<Incoming>, from: Origin) {
+    async fn speak(&self, stream: Box<TlsStream<Incoming>>, from: Origin) {
         let connection = stream.get_ref().1;
         let is_link = connection.alpn_protocol() == Some(robo_wire::ALPN_LINK);
         let peer = connection.peer_certificates().and_then(|chain| chain.first()).and_then(peer_of);
@@ -355,20 +357,20 @@ impl Shared {
                 let refused = Box::pin(self.gateway.serve(stream, &peer, &self.stop)).await;
                 let device = format!("device {}", peer.device);
                 match refused {
-                    Some(Offence::Link(why)) => self.refused(from, "link", &device, &why).await,
-                    Some(Offence::Protocol(why)) => self.refused(from, "protocol", &device, &why).await,
+                    Some(Offence::Link(why)) => Box::pin(self.refused(from, "link", &device, &why)).await,
+                    Some(Offence::Protocol(why)) => Box::pin(self.refused(from, "protocol", &device, &why)).await,
                     None => {}
                 }
             }
             (true, None) => {
                 tracing::info!(%from, "a link without a device's certificate was refused");
-                self.refused(from, "link", "", "no device's certificate").await;
+                Box::pin(self.refused(from, "link", "", "no device's certificate")).await;
             }
             (false, peer) => Box::pin(self.http(stream, peer, from)).await,
         }
     }
 
-    async fn http(&self, stream: TlsStream<Incoming>, peer: Option<Peer>, from: Origin) {
+    async fn http(&self, stream: Box<TlsStream<Incoming>>, peer: Option<Peer>, from: Origin) {
         let router = self
             .router
             .clone()

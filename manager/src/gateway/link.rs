@@ -96,13 +96,13 @@ where
     let mut core = LinkCore::new(LinkRecord { renewal, ..LinkRecord::from(&*device) }, gateway.heartbeat, uptime());
     let mut registered = None;
     let control = async {
-        let stream = first(mux.first).await?;
+        let stream = Box::pin(first(mux.first)).await?;
         let link = gateway.desk.registry.add(device.id.clone(), device.project.clone(), mux.open);
         registered = Some(Arc::clone(&link));
         let (buffer, device) = (Vec::new(), Arc::clone(&device));
         let mut control = Control { gateway, device, link, core: &mut core, stream, buffer, asking: None };
         let error = control.run(stop).await;
-        control.farewell(&error).await;
+        Box::pin(control.farewell(&error)).await;
         Err::<(), LinkError>(error)
     };
     let result = tokio::select! {
@@ -126,7 +126,7 @@ where
         tracing::info!(device = %device.id, reason, "a link ended before it said anything");
         return offence;
     };
-    ended(gateway, &device, &core, &link, &reason).await;
+    Box::pin(ended(gateway, &device, &core, &link, &reason)).await;
     offence
 }
 
@@ -212,7 +212,7 @@ impl Control<'_> {
             && let Some(frame) = frame::take(&mut self.buffer, self.core.max_frame()).map_err(LinkEnd::from)?
         {
             let outs = self.core.frame(uptime(), &frame)?;
-            self.carry_out(outs).await?;
+            Box::pin(self.carry_out(outs)).await?;
         }
         if self.buffer.is_empty() {
             // Ten thousand idle links must not hold ten thousand buffers.
@@ -224,7 +224,7 @@ impl Control<'_> {
             biased;
             answer = answered(&mut self.asking) => {
                 let outs = self.core.answered(uptime(), answer?)?;
-                self.carry_out(outs).await
+                Box::pin(self.carry_out(outs)).await
             }
             read = self.stream.read_buf(&mut self.buffer), if self.core.takes_frames() => match read? {
                 0 => Err(LinkError::HungUp),
@@ -235,11 +235,11 @@ impl Control<'_> {
                 for act in acts {
                     outs.extend(self.core.act(act)?);
                 }
-                self.carry_out(outs).await
+                Box::pin(self.carry_out(outs)).await
             }
             () = tokio::time::sleep(wait) => {
                 let outs = self.core.tick(uptime())?;
-                self.carry_out(outs).await
+                Box::pin(self.carry_out(outs)).await
             }
             () = stop.cancelled() => Err(LinkError::Stopping),
         }

@@ -18,7 +18,8 @@ pub const KEYS_LIVE: Duration = Duration::from_secs(15 * 60);
 /// A TLS connection whose keys are renewed.
 #[derive(Debug)]
 pub struct Rotating<S> {
-    stream: TlsStream<S>,
+    /// In a box: a kilobyte that is moved from future to future has room in each of them, for as long as the link lasts.
+    stream: Box<TlsStream<S>>,
     live: Duration,
     since: Instant,
     times: u64,
@@ -26,7 +27,7 @@ pub struct Rotating<S> {
 
 impl<S> Rotating<S> {
     /// Renews the keys of `stream` with what is written when they are `live` old.
-    pub fn new(stream: TlsStream<S>, live: Duration) -> Self {
+    pub fn new(stream: Box<TlsStream<S>>, live: Duration) -> Self {
         Self { stream, live, since: Instant::now(), times: 0 }
     }
 
@@ -38,7 +39,7 @@ impl<S> Rotating<S> {
 
     /// The connection.
     #[must_use]
-    pub const fn stream(&self) -> &TlsStream<S> {
+    pub fn stream(&self) -> &TlsStream<S> {
         &self.stream
     }
 

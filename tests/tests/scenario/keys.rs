@@ -35,7 +35,7 @@ async fn connection(ca: &Ca, below: &std::path::Path, name: &str, live: Duration
     let (ours, theirs) = duplex(64 * 1024);
     let (connector, acceptor) = (TlsConnector::from(tls), TlsAcceptor::from(server_config(ca).unwrap()));
     let (agent, manager) = tokio::join!(connector.connect(server, ours), acceptor.accept(theirs));
-    (at_agent::Rotating::new(agent.unwrap(), live), at_manager::Rotating::new(manager.unwrap(), live))
+    (at_agent::Rotating::new(agent.unwrap(), live), at_manager::Rotating::new(Box::new(manager.unwrap()), live))
 }
 
 fn piece(number: usize) -> Vec<u8> {
