@@ -28,6 +28,7 @@ mod limit;
 mod login;
 mod needs;
 mod open;
+mod pace;
 mod problem;
 mod revoked;
 mod shell;

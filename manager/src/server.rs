@@ -1,30 +1,39 @@
 //! The manager's one port: accepts, does TLS, and hands each connection to the API or to the gateway. What comes by way of
 //! a relay is served alike; with one the manager needs no port at all.
 
+mod door;
 mod incoming;
+mod porter;
 mod relayed;
+mod unread;
 
 use std::io;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
+use axum::extract::{Request, State};
+use axum::middleware::Next;
+use axum::response::Response;
+use http::{StatusCode, header};
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto;
 use hyper_util::service::TowerToHyperService;
 use robo_model::quantity::Millis;
 use robo_wire::relay::{Arrival, MAX_RELAY_FRAME};
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
-use tokio_rustls::TlsAcceptor;
 use tokio_rustls::server::TlsStream;
 use tokio_util::compat::FuturesAsyncReadCompatExt as _;
 use tokio_util::sync::CancellationToken;
 
-use self::incoming::{Incoming, Origin};
+use self::door::Source;
+use self::incoming::{Again, Incoming, Origin};
+use self::porter::{Porter, Visit};
 pub use self::relayed::{Dialled, RelayWay};
+use self::unread::Unread;
 use crate::api::{ApiState, PeerAddress, PeerDevice};
 use crate::bus::Bus;
 use crate::ca::{Ca, CaError, Peer, peer_of};
@@ -41,14 +50,11 @@ use crate::streams::read_one;
 use crate::tls::{TlsError, server_config};
 use crate::watchman::Watchman;
 
-/// How long a peer may take for the TLS handshake.
+/// How long a peer may take for the head of a request, and the relay to say who came.
 const HANDSHAKE: Duration = Duration::from_secs(20);
 
 /// How often an API connection is asked whether its client is still there.
 const KEEP_ALIVE: Duration = Duration::from_secs(30);
-
-/// Handshakes at a time. Each costs about a millisecond of CPU; more at once only makes all of them late.
-const MAX_HANDSHAKES: usize = 256;
 
 /// Connections at a time; one costs some kilobytes.
 const MAX_CONNECTIONS: usize = 65_536;
@@ -136,7 +142,7 @@ pub struct Server {
     listener: Option<(TcpListener, SocketAddr)>,
     relay: Option<RelayWay>,
     heartbeat: Millis,
-    tls: TlsAcceptor,
+    tls: Arc<ServerConfig>,
     service: Service,
     gateway: Arc<Gateway>,
     watchman: Watchman,
@@ -157,7 +163,7 @@ impl Server {
         std::fs::set_permissions(&config.data, private).map_err(folder_error)?;
         let store = Store::open(&config.data).await?;
         let ca = Arc::new(Ca::load_or_create(&config.data)?.with_device_lifetime(config.device_lifetime));
-        let tls = TlsAcceptor::from(server_config(&ca)?);
+        let tls = server_config(&ca)?;
         let bus = Bus::default();
         let gateway =
             Gateway::new(store.clone(), bus.clone(), config.heartbeat, Renewal { lifetime: config.device_lifetime });
@@ -219,7 +225,7 @@ impl Server {
             service: self.service,
             gateway: self.gateway,
             router: self.router,
-            handshakes: Semaphore::new(MAX_HANDSHAKES),
+            porter: Porter::new(),
             stop: stop.clone(),
         });
         let mut tasks = JoinSet::new();
@@ -283,11 +289,11 @@ async fn accept(listener: Option<&TcpListener>, shared: &Arc<Shared>, tasks: &mu
 }
 
 struct Shared {
-    tls: TlsAcceptor,
+    tls: Arc<ServerConfig>,
     service: Service,
     gateway: Arc<Gateway>,
     router: axum::Router,
-    handshakes: Semaphore,
+    porter: Arc<Porter>,
     stop: CancellationToken,
 }
 
@@ -297,11 +303,12 @@ impl Shared {
             tracing::debug!(%from, %error, "cannot turn off Nagle's algorithm");
         }
         let from = Origin { address: from, is_relayed: false };
-        // Whoever says nothing takes no place from those who do.
-        match tokio::time::timeout(HANDSHAKE, socket.peek(&mut [0])).await {
-            Ok(Ok(_)) => self.secured(Incoming::Direct(socket), from).await,
-            Ok(Err(error)) => tracing::info!(%from, %error, "TLS handshake failed"),
-            Err(_) => tracing::info!(%from, "TLS handshake failed: the peer took too long"),
+        let visit = self.porter.arrive(Source::of(from.address.ip()));
+        // Whoever says nothing costs no more than the socket.
+        let silent = async { socket.peek(&mut [0]).await };
+        match visit.in_time(silent).await {
+            Ok(_) => self.secured(Incoming::Direct(socket), from, visit).await,
+            Err(error) => tracing::info!(%from, %error, "TLS handshake failed"),
         }
     }
 
@@ -310,19 +317,20 @@ impl Shared {
         let mut stream = stream.compat();
         let said = tokio::time::timeout(HANDSHAKE, read_one(&mut stream, MAX_RELAY_FRAME)).await;
         let arrival = said.ok().and_then(Result::ok).and_then(|frame| Arrival::decode(&frame).ok());
-        match arrival.and_then(|arrival| arrival.from.parse().ok()) {
+        match arrival.and_then(|arrival| arrival.from.parse::<SocketAddr>().ok()) {
             Some(address) => {
-                self.secured(Incoming::Relayed(stream), Origin { address, is_relayed: true }).await;
+                let visit = self.porter.arrive(Source::of(address.ip()));
+                self.secured(Incoming::Relayed(stream), Origin { address, is_relayed: true }, visit).await;
             }
             None => tracing::warn!("the relay does not say who came"),
         }
     }
 
-    async fn secured(&self, socket: Incoming, from: Origin) {
+    async fn secured(&self, socket: Incoming, from: Origin, visit: Visit) {
         // What is over by the time a link is up, and whatever is rare, has a box of its own here and below: a future has
         // room for the largest of its steps as long as it lives, and ten thousand of these live for weeks.
-        match Box::pin(self.handshake(socket)).await {
-            Ok(stream) => self.speak(Box::new(stream), from).await,
+        match Box::pin(visit.secure(socket, &self.tls)).await {
+            Ok(stream) => self.speak(Box::new(stream), from, visit).await,
             Err(error) => {
                 tracing::info!(%from, %error, "TLS handshake failed");
                 // Who only looks whether somebody listens says nothing, or not enough.
@@ -338,21 +346,14 @@ impl Shared {
         self.service.audit_stranger(Some(from.written()), verb, thing, why).await;
     }
 
-    async fn handshake(&self, socket: Incoming) -> io::Result<TlsStream<Incoming>> {
-        let accept = async {
-            let _permit = self.handshakes.acquire().await.map_err(io::Error::other)?;
-            self.tls.accept(socket).await
-        };
-        let too_long = |_| io::Error::new(io::ErrorKind::TimedOut, "the peer took too long");
-        tokio::time::timeout(HANDSHAKE, accept).await.map_err(too_long)?
-    }
-
-    async fn speak(&self, stream: Box<TlsStream<Incoming>>, from: Origin) {
+    async fn speak(&self, stream: Box<TlsStream<Again<Incoming>>>, from: Origin, visit: Visit) {
         let connection = stream.get_ref().1;
         let is_link = connection.alpn_protocol() == Some(robo_wire::ALPN_LINK);
         let peer = connection.peer_certificates().and_then(|chain| chain.first()).and_then(peer_of);
         match (is_link, peer) {
             (true, Some(peer)) => {
+                // It has a certificate of ours.
+                drop(visit);
                 let stream = Rotating::new(stream, KEYS_LIVE);
                 let refused = Box::pin(self.gateway.serve(stream, &peer, &self.stop)).await;
                 let device = format!("device {}", peer.device);
@@ -366,19 +367,23 @@ impl Shared {
                 tracing::info!(%from, "a link without a device's certificate was refused");
                 Box::pin(self.refused(from, "link", "", "no device's certificate")).await;
             }
-            (false, peer) => Box::pin(self.http(stream, peer, from)).await,
+            (false, peer) => Box::pin(self.http(stream, peer, from, visit)).await,
         }
     }
 
-    async fn http(&self, stream: Box<TlsStream<Incoming>>, peer: Option<Peer>, from: Origin) {
+    async fn http(&self, stream: Box<TlsStream<Again<Incoming>>>, peer: Option<Peer>, from: Origin, visit: Visit) {
         let router = self
             .router
             .clone()
             .layer(axum::Extension(PeerAddress { ip: from.address.ip(), written: from.written().into() }));
+        let cut = visit.cut();
+        let unread = Unread::new();
+        let guest = Guest { visit: Arc::new(Mutex::new(peer.is_none().then_some(visit))), unread: unread.clone() };
         let router = match peer {
             Some(peer) => router.layer(axum::Extension(PeerDevice(peer))),
             None => router,
         };
+        let router = router.layer(axum::middleware::from_fn_with_state(guest, answered));
         let mut builder = auto::Builder::new(TokioExecutor::new());
         builder.http1().timer(TokioTimer::new()).header_read_timeout(HANDSHAKE);
         builder.http2().timer(TokioTimer::new()).keep_alive_interval(KEEP_ALIVE).keep_alive_timeout(HANDSHAKE);
@@ -386,6 +391,8 @@ impl Shared {
         let mut serve = std::pin::pin!(serve);
         let ended = tokio::select! {
             ended = &mut serve => ended,
+            () = cut => return tracing::info!(%from, "a connection made room for others"),
+            () = unread.too_long() => return tracing::info!(%from, "a connection on which nobody reads was ended"),
             () = self.stop.cancelled() => {
                 serve.as_mut().graceful_shutdown();
                 serve.await
@@ -395,4 +402,23 @@ impl Shared {
             tracing::debug!(error, "an API connection broke");
         }
     }
+}
+
+/// Whoever is at the other end of an API connection.
+#[derive(Clone)]
+struct Guest {
+    /// Its place at the door, until it is known.
+    visit: Arc<Mutex<Option<Visit>>>,
+    unread: Unread,
+}
+
+/// Watches what is answered: who shows a token that is one is no guest any more, and what is not read counts.
+async fn answered(State(guest): State<Guest>, request: Request, next: Next) -> Response {
+    let shows_token = request.headers().contains_key(header::AUTHORIZATION);
+    let response = next.run(request).await;
+    let is_wrong = matches!(response.status(), StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS);
+    if shows_token && !is_wrong {
+        drop(guest.visit.lock().unwrap_or_else(PoisonError::into_inner).take());
+    }
+    guest.unread.watch(response)
 }

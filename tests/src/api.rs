@@ -20,6 +20,22 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use sha2::{Digest as _, Sha256};
 
+/// TLS that trusts `ca_pem` alone, and shows no certificate.
+///
+/// # Panics
+/// When `ca_pem` is no certificate.
+#[must_use]
+pub fn trusting(ca_pem: &str) -> rustls::ClientConfig {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).expect("a certificate")).expect("a root");
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    rustls::ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .expect("TLS 1.3")
+        .with_root_certificates(roots)
+        .with_no_client_auth()
+}
+
 /// A client of one manager.
 #[derive(Clone)]
 pub struct Api {
@@ -35,14 +51,7 @@ impl Api {
     /// When `ca_pem` is no certificate.
     #[must_use]
     pub fn new(address: SocketAddr, ca_pem: &str, token: &str) -> Self {
-        let mut roots = rustls::RootCertStore::empty();
-        roots.add(CertificateDer::from_pem_slice(ca_pem.as_bytes()).expect("a certificate")).expect("a root");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let tls = rustls::ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(&[&rustls::version::TLS13])
-            .expect("TLS 1.3")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
+        let tls = trusting(ca_pem);
         let client = reqwest::Client::builder()
             .tls_backend_preconfigured(tls)
             .resolve(robo_wire::SERVER_NAME, address)

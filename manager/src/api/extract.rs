@@ -11,6 +11,7 @@ use robo_wire::problem::ErrorCode;
 use serde::de::DeserializeOwned;
 
 use super::ApiState;
+use super::pace::paced;
 use super::problem::Refusal;
 
 /// A JSON body of at most [`MAX_JSON_BODY`] bytes.
@@ -24,9 +25,9 @@ impl<T: DeserializeOwned> FromRequest<ApiState> for Json<T> {
     }
 }
 
-/// Reads a JSON body of at most `max` bytes.
+/// Reads a JSON body of at most `max` bytes, within its time.
 pub(super) async fn read_json<T: DeserializeOwned>(body: Body, max: usize) -> Result<T, Refusal> {
-    let bytes = match Limited::new(body, max).collect().await {
+    let bytes = match Limited::new(paced(body), max).collect().await {
         Ok(collected) => collected.to_bytes(),
         Err(error) if error.is::<LengthLimitError>() => {
             return Err(Refusal::new(ErrorCode::TooLarge, format!("the body has more than {max} bytes")));

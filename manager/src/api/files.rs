@@ -8,6 +8,7 @@ use robo_wire::problem::{ErrorCode, Problem};
 
 use super::ApiState;
 use super::extract::{Hash, Json, Project};
+use super::pace::paced;
 use super::problem::Refusal;
 use crate::service::ServiceError;
 
@@ -57,7 +58,7 @@ pub(super) async fn upload(
     if announced.is_some_and(|bytes| bytes > MAX_FILE_BYTES) {
         return Err(ServiceError::from(crate::files::FilesError::TooLarge { max: MAX_FILE_BYTES }).into());
     }
-    let bytes = request.into_body().into_data_stream();
+    let bytes = paced(request.into_body()).into_data_stream();
     state.service.files().put(&hash, MAX_FILE_BYTES, bytes).await.map_err(ServiceError::from)?;
     Ok(StatusCode::NO_CONTENT)
 }

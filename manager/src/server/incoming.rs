@@ -74,8 +74,54 @@ impl AsyncWrite for Incoming {
     }
 }
 
+/// A connection of which something was read already, which is read again first.
+#[derive(Debug)]
+pub(super) struct Again<S> {
+    said: Vec<u8>,
+    read: usize,
+    socket: S,
+}
+
+impl<S> Again<S> {
+    /// `said` is what was read of `socket`.
+    pub(super) const fn new(said: Vec<u8>, socket: S) -> Self {
+        Self { said, read: 0, socket }
+    }
+}
+
+impl<S: AsyncRead + Unpin> AsyncRead for Again<S> {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let rest = this.said.get(this.read..).unwrap_or_default();
+        if rest.is_empty() {
+            this.said = Vec::new();
+            return Pin::new(&mut this.socket).poll_read(cx, buffer);
+        }
+        let some = rest.get(..rest.len().min(buffer.remaining())).unwrap_or_default();
+        buffer.put_slice(some);
+        this.read += some.len();
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl<S: AsyncWrite + Unpin> AsyncWrite for Again<S> {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.get_mut().socket).poll_write(cx, bytes)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_flush(cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.get_mut().socket).poll_shutdown(cx)
+    }
+}
+
 #[cfg(test)]
 mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
     use super::*;
 
     #[test]
@@ -87,5 +133,16 @@ mod tests {
         };
         assert_eq!(shown(false), ("2001:db8::1".into(), "[2001:db8::1]:7".into()));
         assert_eq!(shown(true), ("2001:db8::1 (relayed)".into(), "[2001:db8::1]:7 (relayed)".into()));
+    }
+
+    #[tokio::test]
+    async fn what_was_read_is_read_again_and_then_the_rest() {
+        let (socket, mut peer) = tokio::io::duplex(64);
+        peer.write_all(b"world").await.unwrap();
+        drop(peer);
+        let (mut again, mut text) = (Again::new(b"hello ".to_vec(), socket), String::new());
+        assert_eq!(again.read(&mut [0; 4]).await.unwrap(), 4);
+        again.read_to_string(&mut text).await.unwrap();
+        assert_eq!(text, "o world");
     }
 }

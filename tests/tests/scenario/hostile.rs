@@ -1,8 +1,10 @@
 //! The attackers' list: each is refused, changes nothing, and is told of in the audit log.
 //!
-//! `docs/security.md` names the test of each. `strangers`: who has no key of ours; `device`: who has a device's key and
-//! is no agent; `people`: who has a token, and wants more than it is for.
+//! `docs/security.md` names the test of each. `crowds`: who comes in numbers; `strangers`: who has no key of ours;
+//! `device`: who has a device's key and is no agent; `people`: who has a
+//! token, and wants more than it is for.
 
+mod crowds;
 mod device;
 mod people;
 mod strangers;
