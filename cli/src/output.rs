@@ -21,6 +21,7 @@ pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod harmless;
 pub(crate) mod history;
+pub(crate) mod installs;
 pub(crate) mod jobs;
 pub(crate) mod paint;
 pub(crate) mod plan;

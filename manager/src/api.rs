@@ -1,8 +1,8 @@
 //! The manager's HTTPS API: thin handlers over [`Service`], one module per subject.
 //!
 //! Denied by default: people and pipelines need a token and a right (`needs.rs`), `/v1/agent/` a device's certificate. Open are
-//! only the health, the document of the API itself, logging in, the enrolment, whose body carries its own token, and what is
-//! installed before it, which is no secret.
+//! only the health, the document of the API itself, logging in, the enrolment, whose body carries its own token, the
+//! reports before it, which carry that token's hash, and what is installed, which is no secret.
 //! All errors, those of the router too, are `application/problem+json` with a stable code.
 
 mod acts;
@@ -29,6 +29,7 @@ mod login;
 mod needs;
 mod open;
 mod pace;
+mod part;
 mod problem;
 mod revoked;
 mod shell;
@@ -145,6 +146,7 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(open::enroll))
         .routes(routes!(install::script))
         .routes(routes!(install::agent))
+        .routes(routes!(install::report))
         .routes(routes!(login::begin))
         .routes(routes!(login::token));
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
@@ -173,6 +175,7 @@ fn applications() -> OpenApiRouter<ApiState> {
         .routes(routes!(devices::list))
         .routes(routes!(devices::inspect, devices::change, devices::remove))
         .routes(routes!(devices::standing))
+        .routes(routes!(install::list))
         .routes(routes!(devices::rotate_key))
         .routes(routes!(devices::move_to))
         .routes(routes!(tokens::list, tokens::create))

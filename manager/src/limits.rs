@@ -38,6 +38,9 @@ const LOGINS: Rate = Rate { burst: 20, per_second: 0.5 };
 /// seconds.
 const POLLS: Rate = Rate { burst: 100, per_second: 10.0 };
 
+/// Reports of machines that come with one token: a fleet's image that boots everywhere at once stays below it.
+const REPORTS: Rate = Rate { burst: 600, per_second: 20.0 };
+
 /// Users or addresses that are told apart at a time: about a megabyte. What is more shares one bucket.
 const MAX_KEPT: usize = 16_384;
 
@@ -123,6 +126,8 @@ pub struct Limits {
     failures: Mutex<Buckets<IpAddr>>,
     logins: Mutex<Buckets<IpAddr>>,
     polls: Mutex<Buckets<IpAddr>>,
+    /// By the token's hash.
+    reports: Mutex<Buckets<String>>,
 }
 
 impl Limits {
@@ -134,6 +139,7 @@ impl Limits {
             failures: Mutex::new(Buckets::new(FAILURES)),
             logins: Mutex::new(Buckets::new(LOGINS)),
             polls: Mutex::new(Buckets::new(POLLS)),
+            reports: Mutex::new(Buckets::new(REPORTS)),
         }
     }
 
@@ -167,6 +173,14 @@ impl Limits {
     /// How long until the next one may be asked.
     pub fn poll(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         taken(&self.polls, &network(from), now)
+    }
+
+    /// Counts a machine's report with the token of this hash.
+    ///
+    /// # Errors
+    /// How long until the next one is taken.
+    pub fn report(&self, token_hash: &str, now: Instant) -> Result<(), Duration> {
+        taken(&self.reports, &token_hash.to_owned(), now)
     }
 }
 

@@ -16,6 +16,7 @@ mod error;
 mod events;
 mod history;
 mod identity;
+mod installs;
 mod login;
 mod moved;
 mod overrides;

@@ -46,6 +46,8 @@ mod bindings;
 mod devices;
 #[path = "api/exec.rs"]
 mod exec;
+#[path = "api/install.rs"]
+mod install;
 #[path = "api/shell.rs"]
 mod shell;
 

@@ -9,6 +9,7 @@ mod forward;
 mod history;
 mod input;
 mod install;
+mod installing;
 mod login;
 mod logs;
 mod manager;

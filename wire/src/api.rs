@@ -5,6 +5,7 @@
 mod access;
 mod devices;
 mod enroll;
+mod install;
 mod login;
 
 use std::collections::BTreeMap;
@@ -27,6 +28,7 @@ pub use self::enroll::{
     CertificateRequest, CertificateView, EnrollRequest, EnrollResponse, EnrollTokenView, KeyView, MAX_ENROLL_BODY,
     NO_FILE, TokenRequest, TokenView,
 };
+pub use self::install::{InstallReport, InstallStage, InstallView, MAX_HOST, MAX_INSTALL_DETAIL, MAX_INSTALL_REPORT};
 pub use self::login::{
     LoggedIn, LoginCode, LoginProof, LoginRequest, LoginState, LogoutRequest, MAX_LOGIN_BODY, MAX_LOGIN_SECRET,
 };

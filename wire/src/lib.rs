@@ -9,6 +9,7 @@
 //!   [`job`]: commands that do too; [`backlog`]: the last of what was said, which both sides keep for who comes back.
 //! - [`forward`]: connections through a device; [`tail`]: logs; [`collect`]: all that helps to find a fault.
 //! - [`thrift`]: what an idle link does not send; [`backoff`]: when who was cut off dials again.
+//! - [`code`]: what can be wrong on a device.
 //! - [`relay`]: between a manager and the relay that it dials.
 //!
 //! Everything is append-only: a field is added with `#[serde(default)]` and never changes its meaning; an
@@ -17,6 +18,7 @@
 pub mod api;
 pub mod backlog;
 pub mod backoff;
+pub mod code;
 pub mod collect;
 pub mod copy;
 pub mod digest;

@@ -5,9 +5,10 @@ use reqwest::Method;
 use robo_model::name::{ApplicationName, ComponentName, DeviceName};
 use robo_model::spec::FileRef;
 use robo_wire::api::{
-    Accepted, ActAnswer, ActRequest, BindRequest, BindingView, DeviceChange, DeviceView, EnrollTokenView, MoveRequest,
-    RevisionDetail, RevisionDiff, RevisionView, StandingRequest,
+    Accepted, ActAnswer, ActRequest, BindRequest, BindingView, DeviceChange, DeviceView, EnrollTokenView, InstallView,
+    MoveRequest, RevisionDetail, RevisionDiff, RevisionView, StandingRequest,
 };
+use robo_wire::problem::ErrorCode;
 
 use super::{Client, ClientError};
 
@@ -93,6 +94,15 @@ impl Client {
     /// Has a device make itself a new key.
     pub(crate) async fn rotate_key(&self, name: &DeviceName) -> Result<DeviceView, ClientError> {
         self.json(self.request(Method::POST, &format!("devices/{name}/rotate-key"))).await
+    }
+
+    /// The machines that are on their way to become devices; none where this user may not see them, or the manager is of a
+    /// version that does not know.
+    pub(crate) async fn installs(&self) -> Result<Vec<InstallView>, ClientError> {
+        match self.json(self.request(Method::GET, "installs")).await {
+            Err(error) if matches!(error.code(), Some(ErrorCode::NotFound | ErrorCode::Forbidden)) => Ok(Vec::new()),
+            answer => answer,
+        }
     }
 
     /// The enrolment tokens.

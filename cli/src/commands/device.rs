@@ -6,7 +6,8 @@ mod token;
 
 use robo_model::label;
 use robo_model::name::{ApplicationName, DeviceName, ProjectName};
-use robo_wire::api::{DeviceChange, MoveRequest};
+use robo_wire::api::{DeviceChange, InstallView, MoveRequest};
+use robo_wire::problem::ErrorCode;
 
 use self::collect::CollectArgs;
 use self::standing::{AcceptArgs, RevokeArgs, RotateKeyArgs};
@@ -15,8 +16,8 @@ use self::token::{EnrollArgs, TokenArgs};
 use super::apply::agreed;
 use crate::cli::{Env, Format};
 use crate::error::{CliError, Exit};
-use crate::output::detail;
 use crate::output::table::{self, Look};
+use crate::output::{detail, installs};
 
 /// Lists devices, shows one, labels one, lets new ones in, shuts one out, removes one, or collects what helps to
 /// find a fault.
@@ -28,9 +29,13 @@ pub(crate) struct DeviceArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum DeviceCommand {
-    /// Lists the devices of the project.
-    List,
-    /// Shows all that is known of one device.
+    /// Lists the devices of the project, and the machines on which an agent is being installed.
+    List {
+        /// Only the machines that are on their way to become devices, or failed on it.
+        #[arg(long)]
+        installing: bool,
+    },
+    /// Shows all that is known of one device, or of a machine that is on its way to become one.
     Inspect {
         /// The device.
         #[arg(add = crate::complete::devices())]
@@ -131,7 +136,8 @@ fn parse_label(text: &str) -> Result<(String, String), String> {
 
 pub(crate) async fn run(args: DeviceArgs, env: &Env) -> Result<Exit, CliError> {
     match args.command {
-        DeviceCommand::List => list(env).await?,
+        DeviceCommand::List { installing: true } => list_installs(env).await?,
+        DeviceCommand::List { installing: false } => list(env).await?,
         DeviceCommand::Inspect { name } => inspect(&name, env).await?,
         DeviceCommand::Enroll(args) => token::enroll(args, env).await?,
         DeviceCommand::Token(args) => token::run(args, env).await?,
@@ -161,25 +167,62 @@ async fn move_to(MoveArgs { name, to }: &MoveArgs, env: &Env) -> Result<(), CliE
 
 async fn list(env: &Env) -> Result<(), CliError> {
     let ui = &env.ui;
-    let devices = env.client()?.devices().await?;
+    let client = env.client()?;
+    let devices = client.devices().await?;
     match ui.format {
         Format::Json | Format::Yaml => ui.value(&devices),
         Format::Name => devices.iter().try_for_each(|device| ui.line(&device.name)),
-        Format::Table | Format::Wide if devices.is_empty() => {
-            ui.note("There is no device yet. Let one in: `robo device enroll NAME`");
+        Format::Table | Format::Wide => {
+            let installs = client.installs().await?;
+            if devices.is_empty() && installs.is_empty() {
+                ui.note("There is no device yet. Let one in: `robo device enroll NAME`");
+                return Ok(());
+            }
+            ui.text(&table::devices(&devices, &installs, Look::of(ui)))
+        }
+    }
+}
+
+async fn list_installs(env: &Env) -> Result<(), CliError> {
+    let ui = &env.ui;
+    let found = env.client()?.installs().await?;
+    match ui.format {
+        Format::Json | Format::Yaml => ui.value(&found),
+        Format::Name => found.iter().try_for_each(|install| ui.line(&install.name)),
+        Format::Table | Format::Wide if found.is_empty() => {
+            ui.note("No machine is on its way to become a device.");
             Ok(())
         }
-        Format::Table | Format::Wide => ui.text(&table::devices(&devices, Look::of(ui))),
+        Format::Table | Format::Wide => ui.text(&installs::table(&found, Look::of(ui))),
     }
 }
 
 async fn inspect(name: &DeviceName, env: &Env) -> Result<(), CliError> {
-    let ui = &env.ui;
-    let device = env.client()?.device(name).await?;
+    let (ui, client) = (&env.ui, env.client()?);
+    let device = match client.device(name).await {
+        Err(error) if error.code() == Some(ErrorCode::NotFound) => {
+            // It may be on its way.
+            let installs = client.installs().await?;
+            let install = installs
+                .into_iter()
+                .find(|install| [&install.name, &install.host].into_iter().any(|known| known == name.as_str()));
+            return show_install(&install.ok_or(error)?, env);
+        }
+        answer => answer?,
+    };
     match ui.format {
         Format::Json | Format::Yaml => ui.value(&device),
         Format::Name => ui.line(&device.name),
         Format::Table | Format::Wide => ui.text(&detail::device(&device, &Look::of(ui))),
+    }
+}
+
+fn show_install(install: &InstallView, env: &Env) -> Result<(), CliError> {
+    let ui = &env.ui;
+    match ui.format {
+        Format::Json | Format::Yaml => ui.value(install),
+        Format::Name => ui.line(&install.name),
+        Format::Table | Format::Wide => ui.text(&installs::detail(install, Look::of(ui))),
     }
 }
 

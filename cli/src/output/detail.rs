@@ -127,18 +127,18 @@ pub(crate) fn device(view: &DeviceView, look: &Look) -> String {
     lines.text
 }
 
-struct Lines<'a> {
+pub(super) struct Lines<'a> {
     look: &'a Look,
-    text: String,
+    pub(super) text: String,
 }
 
 impl<'a> Lines<'a> {
-    const fn new(look: &'a Look) -> Self {
+    pub(super) const fn new(look: &'a Look) -> Self {
         Self { look, text: String::new() }
     }
 
     /// Adds a line, unless there is nothing to say.
-    fn add(&mut self, name: &str, value: &str) {
+    pub(super) fn add(&mut self, name: &str, value: &str) {
         if !value.is_empty() {
             let name = self.look.palette.dim(&format!("{name:<NAME_WIDTH$}"));
             self.text.push_str(&format!("{name}  {value}\n"));

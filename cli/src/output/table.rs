@@ -8,10 +8,10 @@ use robo_model::label::Labels;
 use robo_model::name::DeviceName;
 use robo_model::quantity::UnixMillis;
 use robo_model::state::{InstanceReport, InstanceState, Wanted};
-use robo_wire::api::{ApplicationView, DeviceView, InstanceView, Standing, Status};
+use robo_wire::api::{ApplicationView, DeviceView, InstallView, InstanceView, Standing, Status};
 
 use super::paint::Palette;
-use super::when;
+use super::{installs, when};
 
 /// Narrowest column of notes, so that it does not jump in and out: with less, they go on lines of their own.
 const MIN_NOTE_WIDTH: usize = 24;
@@ -231,14 +231,15 @@ fn failure_note(failure: &robo_model::state::Failure, now: UnixMillis) -> String
     format!("{} failed: {}{times}{again}", failure.step, failure.reason)
 }
 
-/// The devices.
-pub(crate) fn devices(devices: &[DeviceView], look: Look) -> String {
+/// The devices, and the machines that are on their way to become some.
+pub(crate) fn devices(devices: &[DeviceView], installs: &[InstallView], look: Look) -> String {
     let mut header = vec!["DEVICE", "STATE", "SEEN", "ADDRESS", "LABELS", "APPLICATIONS"];
     if look.wide {
         header.extend(["OS", "ARCH", "AGENT", "ASSIGNMENT"]);
     }
-    let rows = devices.iter().map(|device| device_row(device, look)).collect();
-    let notes: Vec<String> = devices.iter().map(device_note).collect();
+    let coming = installs.iter().map(|install| installs::among_devices(install, look));
+    let rows = devices.iter().map(|device| device_row(device, look)).chain(coming).collect();
+    let notes: Vec<String> = devices.iter().map(device_note).chain(installs.iter().map(installs::note)).collect();
     with_notes(&header, rows, &notes, look)
 }
 
@@ -572,7 +573,7 @@ pub(crate) mod tests {
           /job    Worker     DEPLOYED_STARTED     2m  worker
             ↳ device offline; exports withdrawn
         ");
-        insta::assert_snapshot!(devices(&[device], look(Some(80))), @r"
+        insta::assert_snapshot!(devices(&[device], &[], look(Some(80))), @r"
         DEVICE  STATE   SEEN  ADDRESS  LABELS  APPLICATIONS
         worker  silent   10m
         ");

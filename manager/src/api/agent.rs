@@ -1,22 +1,18 @@
 //! What agents fetch.
 
-use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
 use axum::{Extension, Json};
-use http::{HeaderMap, StatusCode, header};
+use http::HeaderMap;
 use robo_wire::api::{CertificateRequest, CertificateView, KeyView, MAX_ENROLL_BODY};
 use robo_wire::problem::{ErrorCode, Problem};
-use tokio_util::io::ReaderStream;
 
 use super::extract::{Hash, read_json};
+use super::part::{part, range};
 use super::problem::Refusal;
 use super::{ApiState, PeerDevice};
 use crate::service::ServiceError;
 use crate::store::DeviceRecord;
-
-/// Bytes read from the disk at a time.
-const CHUNK: usize = 64 * 1024;
 
 /// A file of the device's assignment, from `Range: bytes=N-` on or whole.
 #[utoipa::path(get, path = "/v1/agent/files/{hash}", tag = "agent", params(("hash" = String, Path)),
@@ -42,24 +38,7 @@ pub(super) async fn file(
             Refusal::new(ErrorCode::NotFound, "the manager has lost this file").help("apply the application again")
         );
     };
-    let body = Body::from_stream(ReaderStream::with_capacity(file, CHUNK));
-    let kind = (header::CONTENT_TYPE, "application/octet-stream".to_owned());
-    let length = |bytes: u64| (header::CONTENT_LENGTH, bytes.to_string());
-    Ok(match from {
-        None => {
-            let ranges = (header::ACCEPT_RANGES, "bytes".to_owned());
-            ([kind, length(size), ranges], body).into_response()
-        }
-        Some(from) if from >= size => {
-            let refusal = Refusal::bad_request(format!("the file has {size} bytes, from {from} on there are none"));
-            let headers = [(header::CONTENT_RANGE, format!("bytes */{size}"))];
-            (headers, refusal.status(StatusCode::RANGE_NOT_SATISFIABLE)).into_response()
-        }
-        Some(from) => {
-            let range = (header::CONTENT_RANGE, format!("bytes {from}-{}/{size}", size - 1));
-            (StatusCode::PARTIAL_CONTENT, [kind, length(size - from), range], body).into_response()
-        }
-    })
+    Ok(part(file, size, from))
 }
 
 /// Certifies the device's next key. It takes the place of the one that the device has when it is used first.
@@ -84,10 +63,4 @@ pub(super) async fn key(
     Extension(PeerDevice(peer)): Extension<PeerDevice>,
 ) -> Result<Json<KeyView>, Refusal> {
     Ok(Json(state.service.use_key(&device, &peer.key_fingerprint).await?))
-}
-
-fn range(headers: &HeaderMap) -> Result<Option<u64>, Refusal> {
-    let Some(value) = headers.get(header::RANGE) else { return Ok(None) };
-    let from = value.to_str().ok().and_then(|text| text.strip_prefix("bytes=")?.strip_suffix('-')?.parse().ok());
-    from.map(Some).ok_or_else(|| Refusal::bad_request("of ranges only `bytes=N-` is understood"))
 }

@@ -55,6 +55,7 @@ const IN_PROJECT: &[Row] = &[
     // In the other project, too: the handler looks.
     (Method::POST, "devices/{name}/move", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::POST, "devices/{name}/shell", Verb::Shell, On::Device, Audited::Yes),
+    (Method::GET, "installs", Verb::See, On::Some, Audited::Refusals),
     (Method::GET, "tokens", Verb::Enroll, On::Project, Audited::Refusals),
     (Method::POST, "tokens", Verb::Enroll, On::Project, Audited::Yes),
     (Method::DELETE, "tokens/{id}", Verb::Enroll, On::Project, Audited::Yes),

@@ -149,7 +149,7 @@ impl Service {
         }))
     }
 
-    async fn good_token(&self, hash: &str) -> Result<EnrollTokenRecord, ServiceError> {
+    pub(super) async fn good_token(&self, hash: &str) -> Result<EnrollTokenRecord, ServiceError> {
         let Some(token) = self.store().enroll_token(hash).await? else { return Err(ServiceError::TokenUnknown) };
         if token.expires_at <= now() {
             return Err(ServiceError::TokenExpired(token.expires_at));

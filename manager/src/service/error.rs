@@ -300,6 +300,9 @@ pub enum ServiceError {
     /// The enrolment token is another manager's.
     #[error("the enrolment token is another manager's")]
     TokenForeign,
+    /// What a machine says of its installation cannot be so.
+    #[error("the report of an installation: {0}")]
+    InstallReport(String),
     /// The enrolment token is unknown.
     #[error("the enrolment token is unknown")]
     TokenUnknown,

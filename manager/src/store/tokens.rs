@@ -222,6 +222,13 @@ impl Store {
             Some(id) if token.replace && id == device.id.as_str() => replace(&mut tx, device, &token, now).await?,
             Some(_) => return Ok(Enrolment::NameTaken),
         }
+        // It was on its way, and is there.
+        sqlx::query("DELETE FROM installs WHERE token = $1 AND host = $2")
+            .bind(device.token)
+            .bind(&device.facts.hostname)
+            .execute(&mut *tx)
+            .await
+            .map_err(at("forgetting that a machine was on its way"))?;
         let event = NewEvent {
             at: now,
             device: Some(device.name.clone()),
@@ -239,7 +246,7 @@ impl Store {
 
 const SELECT_TOKEN: &str = "SELECT * FROM enroll_tokens WHERE hash = $1";
 
-fn token(row: &SqliteRow) -> Result<EnrollTokenRecord, StoreError> {
+pub(super) fn token(row: &SqliteRow) -> Result<EnrollTokenRecord, StoreError> {
     let columns = Columns::of("an enrolment token", row);
     Ok(EnrollTokenRecord {
         uses: columns.small("uses")?,

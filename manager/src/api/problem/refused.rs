@@ -40,6 +40,7 @@ pub(super) fn code(error: &ServiceError) -> Option<ErrorCode> {
         | ServiceError::BackToPending
         | ServiceError::ReasonTooLong { .. }
         | ServiceError::NoName { .. }
+        | ServiceError::InstallReport(_)
         | ServiceError::CertificateRequest(_) => ErrorCode::BadRequest,
         ServiceError::TooManyBound { .. } | ServiceError::SourceTooLarge { .. } | ServiceError::TooManyFiles { .. } => {
             ErrorCode::TooLarge
@@ -144,6 +145,7 @@ pub(super) fn help(error: &ServiceError) -> Option<String> {
         | ServiceError::ReasonTooLong { .. }
         | ServiceError::SourceTooLarge { .. }
         | ServiceError::TooManyFiles { .. }
+        | ServiceError::InstallReport(_)
         | ServiceError::CertificateRequest(_) => return None,
     })
 }
