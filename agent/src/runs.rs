@@ -12,7 +12,8 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use robo_model::name::JobId;
-use robo_wire::job::{Ended, KEEP, RunFrame, RunOpen, RunStart};
+use robo_model::quantity::Millis;
+use robo_wire::job::{ABSENT, Ended, KEEP, RunFrame, RunOpen, RunStart};
 use robo_wire::stream::Verdict;
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::task::JoinSet;
@@ -34,6 +35,8 @@ pub struct Runs(Arc<Inner>);
 
 struct Inner {
     table: Mutex<Table>,
+    /// How long a command in the foreground goes on while nobody takes its output.
+    absent: Millis,
 }
 
 struct Table {
@@ -45,12 +48,18 @@ struct Table {
 
 impl Default for Runs {
     fn default() -> Self {
-        let table = Table { runs: HashMap::new(), tasks: JoinSet::new(), known_since: Instant::now() };
-        Self(Arc::new(Inner { table: Mutex::new(table) }))
+        Self::with_patience(ABSENT)
     }
 }
 
 impl Runs {
+    /// None yet, where commands in the foreground go on for so long while nobody takes their output.
+    #[must_use]
+    pub fn with_patience(absent: Millis) -> Self {
+        let table = Table { runs: HashMap::new(), tasks: JoinSet::new(), known_since: Instant::now() };
+        Self(Arc::new(Inner { table: Mutex::new(table), absent }))
+    }
+
     /// Serves a stream that the manager opened, until it or the run ends.
     pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, open: RunOpen, mut stream: S) {
         match self.find_or_begin(&open) {
@@ -90,7 +99,7 @@ impl Runs {
             return Err(Verdict::Refused { reason });
         }
         table.make_room();
-        let (run, child) = begin(start).map_err(|reason| Verdict::Refused { reason })?;
+        let (run, child) = begin(start, self.0.absent).map_err(|reason| Verdict::Refused { reason })?;
         let run = Arc::new(run);
         while table.tasks.try_join_next().is_some() {}
         table.runs.insert(open.job.clone(), Arc::clone(&run));
@@ -100,10 +109,10 @@ impl Runs {
     }
 }
 
-fn begin(start: &RunStart) -> Result<(Run, tokio::process::Child), String> {
+fn begin(start: &RunStart, absent: Millis) -> Result<(Run, tokio::process::Child), String> {
     start.command.check()?;
     let child = exec::start(&start.command)?;
-    Ok((Run::new(start), child))
+    Ok((Run::new(start, absent), child))
 }
 
 /// Runs it to its end, and forgets it when that is known where it should be.

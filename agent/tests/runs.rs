@@ -314,3 +314,24 @@ async fn what_cannot_be_run_is_refused_with_its_reason() {
     line.say(&RunFrame::Signal(15)).await;
     assert_eq!(line.verdict().await, Verdict::Failed { code: 143 });
 }
+
+#[tokio::test]
+async fn a_caller_that_never_comes_back_ends_its_command() {
+    let folder = tempfile::tempdir().unwrap();
+    let mark = folder.path().join("ended");
+    let runs = Runs::with_patience(Millis(50));
+    let script = format!("trap 'echo > {}; exit 3' TERM; echo ready; while :; do sleep 0.02; done", mark.display());
+    let mut line = Line::begin(&runs, "j1", sh(&script)).await;
+    line.until("ready\n").await;
+    drop(line);
+    let ended = async {
+        while runs.count() > 0 || !mark.exists() {
+            tokio::task::yield_now().await;
+        }
+    };
+    timeout(BOUND, ended).await.expect("it is ended");
+    // Who comes too late learns why.
+    let mut late = Line::open(&runs, open("j1", None, None, 6)).await;
+    let told = late.verdict().await;
+    assert!(matches!(&told, Verdict::Cancelled { reason } if reason.contains("nobody came back")), "{told:?}");
+}

@@ -11,6 +11,7 @@ mod applications;
 mod audit;
 mod auth;
 mod bindings;
+mod calls;
 mod collect;
 mod copy;
 mod devices;
@@ -82,6 +83,7 @@ pub struct ApiState {
     sign: Arc<Sign>,
     sessions: Sessions,
     jobs: Jobs,
+    calls: calls::Calls,
     programs: Programs,
     limits: Arc<Limits>,
     login: Option<Arc<Provider>>,
@@ -94,7 +96,7 @@ impl ApiState {
         let sessions = Sessions::new(service.clone(), Arc::clone(&links), service.recordings());
         let jobs = Jobs::new(service.clone(), Arc::clone(&links), service.outputs().to_owned());
         let (limits, login, programs) = (Arc::default(), None, Programs::default());
-        Self { service, links, sign, sessions, jobs, programs, limits, login }
+        Self { service, links, sign, sessions, jobs, calls: calls::Calls::default(), programs, limits, login }
     }
 
     /// The same, with agents' programs to give away.
@@ -202,6 +204,7 @@ fn applications() -> OpenApiRouter<ApiState> {
 fn remote() -> OpenApiRouter<ApiState> {
     OpenApiRouter::new()
         .routes(routes!(exec::exec))
+        .routes(routes!(exec::resume))
         .routes(routes!(exec::logs, tail::tail_instance))
         .routes(routes!(copy::copy))
         .routes(routes!(jobs::list, jobs::begin))

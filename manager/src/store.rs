@@ -15,6 +15,7 @@ mod identity;
 mod installs;
 mod instances;
 mod jobs;
+mod keys;
 mod logins;
 mod needed;
 mod release;

@@ -304,7 +304,7 @@ fn exec_request(names: &[&str], argv: &[&str]) -> Vec<u8> {
         stdin: argv[0] == "cat",
     };
     let targets = Targets::Names(names.iter().map(|n| (*n).to_owned()).collect());
-    ExecRequest { targets, command }.encode().unwrap()
+    ExecRequest { targets, command, resumable: false }.encode().unwrap()
 }
 
 fn answers(bytes: &[u8]) -> Vec<Answer> {

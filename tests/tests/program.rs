@@ -4,6 +4,7 @@ mod collect;
 mod copy;
 mod crash;
 mod disk;
+mod exec;
 mod faults;
 mod forward;
 mod history;

@@ -7,6 +7,7 @@
 //! - [`digest`]: by which both sides see that they have the same.
 //! - [`stream`]: exec and logs, on a stream of their own; [`shell`]: shells, whose sessions outlive their streams;
 //!   [`job`]: commands that do too; [`backlog`]: the last of what was said, which both sides keep for who comes back.
+//! - [`call`]: commands in the foreground whose caller comes back to another manager process.
 //! - [`forward`]: connections through a device; [`tail`]: logs; [`collect`]: all that helps to find a fault.
 //! - [`thrift`]: what an idle link does not send; [`backoff`]: when who was cut off dials again.
 //! - [`code`]: what can be wrong on a device.
@@ -18,6 +19,7 @@
 pub mod api;
 pub mod backlog;
 pub mod backoff;
+pub mod call;
 pub mod code;
 pub mod collect;
 pub mod copy;

@@ -13,6 +13,7 @@ use robo_model::quantity::Millis;
 use robo_model::spec::InstanceKey;
 use serde::{Deserialize, Serialize};
 
+use crate::call::CallTicket;
 use crate::collect::CollectOpen;
 use crate::copy::CopyOpen;
 use crate::forward::ForwardOpen;
@@ -95,6 +96,9 @@ pub struct ExecRequest {
     pub targets: Targets,
     /// What.
     pub command: Command,
+    /// True when the caller can come back: it wants a ticket, and tells how far the output has arrived.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub resumable: bool,
 }
 
 /// Which devices.
@@ -175,6 +179,12 @@ pub enum StreamFrame {
     Stderr(Vec<u8>),
     /// The end; nothing follows.
     Verdict(Verdict),
+    /// From a caller that can come back: the output of this target has arrived at it up to this place.
+    Received(u32, u64),
+    /// From a caller that can come back: the verdict of this target has arrived at it.
+    Seen(u32),
+    /// To a caller that can come back: its input was taken up to this place.
+    Taken(u64),
     /// A frame of a newer version.
     Unknown(u8),
 }
@@ -188,7 +198,11 @@ const STDERR: u8 = 6;
 pub(crate) const VERDICT: u8 = 7;
 const REQUEST: u8 = 8;
 const TARGETS: u8 = 9;
-// From 16 on: `crate::shell`; from 32 on: `crate::copy`; from 96 on: `crate::job`; from 112 on: `crate::forward`;
+const RECEIVED: u8 = 10;
+const SEEN: u8 = 11;
+const TAKEN: u8 = 12;
+const TICKET: u8 = 13;
+// 14: `crate::call`. From 16 on: `crate::shell`; from 32 on: `crate::copy`; from 96 on: `crate::job`; from 112 on: `crate::forward`;
 // from 120 on: `crate::tail`.
 
 impl Open {
@@ -243,6 +257,9 @@ impl StreamFrame {
             Self::Stdout(data) => (STDOUT, data.clone()),
             Self::Stderr(data) => (STDERR, data.clone()),
             Self::Verdict(verdict) => (VERDICT, frame::to_body(VERDICT, verdict)?),
+            Self::Received(target, place) => (RECEIVED, [&target.to_be_bytes()[..], &place.to_be_bytes()].concat()),
+            Self::Seen(target) => (SEEN, target.to_be_bytes().to_vec()),
+            Self::Taken(place) => (TAKEN, place.to_be_bytes().to_vec()),
             Self::Unknown(kind) => (*kind, Vec::new()),
         })
     }
@@ -261,7 +278,7 @@ impl StreamFrame {
     /// # Errors
     /// When the body is not what the kind says.
     pub fn decode(frame: Frame) -> Result<Self, FrameError> {
-        let Frame { kind, body } = frame;
+        let Frame { kind, mut body } = frame;
         Ok(match kind {
             STDIN => Self::Stdin(body),
             STDIN_END => Self::StdinEnd,
@@ -273,6 +290,12 @@ impl StreamFrame {
             STDOUT => Self::Stdout(body),
             STDERR => Self::Stderr(body),
             VERDICT => Self::Verdict(frame::from_body(kind, &body)?),
+            RECEIVED => {
+                let target = take_number(kind, &mut body)?;
+                Self::Received(target, frame::take_place(kind, &mut body)?)
+            }
+            SEEN => Self::Seen(take_number(kind, &mut body)?),
+            TAKEN => Self::Taken(frame::take_place(kind, &mut body)?),
             other => Self::Unknown(other),
         })
     }
@@ -285,6 +308,8 @@ pub enum Answer {
     Targets(Vec<DeviceTarget>),
     /// Something from a target.
     From(u32, StreamFrame),
+    /// Before all else, to a caller that can come back: what it takes.
+    Ticket(CallTicket),
 }
 
 /// A target's name: a device's, or what was asked for where there is no such device.
@@ -307,6 +332,7 @@ impl Answer {
             Self::Targets(targets) => {
                 frame::encode(TARGETS, &frame::to_body(TARGETS, targets)?, frame::MAX_CONTROL_FRAME)
             }
+            Self::Ticket(ticket) => frame::encode(TICKET, &frame::to_body(TICKET, ticket)?, MAX_STREAM_FRAME),
             Self::From(target, inner) => {
                 let (kind, mut body) = inner.parts()?;
                 body.splice(0..0, target.to_be_bytes());
@@ -323,10 +349,19 @@ impl Answer {
         if frame.kind == TARGETS {
             return Ok(Self::Targets(frame::from_body(frame.kind, &frame.body)?));
         }
-        let Some(number) = frame.body.first_chunk::<4>().copied() else {
-            return Err(FrameError::Body { kind: frame.kind, reason: "the target's number is missing".into() });
-        };
-        frame.body.drain(..4);
-        Ok(Self::From(u32::from_be_bytes(number), StreamFrame::decode(frame)?))
+        if frame.kind == TICKET {
+            return Ok(Self::Ticket(frame::from_body(frame.kind, &frame.body)?));
+        }
+        let number = take_number(frame.kind, &mut frame.body)?;
+        Ok(Self::From(number, StreamFrame::decode(frame)?))
     }
+}
+
+/// Takes the number of a target from the front of a body.
+fn take_number(kind: u8, body: &mut Vec<u8>) -> Result<u32, FrameError> {
+    let Some(number) = body.first_chunk::<4>().copied() else {
+        return Err(FrameError::Body { kind, reason: "the target's number is missing".into() });
+    };
+    body.drain(..4);
+    Ok(u32::from_be_bytes(number))
 }

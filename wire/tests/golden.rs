@@ -17,6 +17,7 @@ use robo_model::resolve::{Provider, Topic};
 use robo_model::spec::{Assignment, FileHash, FileRef, Generation, InstanceKey, InstanceSpec, RelativePath};
 use robo_model::state::{Failure, InstanceReport, InstanceState, Step, Wanted};
 use robo_wire::api::{Facts, Scope, Verb};
+use robo_wire::call::{CallTicket, OpenTarget, ResumeRequest};
 use robo_wire::collect::CollectOpen;
 use robo_wire::copy::{Content, CopyFrame, CopyOpen, End, Entry, Kind, Pull, Push, RawPath, Told, Want};
 use robo_wire::digest::Digest;
@@ -85,7 +86,7 @@ fn what_streams_carry() {
         ("exec-selector", Targets::Selector("site=tokyo".into())),
         ("exec-all", Targets::All),
     ] {
-        let request = ExecRequest { targets, command: command() };
+        let request = ExecRequest { targets, command: command(), resumable: false };
         golden.check(name, &request, ExecRequest::encode, |frame| ExecRequest::decode(&frame));
     }
     for (name, frame) in stream_frames() {
@@ -98,6 +99,13 @@ fn what_streams_carry() {
         DeviceTarget { name: "nobody".into(), device: None },
     ]);
     golden.check("answer-targets", &targets, Answer::encode, Answer::decode);
+    let ticket = CallTicket { id: "c1".parse().unwrap(), asked_at: UnixMillis(3), seal: "5e".into() };
+    golden.check("answer-ticket", &Answer::Ticket(ticket.clone()), Answer::encode, Answer::decode);
+    let request = ExecRequest { targets: Targets::All, command: command(), resumable: true };
+    golden.check("exec-resumable", &request, ExecRequest::encode, |frame| ExecRequest::decode(&frame));
+    let targets = vec![OpenTarget { name: "robot-7".into(), place: 70_000 }];
+    let resume = ResumeRequest { ticket, command: command(), targets, input: 9 };
+    golden.check("call-resume", &resume, ResumeRequest::encode, |frame| ResumeRequest::decode(&frame));
 }
 
 #[test]
@@ -184,6 +192,7 @@ fn the_golden_file_has_no_line_too_many() {
     );
     names.extend(copy_opens().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("open-{name}")]));
     names.extend(copy_frames().into_iter().map(|(name, _)| name.to_owned()));
+    names.extend(["answer-ticket", "exec-resumable", "call-resume"].map(str::to_owned));
     names.push("forward-request".to_owned());
     names.push("relay-arrival".to_owned());
     names.extend(to_relay().into_iter().map(|(name, _)| name.to_owned()));
@@ -474,6 +483,9 @@ fn stream_frames() -> Vec<(&'static str, StreamFrame)> {
         ("verdict-offline", StreamFrame::Verdict(Verdict::Offline)),
         ("verdict-refused", StreamFrame::Verdict(Verdict::Refused { reason: "no such program".into() })),
         ("verdict-lost", StreamFrame::Verdict(Verdict::Lost { reason: "link down".into() })),
+        ("call-received", StreamFrame::Received(7, 70_000)),
+        ("call-seen", StreamFrame::Seen(7)),
+        ("call-taken", StreamFrame::Taken(70_000)),
     ]
 }
 

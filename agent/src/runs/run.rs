@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_wire::backlog::Backlog;
-use robo_wire::job::{ABSENT, Ended, MAX_INPUT, Output, RunStart, WINDOW};
+use robo_wire::job::{Ended, MAX_INPUT, Output, RunStart, WINDOW};
 use robo_wire::stream::{MAX_CHUNK, Verdict};
 use rustix::process::Signal;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
@@ -27,6 +27,8 @@ pub(super) struct Run {
     began_at: UnixMillis,
     background: bool,
     limit: Option<Millis>,
+    /// How long it goes on while nobody takes its output.
+    absent: Millis,
 }
 
 /// Where it stands.
@@ -128,7 +130,7 @@ struct Process {
 }
 
 impl Run {
-    pub(super) fn new(start: &RunStart) -> Self {
+    pub(super) fn new(start: &RunStart, absent: Millis) -> Self {
         let state = State {
             printed: Printed::new(start.background),
             input: Backlog::new(0, MAX_INPUT),
@@ -148,6 +150,7 @@ impl Run {
             began_at: crate::now(),
             background: start.background,
             limit: start.command.timeout,
+            absent,
         }
     }
 
@@ -254,7 +257,7 @@ impl Run {
     fn wake(&self, process: &Process, deadline: Option<Instant>) -> Option<Instant> {
         let deadline = deadline.filter(|_| process.ending.is_none() && process.verdict.is_none());
         let absent = self.look().absent_since.filter(|_| !self.background && process.ending.is_none());
-        let absent = absent.map(|since| since + ABSENT.duration());
+        let absent = absent.map(|since| since + self.absent.duration());
         [process.until, deadline, absent].into_iter().flatten().min()
     }
 
@@ -274,13 +277,13 @@ impl Run {
 
     fn time(&self, process: &mut Process, deadline: Option<Instant>) {
         let now = Instant::now();
-        let absent = self.look().absent_since.is_some_and(|since| now.duration_since(since) >= ABSENT.duration());
+        let absent = self.look().absent_since.is_some_and(|since| now.duration_since(since) >= self.absent.duration());
         if process.until.is_some_and(|until| until <= now) {
             process.overdue();
         } else if deadline.is_some_and(|deadline| deadline <= now) && process.verdict.is_none() {
             process.end(Verdict::Timeout, Duration::ZERO);
         } else if absent && !self.background {
-            let reason = format!("nobody came back for its output within {ABSENT}");
+            let reason = format!("nobody came back for its output within {}", self.absent);
             process.end(Verdict::Cancelled { reason }, GRACE);
         }
     }

@@ -270,8 +270,15 @@ async fn control<S: AsyncRead + AsyncWrite>(mut reader: ReadHalf<S>, mut stdin: 
                     group.signal(signal);
                 }
             }
-            Ok(StreamFrame::Stdout(_) | StreamFrame::Stderr(_) | StreamFrame::Verdict(_) | StreamFrame::Unknown(_)) => {
-            }
+            Ok(
+                StreamFrame::Stdout(_)
+                | StreamFrame::Stderr(_)
+                | StreamFrame::Verdict(_)
+                | StreamFrame::Received(..)
+                | StreamFrame::Seen(_)
+                | StreamFrame::Taken(_)
+                | StreamFrame::Unknown(_),
+            ) => {}
             Err(_) => return,
         }
     }

@@ -1,5 +1,6 @@
 //! `robo exec`: runs a command on devices.
 
+mod call;
 mod follow;
 mod frames;
 mod group;
@@ -11,21 +12,18 @@ mod view;
 
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
-use std::time::Duration;
 
-use bytes::Bytes;
-use futures_util::stream;
 use robo_model::label::Selector;
 use robo_model::quantity::Millis;
 use robo_wire::job::JobRequest;
-use robo_wire::stream::{Answer, Command, ExecRequest, StreamFrame, Targets};
+use robo_wire::stream::{Command, ExecRequest, Targets};
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc::{self, Sender};
 
 use crate::cli::{Env, Format};
 use crate::client::Client;
 use crate::error::{CliError, Exit};
 
+use call::Call;
 use follow::Follower;
 pub(crate) use follow::Whose;
 pub(crate) use frames::{Frames, FramesError};
@@ -98,20 +96,8 @@ pub(crate) struct ExecArgs {
     command: Vec<String>,
 }
 
-/// SIGINT's number, the same on every system we run on.
-const SIGINT: i32 = 2;
-
-/// After the last verdict the manager writes its history and then ends the answer; how long that is waited for.
-const HISTORY_PATIENCE: Duration = Duration::from_secs(1);
-
-/// How often it is looked whether the line that says how it goes is due.
-const TICK: Duration = Duration::from_millis(500);
-
 /// Of so many devices at most it is told that output is missing.
 const MAX_TOLD: usize = 20;
-
-/// How long a signal may wait to be sent behind input that is under way.
-const SIGNAL_PATIENCE: Duration = Duration::from_secs(5);
 
 pub(crate) async fn run(args: ExecArgs, env: &Env) -> Result<Exit, CliError> {
     let is_json = is_json(env.ui.format)?;
@@ -134,13 +120,13 @@ pub(crate) async fn run(args: ExecArgs, env: &Env) -> Result<Exit, CliError> {
         return follow_job(&client, whose, interrupts, (is_json, is_one, group), env).await;
     }
     let request = args.into_request(with_input)?;
-    let mut job = Job::open(&client, &request, with_input).await?;
-    let Some(targets) = job.targets().await? else { return Ok(Exit::Interrupted) };
+    let mut call = Call::open(&client, request, with_input).await?;
+    let Some(targets) = call.targets().await? else { return Ok(Exit::Interrupted) };
     if targets.all().is_empty() {
         return Err(no_device());
     }
     let view = view_of((is_json, is_one, group), env, &targets);
-    let Some(outcomes) = job.follow(targets, view).await? else { return Ok(Exit::Interrupted) };
+    let Some(outcomes) = Box::pin(call.follow(targets, view)).await? else { return Ok(Exit::Interrupted) };
     tell_end(&outcomes, (is_json, is_one, group), env)
 }
 
@@ -247,7 +233,7 @@ impl ExecArgs {
 
     fn into_job(self) -> Result<JobRequest, CliError> {
         let (queue, concurrency, fail_fast) = (self.queue, self.concurrency, self.fail_fast);
-        let ExecRequest { targets, command } = self.into_request(false)?;
+        let ExecRequest { targets, command, .. } = self.into_request(false)?;
         Ok(JobRequest { targets, command, queue, concurrency, fail_fast })
     }
 
@@ -267,7 +253,7 @@ impl ExecArgs {
         };
         let env: BTreeMap<String, String> = self.variables.into_iter().collect();
         let command = Command { argv, env, cwd: self.cwd, user: self.user, timeout: self.timeout, stdin };
-        Ok(ExecRequest { targets, command })
+        Ok(ExecRequest { targets, command, resumable: true })
     }
 }
 
@@ -286,117 +272,6 @@ pub(crate) fn variable(text: &str) -> Result<(String, String), String> {
         return Err("a variable needs a name, as in `NAME=VALUE`".into());
     }
     Ok((name.to_owned(), value))
-}
-
-/// A command under way.
-struct Job {
-    frames: Frames,
-    to_manager: Sender<io::Result<Bytes>>,
-    interrupts: Signal,
-    interrupted: bool,
-}
-
-/// What comes next.
-enum Next {
-    Answer(Answer),
-    End,
-    Broken(FramesError),
-    /// The second Ctrl-C: leave at once.
-    Leave,
-}
-
-impl Job {
-    /// Sends the request.
-    async fn open(client: &Client, request: &ExecRequest, with_input: bool) -> Result<Self, CliError> {
-        let first = request.encode().map_err(|error| CliError::new(format!("the command cannot be sent: {error}")))?;
-        let mut interrupts = catch()?;
-        let (to_manager, queue) = mpsc::channel(input::QUEUE);
-        // The queue is empty, so there is room.
-        drop(to_manager.try_send(Ok(first.into())));
-        if with_input {
-            input::forward(to_manager.clone())
-                .map_err(|error| CliError::new(format!("standard input cannot be read: {error}")))?;
-        }
-        let body = stream::unfold(queue, |mut queue| async move { queue.recv().await.map(|item| (item, queue)) });
-        let bytes = tokio::select! {
-            answer = client.framed_post("exec", body) => answer?,
-            _ = interrupts.recv() => return Err(CliError::told(Exit::Interrupted)),
-        };
-        Ok(Self { frames: Frames::new(bytes), to_manager, interrupts, interrupted: false })
-    }
-
-    /// The first frame: who the targets are. Nothing after a second Ctrl-C.
-    async fn targets(&mut self) -> Result<Option<Outcomes>, CliError> {
-        match self.next().await {
-            Next::Answer(Answer::Targets(targets)) => Ok(Some(Outcomes::new(targets))),
-            Next::Leave => Ok(None),
-            Next::Broken(FramesError::Client(error)) => Err(error.into()),
-            Next::Broken(error) => Err(CliError::new(error.to_string())),
-            Next::Answer(Answer::From(..)) | Next::End => {
-                Err(CliError::new("the manager did not tell which devices the command goes to"))
-            }
-        }
-    }
-
-    /// Shows everything that comes until every target has its verdict. Nothing after a second Ctrl-C.
-    async fn follow(mut self, mut outcomes: Outcomes, mut view: View<'_>) -> Result<Option<Outcomes>, CliError> {
-        let reason = loop {
-            let next = if outcomes.are_complete() {
-                tokio::time::timeout(HISTORY_PATIENCE, self.next()).await.unwrap_or(Next::End)
-            } else {
-                view.tick(&outcomes)?;
-                match tokio::time::timeout(TICK, self.next()).await {
-                    Ok(next) => next,
-                    Err(_) => continue,
-                }
-            };
-            match next {
-                Next::Answer(Answer::From(target, frame)) => {
-                    let target = usize::try_from(target).unwrap_or(usize::MAX);
-                    view.show(target, frame, &mut outcomes)?;
-                }
-                Next::Answer(Answer::Targets(_)) => {}
-                Next::End => break "the manager ended the answer without a verdict".to_owned(),
-                Next::Broken(error) => break error.to_string(),
-                Next::Leave if outcomes.are_complete() => break String::new(),
-                Next::Leave => return Ok(None),
-            }
-        };
-        for target in outcomes.close(&reason) {
-            view.end(target, &mut outcomes)?;
-        }
-        view.finish(&outcomes)?;
-        Ok(Some(outcomes))
-    }
-
-    /// The next frame. The first Ctrl-C goes to the targets.
-    async fn next(&mut self) -> Next {
-        loop {
-            tokio::select! {
-                answer = self.frames.next() => return match answer {
-                    Ok(Some(answer)) => Next::Answer(answer),
-                    Ok(None) => Next::End,
-                    Err(error) => Next::Broken(error),
-                },
-                _ = self.interrupts.recv() => {
-                    if self.interrupted {
-                        return Next::Leave;
-                    }
-                    self.interrupted = true;
-                    self.pass_on_interrupt();
-                }
-            }
-        }
-    }
-
-    /// Sends the signal, after the input that is under way; does not wait for it.
-    fn pass_on_interrupt(&self) {
-        let Ok(frame) = StreamFrame::Signal(SIGINT).encode() else { return };
-        let to_manager = self.to_manager.clone();
-        tokio::spawn(async move {
-            drop(to_manager.send_timeout(Ok(frame.into()), SIGNAL_PATIENCE).await);
-        });
-    }
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Commands on devices, and the output of instances: framed both ways.
 
 use std::collections::{BTreeMap, HashSet};
+use std::time::Duration;
 
 use axum::Extension;
 use axum::body::{Body, Bytes};
@@ -13,7 +14,9 @@ use robo_model::label::Selector;
 use robo_model::name::{ApplicationName, DeviceName, InstancePath, ProjectName};
 use robo_model::spec::InstanceKey;
 use robo_wire::api::AuditOutcome;
+use robo_wire::call::{CallTicket, ResumeRequest};
 use robo_wire::event::EventBody;
+use robo_wire::job::ABSENT;
 use robo_wire::problem::{ErrorCode, Problem};
 use robo_wire::stream::{
     Command, DeviceTarget, ExecRequest, LogsOpen, MAX_TARGETS, MEDIA_TYPE, Open, Targets, Verdict,
@@ -25,7 +28,7 @@ use super::ApiState;
 use super::auth::{BegunOn, May};
 use super::extract::{Project, Query};
 use super::frames::BodyFrames;
-use super::job::{Job, OUTPUT_QUEUE, Target};
+use super::job::{Call, Ending, Job, OUTPUT_QUEUE, Target};
 use super::problem::Refusal;
 use crate::bus::Ring;
 use crate::service::{Access, Service, ServiceError, now};
@@ -60,25 +63,104 @@ pub(super) async fn exec(
     let request = input.first(ExecRequest::decode).await?;
     request.command.check().map_err(Refusal::bad_request)?;
     let targets = targets(&state.service, &may.access, &project, &request.targets).await?;
-    audit(&state, &may, &request.command, &targets).await?;
+    audit(&state, &may, (&request.command, AuditOutcome::Allowed), &targets).await?;
     let begun: Vec<_> = targets.iter().filter(|target| target.device.is_ok()).collect();
     let begun_on = BegunOn(begun.into_iter().filter_map(|target| target.shown.device.clone()).collect());
-    let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
-    let command = request.command;
-    let job = Job {
-        links: state.links,
-        open: Open::Exec(command.clone()),
-        job: Some(crate::jobs::new_id()?),
-        targets: targets.clone(),
-        output: output.clone(),
+    let call = match request.resumable {
+        true => {
+            let whose = (&project, &may.access.user);
+            Some((state.calls.issue(&state.service, whose, &request.command).await?, None, 0, vec![0; targets.len()]))
+        }
+        false => None,
     };
-    tokio::spawn(async move {
-        let verdicts = job.run(Some(input)).await;
-        record(&state.service, &project, &command, &targets, verdicts).await;
-        // The answer ends when the history knows.
-        drop(output);
-    });
-    Ok((Extension(begun_on), framed(answer)).into_response())
+    let started = Started { project, command: request.command, targets, call };
+    Ok((Extension(begun_on), started.run(state, input)?).into_response())
+}
+
+/// Goes on with a command whose caller was cut off, also by an end of the manager. The request's body is frames: a
+/// `ResumeRequest`, then input and signals; the answer is that of `exec`, of the targets that have no verdict yet.
+#[utoipa::path(post, path = "/v1/projects/{project}/exec/resume", tag = "devices", security(("token" = [])),
+    params(("project" = String, Path)),
+    request_body(content = ResumeRequest, content_type = "application/vnd.robo.frames"),
+    responses((status = 200, body = Verdict, content_type = "application/vnd.robo.frames"),
+        (status = 400, body = Problem), (status = 403, body = Problem, description = "it is somebody else's call")))]
+pub(super) async fn resume(
+    State(state): State<ApiState>,
+    Extension(may): Extension<May>,
+    Project(project): Project,
+    request: Request,
+) -> Result<Response, Refusal> {
+    let mut input = BodyFrames::new(request.into_body());
+    let request = input.first(ResumeRequest::decode).await?;
+    request.check().map_err(Refusal::bad_request)?;
+    let (ticket, command) = (request.ticket, request.command);
+    let (names, places) = request.targets.into_iter().map(|target| (target.name, target.place)).unzip();
+    let targets = targets(&state.service, &may.access, &project, &Targets::Names(names)).await?;
+    let whose = (&project, &may.access.user);
+    if !state.calls.knows(&state.service, whose, &ticket, &command).await? {
+        audit(&state, &may, (&command, AuditOutcome::Refused), &targets).await?;
+        let title = "this command is not yours to go on with";
+        let help = "who began it can, with the same words and in the same project, at the same manager";
+        return Err(Refusal::new(ErrorCode::Forbidden, title).help(help));
+    }
+    audit(&state, &may, (&command, AuditOutcome::Allowed), &targets).await?;
+    let begun_on =
+        BegunOn(targets.iter().filter(|t| t.device.is_ok()).filter_map(|t| t.shown.device.clone()).collect());
+    let age = Duration::from_millis(now().since(ticket.asked_at).0);
+    let call = Some((ticket, Some(age), request.input, places));
+    let started = Started { project, command, targets, call };
+    Ok((Extension(begun_on), started.run(state, input)?).into_response())
+}
+
+/// A command that may begin, or go on.
+struct Started {
+    project: ProjectName,
+    command: Command,
+    targets: Vec<Target>,
+    /// Of a caller that can come back: its ticket, how old that is, and where input and outputs go on.
+    call: Option<(CallTicket, Option<Duration>, u64, Vec<u64>)>,
+}
+
+impl Started {
+    fn run(self, state: ApiState, input: BodyFrames) -> Result<Response, Refusal> {
+        let Self { project, command, targets, call } = self;
+        let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
+        let held = call.as_ref().map(|(ticket, ..)| state.calls.hold(&ticket.id));
+        let id = match &call {
+            Some((ticket, ..)) => ticket.id.clone(),
+            None => crate::jobs::new_id()?,
+        };
+        let taken_over = held.as_ref().map(|held| held.taken_over.clone()).unwrap_or_default();
+        let call = call.map(|(ticket, age, input, places)| Call { ticket, age, input, places, taken_over });
+        let job = Job {
+            links: state.links,
+            open: Open::Exec(command.clone()),
+            job: Some(id),
+            targets: targets.clone(),
+            output: output.clone(),
+            call,
+        };
+        tokio::spawn(async move {
+            let Ending { mut verdicts, settled } = job.run(Some(input)).await;
+            let (mut output, mut targets) = (Some(output), targets);
+            if let (Some(settled), Some(held)) = (settled, held) {
+                // There is nobody at its other end.
+                output = None;
+                if held.comes_back(ABSENT.duration()).await {
+                    let mut settled = settled.into_iter().zip(targets).zip(verdicts);
+                    (targets, verdicts) = settled
+                        .by_ref()
+                        .filter(|((settled, _), _)| *settled)
+                        .map(|((_, target), verdict)| (target, verdict))
+                        .unzip();
+                }
+            }
+            record(&state.service, &project, &command, &targets, verdicts).await;
+            // The answer ends when the history knows.
+            drop(output);
+        });
+        Ok(framed(answer))
+    }
 }
 
 /// Which output.
@@ -117,7 +199,7 @@ pub(super) async fn logs(
     let key = InstanceKey { application: query.application, path: query.path };
     let open = Open::Logs(LogsOpen { key, lines, follow: query.follow });
     let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
-    let job = Job { links: state.links, open, job: None, targets: vec![target(&device)], output };
+    let job = Job { links: state.links, open, job: None, targets: vec![target(&device)], output, call: None };
     tokio::spawn(async move { job.run(None).await });
     Ok((Extension(begun_on), framed(answer)).into_response())
 }
@@ -170,14 +252,14 @@ fn missing(name: &str) -> Target {
 pub(super) async fn audit(
     state: &ApiState,
     may: &May,
-    command: &Command,
+    (command, outcome): (&Command, AuditOutcome),
     targets: &[Target],
 ) -> Result<(), ServiceError> {
     let on: Vec<&str> = targets.iter().map(|target| target.shown.name.as_str()).collect();
     let words = recorded(&command.argv).join(" ");
     let devices = if on.len() == 1 { "device" } else { "devices" };
     let thing = format!("{} {devices}: {}", on.len(), on.join(" "));
-    state.service.audit(&may.actor, (Verb::Exec.name(), &thing), AuditOutcome::Allowed, &words).await
+    state.service.audit(&may.actor, (Verb::Exec.name(), &thing), outcome, &words).await
 }
 
 /// The answer: frames as they come, those that are there together in one piece.

@@ -4,19 +4,23 @@
 //! one that runs [`Job::run`], which alone says verdicts. Every queue between them is short, so that a slow client
 //! slows the commands down and nothing piles up here.
 
+mod spread;
+
 use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
 use robo_model::name::{DeviceId, JobId};
+use robo_wire::call::CallTicket;
 use robo_wire::frame::MAX_STREAM_FRAME;
 use robo_wire::job::{ABSENT, Output, RunStart};
 use robo_wire::stream::{Answer, Command, DeviceTarget, MAX_CHUNK, Open, StreamFrame, Verdict};
-use tokio::sync::mpsc;
-use tokio::task::{AbortHandle, Id, JoinSet};
+use tokio::sync::{mpsc, watch};
+use tokio::task::{Id, JoinSet};
 use tokio_util::sync::CancellationToken;
 
+use self::spread::{Ear, Heard, spread, spread_call};
 use super::frames::BodyFrames;
 use crate::jobs::line::{Input, Line, Sink};
 use crate::links::{Links, OpenError};
@@ -30,6 +34,9 @@ pub(super) const OUTPUT_QUEUE: usize = 64;
 
 /// How long after a command's own deadline its agent may take to say so.
 const GRACE: Duration = Duration::from_secs(60);
+
+/// How long the last verdicts may take to arrive at a client that can come back.
+const LAST_WORDS: Duration = Duration::from_secs(2);
 
 /// One target.
 #[derive(Debug, Clone)]
@@ -48,19 +55,46 @@ pub(super) struct Job {
     pub(super) job: Option<JobId>,
     pub(super) targets: Vec<Target>,
     pub(super) output: mpsc::Sender<Bytes>,
+    /// Of a client that can come back.
+    pub(super) call: Option<Call>,
 }
 
-type Ear = mpsc::Sender<Arc<StreamFrame>>;
+/// What a client that can come back has already.
+pub(super) struct Call {
+    pub(super) ticket: CallTicket,
+    /// How long ago it asked for the command; nothing when it asks now.
+    pub(super) age: Option<Duration>,
+    /// The place of the first byte of input that it sends.
+    pub(super) input: u64,
+    /// Of each target: so much of its output has arrived.
+    pub(super) places: Vec<u64>,
+    /// It came back over another connection.
+    pub(super) taken_over: CancellationToken,
+}
+
+/// How it ended.
+pub(super) struct Ending {
+    /// In the order of the targets.
+    pub(super) verdicts: Vec<Verdict>,
+    /// Those that a client which can come back and went away will not ask for again; nothing when it did not go.
+    pub(super) settled: Option<Vec<bool>>,
+}
 
 impl Job {
     /// Runs it to its end; the verdicts, in the order of the targets, were told by then, unless the client is gone.
-    pub(super) async fn run(self, input: Option<BodyFrames>) -> Vec<Verdict> {
+    pub(super) async fn run(self, input: Option<BodyFrames>) -> Ending {
         let mut verdicts: Vec<Option<Verdict>> = vec![None; self.targets.len()];
-        let shown = self.targets.iter().map(|target| target.shown.clone()).collect();
-        let told = send(&self.output, &Answer::Targets(shown)).await;
+        let told = self.introduce().await;
         let mut tasks = JoinSet::new();
-        let (numbers, inputs) = self.start(&mut tasks, told);
-        let mut spreading = spread(input, inputs);
+        let (tell, heard): (Vec<_>, Vec<_>) = match &self.call {
+            Some(call) => call.places.iter().map(|place| watch::channel(Heard { place: *place, seen: false })).unzip(),
+            None => (Vec::new(), Vec::new()),
+        };
+        let (numbers, inputs) = self.start(&mut tasks, told, &heard);
+        let mut spreading = match input {
+            Some(input) if self.call.is_some() => spread_call(input, inputs, tell),
+            input => spread(input, inputs),
+        };
         for (number, target) in self.targets.iter().enumerate() {
             if let Err(reason) = target.device {
                 self.tell(&mut verdicts, number, Verdict::Refused { reason: reason.to_owned() }).await;
@@ -82,6 +116,7 @@ impl Job {
                     "the client went away".clone_into(&mut broke);
                     break;
                 }
+                () = self.taken_over() => break,
                 Some(error) = spreading.broken.recv() => {
                     broke = format!("the client's input cannot be read: {error}");
                     break;
@@ -89,23 +124,73 @@ impl Job {
             }
         }
         tasks.abort_all();
+        if self.call.is_some() && verdicts.iter().all(Option::is_some) {
+            self.last_words(&heard).await;
+        }
+        let seen = |heard: &watch::Receiver<Heard>| heard.borrow().seen;
+        let is_gone = self.call.is_some() && !heard.iter().all(seen);
+        let settled = is_gone.then(|| heard.iter().map(seen).collect());
         for number in 0..verdicts.len() {
             if verdicts.get(number).is_some_and(Option::is_none) {
-                self.tell(&mut verdicts, number, Verdict::Lost { reason: broke.clone() }).await;
+                let verdict = Verdict::Lost { reason: broke.clone() };
+                match verdicts.get_mut(number) {
+                    // Nobody decides that for one who may come back.
+                    Some(place) if is_gone => *place = Some(verdict),
+                    _ => self.tell(&mut verdicts, number, verdict).await,
+                }
             }
         }
-        verdicts.into_iter().flatten().collect()
+        Ending { verdicts: verdicts.into_iter().flatten().collect(), settled }
+    }
+
+    /// Says which call it is, and who the targets are; false when the client is gone.
+    async fn introduce(&self) -> bool {
+        if let Some(call) = &self.call
+            && !send(&self.output, &Answer::Ticket(call.ticket.clone())).await
+        {
+            return false;
+        }
+        let shown = self.targets.iter().map(|target| target.shown.clone()).collect();
+        send(&self.output, &Answer::Targets(shown)).await
+    }
+
+    async fn taken_over(&self) {
+        match &self.call {
+            Some(call) => call.taken_over.cancelled().await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until the client has all verdicts, or is gone.
+    async fn last_words(&self, heard: &[watch::Receiver<Heard>]) {
+        let all = async {
+            for heard in heard {
+                // The sender is in the task that reads what the client says.
+                drop(heard.clone().wait_for(|heard| heard.seen).await);
+            }
+        };
+        tokio::select! {
+            _ = tokio::time::timeout(LAST_WORDS, all) => {}
+            () = self.output.closed() => {}
+        }
     }
 
     /// Starts a task for each target that is a device; says which task is for which target.
-    fn start(&self, tasks: &mut JoinSet<Verdict>, told: bool) -> (HashMap<Id, usize>, Vec<Ear>) {
+    fn start(
+        &self,
+        tasks: &mut JoinSet<Verdict>,
+        told: bool,
+        heard: &[watch::Receiver<Heard>],
+    ) -> (HashMap<Id, usize>, Vec<Ear>) {
         let (mut numbers, mut inputs) = (HashMap::new(), Vec::new());
         for (number, target) in self.targets.iter().enumerate() {
             let Some(device) = target.device.as_ref().ok().filter(|_| told).cloned() else { continue };
             let (give, take) = mpsc::channel(INPUT_QUEUE);
             inputs.push(give);
             let links = Arc::clone(&self.links);
-            let one = One { number: number_of(number), output: self.output.clone(), job: self.job.clone() };
+            let call = self.call.as_ref().zip(heard.get(number).cloned());
+            let call = call.map(|(call, heard)| Heeded { heard, age: call.age, input: call.input });
+            let one = One { number: number_of(number), output: self.output.clone(), job: self.job.clone(), call };
             let open = self.open.clone();
             let id = tasks.spawn(async move { Box::pin(one.run(links, device, open, take)).await }).id();
             numbers.insert(id, number);
@@ -143,48 +228,20 @@ async fn send(output: &mpsc::Sender<Bytes>, answer: &Answer) -> bool {
     }
 }
 
-/// The task that spreads the client's input; it ends with this.
-struct Spreading {
-    task: Option<AbortHandle>,
-    broken: mpsc::Receiver<String>,
-}
-
-impl Drop for Spreading {
-    fn drop(&mut self) {
-        if let Some(task) = &self.task {
-            task.abort();
-        }
-    }
-}
-
-/// Gives every target the client's input. The slowest decides how fast: input is never dropped.
-fn spread(input: Option<BodyFrames>, inputs: Vec<Ear>) -> Spreading {
-    let (say, broken) = mpsc::channel(1);
-    let Some(mut input) = input else { return Spreading { task: None, broken } };
-    let task = tokio::spawn(async move {
-        loop {
-            let frame = match input.next(MAX_STREAM_FRAME).await.map(|frame| frame.map(StreamFrame::decode)) {
-                Ok(Some(Ok(frame @ (StreamFrame::Stdin(_) | StreamFrame::StdinEnd | StreamFrame::Signal(_))))) => frame,
-                Ok(Some(Ok(_))) => continue,
-                Ok(None) => return,
-                Ok(Some(Err(error))) => return drop(say.send(error.to_string()).await),
-                Err(error) => return drop(say.send(error.to_string()).await),
-            };
-            let frame = Arc::new(frame);
-            for target in &inputs {
-                // A target that has its verdict takes no more.
-                drop(target.send(Arc::clone(&frame)).await);
-            }
-        }
-    });
-    Spreading { task: Some(task.abort_handle()), broken }
-}
-
 /// One target's task.
 struct One {
     number: u32,
     output: mpsc::Sender<Bytes>,
     job: Option<JobId>,
+    call: Option<Heeded>,
+}
+
+/// Of a client that can come back: what has arrived at it, and where it goes on.
+struct Heeded {
+    heard: watch::Receiver<Heard>,
+    age: Option<Duration>,
+    /// It knows that so much of its input was taken.
+    input: u64,
 }
 
 impl One {
@@ -196,11 +253,23 @@ impl One {
     }
 
     /// Runs a command. It goes on while its device is away for a while.
-    async fn command(self, links: Arc<dyn Links>, run: (JobId, DeviceId), command: Command, input: Input) -> Verdict {
+    async fn command(
+        mut self,
+        links: Arc<dyn Links>,
+        run: (JobId, DeviceId),
+        command: Command,
+        input: Input,
+    ) -> Verdict {
         let limit = command.timeout.map(|t| t.duration().saturating_add(ABSENT.duration()).saturating_add(GRACE));
         let start = Some(RunStart { command, background: false });
         let mut line = Line::new(links, run, start, ABSENT, CancellationToken::new());
-        let mut sink = Client { one: self, place: 0 };
+        let place = self.call.as_ref().map_or(0, |call| call.heard.borrow().place);
+        if let Some(call) = &mut self.call {
+            line = line.gone_on(call.age, call.input);
+            call.heard.mark_unchanged();
+        }
+        let heard = self.call.as_ref().map(|call| call.heard.clone());
+        let mut sink = Client { one: self, place };
         let outcome = match limit {
             None => line.run(&mut sink, Some(input)).await,
             Some(limit) => match tokio::time::timeout(limit, line.run(&mut sink, Some(input))).await {
@@ -209,7 +278,14 @@ impl One {
             },
         };
         let verdict = outcome.ended.verdict.clone();
-        tokio::spawn(outcome.acknowledge());
+        tokio::spawn(async move {
+            if let Some(mut heard) = heard {
+                // Who went away before it arrived comes back for it; the device keeps it until then.
+                let seen = tokio::time::timeout(ABSENT.duration(), heard.wait_for(|heard| heard.seen)).await;
+                let Ok(Ok(_)) = seen else { return };
+            }
+            outcome.acknowledge().await;
+        });
         verdict
     }
 
@@ -236,7 +312,13 @@ impl One {
                 Ok(StreamFrame::Stderr(data)) => self.pass(&data, StreamFrame::Stderr).await,
                 // Of a newer version, or not an agent's to say.
                 Ok(
-                    StreamFrame::Unknown(_) | StreamFrame::Stdin(_) | StreamFrame::StdinEnd | StreamFrame::Signal(_),
+                    StreamFrame::Unknown(_)
+                    | StreamFrame::Stdin(_)
+                    | StreamFrame::StdinEnd
+                    | StreamFrame::Signal(_)
+                    | StreamFrame::Received(..)
+                    | StreamFrame::Seen(_)
+                    | StreamFrame::Taken(_),
                 ) => true,
                 Err(reason) => return Verdict::Lost { reason },
             };
@@ -269,6 +351,27 @@ impl Sink for Client {
     }
 
     fn begun(&mut self) {}
+
+    fn arrived(&self) -> u64 {
+        self.one.call.as_ref().map_or(self.place, |call| call.heard.borrow().place.min(self.place))
+    }
+
+    async fn moved(&mut self) {
+        if let Some(call) = &mut self.one.call
+            && call.heard.changed().await.is_ok()
+        {
+            return;
+        }
+        std::future::pending::<()>().await;
+    }
+
+    async fn taken(&mut self, place: u64) {
+        if let Some(call) = self.one.call.as_mut().filter(|call| place > call.input) {
+            call.input = place;
+            // A client that is gone is noticed elsewhere.
+            send(&self.one.output, &Answer::From(self.one.number, StreamFrame::Taken(place))).await;
+        }
+    }
 
     async fn take(&mut self, kind: Output, place: u64, bytes: &[u8]) -> Result<(), String> {
         if place > self.place {

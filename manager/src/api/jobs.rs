@@ -8,6 +8,7 @@ use axum::{Extension, Json as Answer};
 use bytes::Bytes;
 use robo_model::access::{Thing, Verb};
 use robo_model::name::{JobId, ProjectName};
+use robo_wire::api::AuditOutcome;
 use robo_wire::job::{JobRequest, JobView, Output};
 use robo_wire::problem::Problem;
 use robo_wire::stream::{Answer as Said, DeviceTarget, MAX_CHUNK, StreamFrame, Verdict};
@@ -55,7 +56,7 @@ pub(super) async fn begin(
     Json(request): Json<JobRequest>,
 ) -> Result<Answer<JobView>, Refusal> {
     let found = targets(&state.service, &may.access, &project, &request.targets).await?;
-    audit(&state, &may, &request.command, &found).await?;
+    audit(&state, &may, (&request.command, AuditOutcome::Allowed), &found).await?;
     let found = found.into_iter().map(|target| JobTarget { name: target.shown.name, device: target.device });
     Ok(Answer(state.jobs.begin(&project, by, request, found.collect()).await?))
 }

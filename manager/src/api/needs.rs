@@ -89,6 +89,7 @@ const IN_PROJECT: &[Row] = &[
     (Method::GET, "status", Verb::SeeApplications, On::Project, Audited::Refusals),
     (Method::GET, "events", Verb::See, On::Some, Audited::Refusals),
     (Method::POST, "exec", Verb::Exec, On::Some, Audited::Handler),
+    (Method::POST, "exec/resume", Verb::Exec, On::Some, Audited::Handler),
     (Method::GET, "jobs", Verb::See, On::Some, Audited::Refusals),
     (Method::POST, "jobs", Verb::Exec, On::Some, Audited::Handler),
     (Method::GET, "jobs/{id}", Verb::See, On::Some, Audited::Refusals),

@@ -40,6 +40,21 @@ pub(crate) trait Sink: Send {
     /// So much of the output is there.
     fn place(&self) -> u64;
 
+    /// So much of it is where it belongs, and may be forgotten on the device.
+    fn arrived(&self) -> u64 {
+        self.place()
+    }
+
+    /// Waits until more of it is where it belongs, where that is not at once.
+    fn moved(&mut self) -> impl Future<Output = ()> + Send {
+        std::future::pending()
+    }
+
+    /// The input was taken up to there.
+    fn taken(&mut self, _place: u64) -> impl Future<Output = ()> + Send {
+        std::future::ready(())
+    }
+
     /// The run is there.
     fn begun(&mut self);
 
@@ -60,12 +75,16 @@ pub(crate) struct Line {
     cancel: CancellationToken,
     /// When it was asked for the first time.
     asked: Option<Instant>,
+    /// So long before that another line asked.
+    age: Option<Duration>,
     typed: Typed,
 }
 
 /// Input on its way.
 struct Typed {
     bytes: Backlog,
+    /// The device has taken it up to there; who sends it may not know that yet.
+    taken: u64,
     ended: bool,
     signals: Vec<i32>,
 }
@@ -112,8 +131,16 @@ impl Line {
         patience: Millis,
         cancel: CancellationToken,
     ) -> Self {
-        let typed = Typed { bytes: Backlog::new(0, MAX_INPUT), ended: false, signals: Vec::new() };
-        Self { links, device, job, start, patience: patience.duration(), cancel, asked: None, typed }
+        let typed = Typed { bytes: Backlog::new(0, MAX_INPUT), taken: 0, ended: false, signals: Vec::new() };
+        Self { links, device, job, start, patience: patience.duration(), cancel, asked: None, age: None, typed }
+    }
+
+    /// The same to a run that another line asked for, so long ago; the input that comes begins at `input`.
+    pub(crate) fn gone_on(mut self, age: Option<Duration>, input: u64) -> Self {
+        self.typed.bytes = Backlog::new(input, MAX_INPUT);
+        self.asked = age.map(|_| Instant::now());
+        self.age = age;
+        self
     }
 
     /// Keeps the line until the run's end.
@@ -121,7 +148,7 @@ impl Line {
         let (mut away_since, mut breaks) = (None::<Instant>, 0);
         loop {
             let before = sink.place();
-            let reason = match self.open(before).await {
+            let reason = match self.open(sink.arrived()).await {
                 Err(OpenError::Offline) if self.asked.is_none() && self.start.is_some() => {
                     return Outcome::here(Verdict::Offline);
                 }
@@ -162,7 +189,8 @@ impl Line {
         self.asked = Some(asked.unwrap_or_else(Instant::now));
         // What is to end is not begun any more.
         let start = self.start.clone().filter(|_| !self.cancel.is_cancelled());
-        let age = asked.map(|at| Millis(u64::try_from(at.elapsed().as_millis()).unwrap_or(u64::MAX)));
+        let age = asked.map(|at| at.elapsed().saturating_add(self.age.unwrap_or_default()));
+        let age = age.map(|age| Millis(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
         let opened =
             self.links.open(&self.device, Open::Run(RunOpen { job: self.job.clone(), start, asked: age, from }));
         let opened = opened.await;
@@ -177,10 +205,10 @@ impl Line {
     async fn carry(&mut self, stream: Stream, sink: &mut impl Sink, input: &mut Option<Input>) -> Cut {
         let (read, mut write) = split(stream);
         let mut frames = StreamFrames::new(read);
-        let mut voice = Voice { input: None, input_ended: false, received: sink.place(), cancelled: None };
+        let mut voice = Voice { input: None, input_ended: false, received: sink.arrived(), cancelled: None };
         let mut heard = false;
         loop {
-            if let Err(error) = voice.say(&mut write, &mut self.typed, sink.place(), &self.cancel).await {
+            if let Err(error) = voice.say(&mut write, &mut self.typed, sink.arrived(), &self.cancel).await {
                 tracing::debug!(%error, "a run's stream takes no more");
                 // It may have said its end before.
             }
@@ -192,6 +220,7 @@ impl Line {
                     self.typed.take(item, input);
                     continue;
                 }
+                () = sink.moved() => continue,
                 () = self.cancel.cancelled(), if voice.cancelled.is_none() => continue,
                 () = sleep_until(overdue.unwrap_or_else(Instant::now)), if overdue.is_some() => {
                     return Cut::Lost("it was told to end, and the device does not say that it has".to_owned());
@@ -209,15 +238,19 @@ impl Line {
             match frame {
                 RunFrame::Begun(begun) => {
                     voice.input = Some(begun.taken);
-                    self.typed.bytes.forget_before(begun.taken);
+                    self.typed.was_taken(begun.taken);
                     sink.begun();
+                    sink.taken(begun.taken).await;
                 }
                 RunFrame::Output(kind, place, bytes) => {
                     if let Err(reason) = sink.take(kind, place, &bytes).await {
                         return Cut::Lost(reason);
                     }
                 }
-                RunFrame::Taken(place) => self.typed.bytes.forget_before(place),
+                RunFrame::Taken(place) => {
+                    self.typed.was_taken(place);
+                    sink.taken(place).await;
+                }
                 RunFrame::Ended(ended) => return Cut::Over(Outcome { ended, stream: Some(write) }),
                 // Of a newer version, or not an agent's to say.
                 RunFrame::Input(..)
@@ -243,13 +276,27 @@ async fn next_input(input: &mut Option<Input>) -> Option<Arc<StreamFrame>> {
 }
 
 impl Typed {
+    fn was_taken(&mut self, place: u64) {
+        self.taken = self.taken.max(place);
+        self.bytes.forget_before(self.taken);
+    }
+
     fn take(&mut self, item: Option<Arc<StreamFrame>>, input: &mut Option<Input>) {
         match item.as_deref() {
-            Some(StreamFrame::Stdin(bytes)) => self.bytes.push(bytes),
+            Some(StreamFrame::Stdin(bytes)) => {
+                self.bytes.push(bytes);
+                self.bytes.forget_before(self.taken);
+            }
             Some(StreamFrame::StdinEnd) => self.ended = true,
             Some(StreamFrame::Signal(number)) => self.signals.push(*number),
             Some(
-                StreamFrame::Stdout(_) | StreamFrame::Stderr(_) | StreamFrame::Verdict(_) | StreamFrame::Unknown(_),
+                StreamFrame::Stdout(_)
+                | StreamFrame::Stderr(_)
+                | StreamFrame::Verdict(_)
+                | StreamFrame::Received(..)
+                | StreamFrame::Seen(_)
+                | StreamFrame::Taken(_)
+                | StreamFrame::Unknown(_),
             ) => {}
             // The request ended without saying so.
             None => (self.ended, *input) = (true, None),

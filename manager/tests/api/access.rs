@@ -7,7 +7,7 @@ use super::*;
 
 impl Manager {
     /// Makes a user with these roles, and a manager that is asked as this user.
-    async fn user(&self, name: &str, grants: &[Value]) -> Asked<'_> {
+    pub(super) async fn user(&self, name: &str, grants: &[Value]) -> Asked<'_> {
         self.post("/v1/users", json!({"name": name})).await.unwrap();
         for grant in grants {
             let mut grant = grant.clone();
@@ -27,14 +27,14 @@ impl Manager {
     }
 }
 
-struct Asked<'a> {
+pub(super) struct Asked<'a> {
     manager: &'a Manager,
     token: String,
     id: Value,
 }
 
 impl Asked<'_> {
-    async fn response(&self, method: Method, path: &str, body: impl Into<Body>) -> Response<Body> {
+    pub(super) async fn response(&self, method: Method, path: &str, body: impl Into<Body>) -> Response<Body> {
         let mut request = self.manager.request(method, path).body(body.into()).unwrap();
         let token = HeaderValue::from_str(&format!("Bearer {}", self.token)).unwrap();
         request.headers_mut().insert(header::AUTHORIZATION, token);

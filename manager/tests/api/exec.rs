@@ -1,6 +1,7 @@
 //! Commands and logs: every target has its verdict, and input and output go where they should.
 
 use robo_model::quantity::UnixMillis;
+use robo_wire::call::{CallTicket, OpenTarget, ResumeRequest};
 use robo_wire::job::{Begun, Ended, Output, RunFrame, RunOpen};
 use tokio::io::DuplexStream;
 
@@ -106,6 +107,7 @@ async fn every_target_has_its_verdict() {
             timeout: None,
             stdin: false,
         },
+        resumable: false,
     };
     assert!(outcomes(&manager.exec(everybody.encode().unwrap()).await).is_empty());
 }
@@ -164,4 +166,108 @@ async fn logs_are_read_where_the_instance_lives() {
     assert_eq!(outcomes(&bytes)[0].0, "shop/vm/db 5 false");
     refused(manager.get("logs?application=shop&path=/vm/bd").await, ErrorCode::NotFound, "did you mean `/vm/db`");
     refused(manager.get("logs?application=shop").await, ErrorCode::BadRequest, "path");
+}
+
+/// A request for a command by a caller that can come back.
+fn resumable(argv: &[&str]) -> ExecRequest {
+    let bytes = exec_request(&["one", "two"], argv);
+    let mut buffer = bytes.clone();
+    let request = ExecRequest::decode(&frame::take(&mut buffer, MAX_CONTROL_FRAME).unwrap().unwrap()).unwrap();
+    ExecRequest { resumable: true, ..request }
+}
+
+/// The ticket that comes first, and the rest.
+fn ticket_of(bytes: &[u8]) -> (CallTicket, Bytes) {
+    let mut buffer = bytes.to_vec();
+    let first = Answer::decode(frame::take(&mut buffer, MAX_CONTROL_FRAME).unwrap().unwrap()).unwrap();
+    let Answer::Ticket(ticket) = first else { panic!("{first:?}") };
+    (ticket, buffer.into())
+}
+
+#[tokio::test]
+async fn a_call_goes_on_for_its_own_caller_only() {
+    let manager = Manager::start().await;
+    for name in ["one", "two"] {
+        manager.enrol(name).await;
+    }
+    let request = resumable(&["say", "hello"]);
+    let mut body = request.encode().unwrap();
+    for target in 0..2 {
+        body.extend(StreamFrame::Seen(target).encode().unwrap());
+    }
+    let (ticket, rest) = ticket_of(&manager.exec(body).await);
+    let said = ("hello".to_owned(), "err".to_owned(), Verdict::Failed { code: 7 });
+    assert_eq!(outcomes(&rest), [said.clone(), said]);
+
+    let target = |name: &str, place| OpenTarget { name: name.into(), place };
+    let resume = ResumeRequest {
+        ticket,
+        command: request.command,
+        targets: vec![target("two", 2), target("nobody", 0)],
+        input: 0,
+    };
+    let mut body = resume.encode().unwrap();
+    for target in 0..2 {
+        body.extend(StreamFrame::Seen(target).encode().unwrap());
+    }
+    let response = manager.send(manager.request(Method::POST, "exec/resume").body(body.into()).unwrap()).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let bytes = tokio::time::timeout(BOUND, response.into_body().collect()).await.unwrap().unwrap().to_bytes();
+    let (_, rest) = ticket_of(&bytes);
+    let all = outcomes(&rest);
+    assert_eq!(
+        all[0],
+        ("llo".to_owned(), "err".to_owned(), Verdict::Failed { code: 7 }),
+        "what had arrived comes not again"
+    );
+    assert!(matches!(&all[1].2, Verdict::Refused { reason } if reason.contains("no such device")), "{all:?}");
+
+    let ask = async |path: &str, request: &ResumeRequest| {
+        let body = request.encode().unwrap();
+        answer(manager.send(manager.request(Method::POST, path).body(body.into()).unwrap()).await).await
+    };
+    let wrong = |with: &dyn Fn(&mut ResumeRequest)| {
+        let mut request = resume.clone();
+        with(&mut request);
+        request
+    };
+    let not_yours = "not yours to go on with";
+    for request in [
+        wrong(&|r| r.command.argv.push("more".into())),
+        wrong(&|r| r.ticket.id = "another".parse().unwrap()),
+        wrong(&|r| r.ticket.asked_at.0 += 1),
+        wrong(&|r| r.ticket.seal.clear()),
+    ] {
+        refused(ask("exec/resume", &request).await, ErrorCode::Forbidden, not_yours);
+    }
+    refused(ask("exec/resume", &wrong(&|r| r.targets.clear())).await, ErrorCode::BadRequest, "at least");
+    refused(ask("exec/resume", &wrong(&|r| r.command.argv.clear())).await, ErrorCode::BadRequest, "no words");
+    manager.post("/v1/projects", json!({"name": "other"})).await.unwrap();
+    refused(ask("/v1/projects/other/exec/resume", &resume).await, ErrorCode::Forbidden, not_yours);
+
+    // Another user, who may run commands there too, and one who may not.
+    let body = resume.encode().unwrap();
+    let bob = manager.user("bob", &[json!({"role": "operator", "project": "default"})]).await;
+    refused(
+        answer(bob.response(Method::POST, "exec/resume", body.clone()).await).await,
+        ErrorCode::Forbidden,
+        not_yours,
+    );
+    let eve = manager.user("eve", &[json!({"role": "viewer", "project": "default"})]).await;
+    refused(answer(eve.response(Method::POST, "exec/resume", body).await).await, ErrorCode::Forbidden, "");
+}
+
+#[tokio::test]
+async fn a_caller_that_sends_more_input_than_may_be_under_way_is_cut_off() {
+    let manager = Manager::start().await;
+    for name in ["one", "two"] {
+        manager.enrol(name).await;
+    }
+    let mut body = resumable(&["hang"]).encode().unwrap();
+    for _ in 0..40 {
+        body.extend(StreamFrame::Stdin(vec![b'x'; 32 * 1024]).encode().unwrap());
+    }
+    // Its caller may come back: nothing is decided for it.
+    let said = answers(&manager.exec(body).await);
+    assert!(!said.iter().any(|answer| matches!(answer, Answer::From(_, StreamFrame::Verdict(_)))), "{said:?}");
 }

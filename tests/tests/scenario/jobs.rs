@@ -60,7 +60,7 @@ async fn output(api: &Api, view: &JobView) -> (Vec<u8>, Option<Verdict>) {
         match answer {
             Answer::From(0, StreamFrame::Stdout(bytes)) => out.extend(bytes),
             Answer::From(0, StreamFrame::Verdict(verdict)) => return (out, Some(verdict)),
-            Answer::Targets(_) | Answer::From(..) => {}
+            Answer::Ticket(_) | Answer::Targets(_) | Answer::From(..) => {}
         }
     }
     (out, None)
@@ -109,7 +109,7 @@ async fn a_command_survives_cuts_to_the_last_byte() {
     // What comes says by itself where it stands.
     let mark = folder.path().join("mark");
     let script = format!("echo x >>{}; seq -f %015.0f 1 {}; exit 7", mark.display(), total / 16);
-    let body = ExecRequest { targets: names(&["one"]), command: sh(&script) }.encode().unwrap();
+    let body = ExecRequest { targets: names(&["one"]), command: sh(&script), resumable: false }.encode().unwrap();
     let mut answers =
         Answers::of(manager.api.framed(Method::POST, "/projects/default/exec", Some(body.into())).await.unwrap());
     let (mut place, mut cuts, mut rest) = (0_usize, 0, Vec::new());
@@ -129,7 +129,7 @@ async fn a_command_survives_cuts_to_the_last_byte() {
             }
             Answer::From(0, StreamFrame::Verdict(verdict)) => break verdict,
             Answer::Targets(_) => {}
-            other @ Answer::From(..) => panic!("{other:?}"),
+            other @ (Answer::From(..) | Answer::Ticket(_)) => panic!("{other:?}"),
         }
     };
     assert_eq!((verdict, place, rest.len(), cuts), (Verdict::Failed { code: 7 }, total / 16, 0, 5));
@@ -145,7 +145,7 @@ async fn input_survives_a_cut_too() {
     linked(&manager, "one", true).await;
     let command = Command { stdin: true, ..sh("cat") };
     let text: Vec<u8> = (0..200_000).flat_map(|i| format!("line {i}\n").into_bytes()).collect();
-    let mut frames = vec![ExecRequest { targets: names(&["one"]), command }.encode().unwrap()];
+    let mut frames = vec![ExecRequest { targets: names(&["one"]), command, resumable: false }.encode().unwrap()];
     frames.extend(text.chunks(30_000).map(|piece| StreamFrame::Stdin(piece.to_vec()).encode().unwrap()));
     frames.push(StreamFrame::StdinEnd.encode().unwrap());
     let body = reqwest::Body::wrap_stream(futures_util::stream::iter(frames.into_iter().map(Ok::<_, std::io::Error>)));
@@ -157,7 +157,7 @@ async fn input_survives_a_cut_too() {
             Answer::From(0, StreamFrame::Stdout(bytes)) => out.extend(bytes),
             Answer::From(0, StreamFrame::Verdict(verdict)) => break verdict,
             Answer::Targets(_) => {}
-            other @ Answer::From(..) => panic!("{other:?}"),
+            other @ (Answer::From(..) | Answer::Ticket(_)) => panic!("{other:?}"),
         }
         if cuts < 3 && out.len() > text.len() * (cuts + 1) / 5 {
             cuts += 1;

@@ -151,6 +151,9 @@ async fn attempt(args: &CollectArgs, client: &Client, part: &mut Part, heard: &m
             | StreamFrame::StdinEnd
             | StreamFrame::Signal(_)
             | StreamFrame::Stderr(_)
+            | StreamFrame::Received(..)
+            | StreamFrame::Seen(_)
+            | StreamFrame::Taken(_)
             | StreamFrame::Unknown(_) => {}
         }
     }

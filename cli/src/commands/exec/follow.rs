@@ -139,6 +139,7 @@ impl Follower<'_> {
                         view.show(target, frame, outcomes)?;
                     }
                 }
+                Ok(Some(Answer::Ticket(_))) => {}
                 Ok(None) => return Ok(Cut::End),
                 Err(FramesError::Client(error)) if error.is_passing() => return Ok(Cut::Passing(error)),
                 Err(FramesError::Client(error)) => return Err(error.into()),

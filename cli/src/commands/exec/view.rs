@@ -94,6 +94,16 @@ impl<'a> View<'a> {
         if outcomes.are_complete() { self.progress.clear(self.ui) } else { self.progress.draw(self.ui, outcomes) }
     }
 
+    /// Tells something of ours.
+    ///
+    /// # Errors
+    /// When our output takes no more.
+    pub(super) fn note(&mut self, text: &str) -> Result<(), CliError> {
+        self.progress.clear(self.ui)?;
+        self.ui.note(text);
+        Ok(())
+    }
+
     /// Shows what can only be shown at the end of all.
     ///
     /// # Errors
@@ -117,7 +127,13 @@ impl<'a> View<'a> {
                     Ok(())
                 }
             }
-            StreamFrame::Stdin(_) | StreamFrame::StdinEnd | StreamFrame::Signal(_) | StreamFrame::Unknown(_) => Ok(()),
+            StreamFrame::Stdin(_)
+            | StreamFrame::StdinEnd
+            | StreamFrame::Signal(_)
+            | StreamFrame::Received(..)
+            | StreamFrame::Seen(_)
+            | StreamFrame::Taken(_)
+            | StreamFrame::Unknown(_) => Ok(()),
         }
     }
 
