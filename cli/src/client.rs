@@ -2,11 +2,12 @@
 //!
 //! - `calls`: those about history, bindings, acts and devices; `sessions`: about shell sessions; `jobs`: about jobs.
 //! - `tls`: one pinned CA, TLS 1.3, the manager's own name whatever address it has.
-//! - `failure`: why a call did not work.
+//! - `failure`: why a call did not work; `again`: bodies that may have to be sent twice.
 //!
 //! A connection that cannot be made is tried again a few times; a request that was sent is never sent twice.
 
 mod access;
+mod again;
 mod calls;
 mod failure;
 mod jobs;
@@ -31,6 +32,7 @@ use robo_wire::problem::{ErrorCode, Problem};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use again::Again;
 pub(crate) use failure::ClientError;
 pub(crate) use tls::Address;
 
@@ -269,17 +271,24 @@ impl Client {
         Ok(lines(self.bytes(response)).boxed())
     }
 
-    /// Sends a body of frames as it comes and gives the answer's frames as they come. Not tried again.
+    /// Sends a body of frames as it comes and gives the answer's frames as they come. Tried again only when the manager
+    /// took nothing of it and said when to come again.
     pub(crate) async fn framed_post<S>(&self, path: &str, body: S) -> Result<ByteStream, ClientError>
     where
         S: Stream<Item = std::io::Result<Bytes>> + Send + 'static,
     {
-        let request = self
-            .endless(Method::POST, path)
-            .header(reqwest::header::CONTENT_TYPE, robo_wire::stream::MEDIA_TYPE)
-            .body(reqwest::Body::wrap_stream(body));
-        let response = request.send().await.map_err(|error| self.failed(&error, 1))?;
-        Ok(self.bytes(self.checked(response).await?))
+        let (body, mut patience) = (Again::new(body), MAX_WAIT);
+        loop {
+            let request = self
+                .endless(Method::POST, path)
+                .header(reqwest::header::CONTENT_TYPE, robo_wire::stream::MEDIA_TYPE)
+                .body(reqwest::Body::wrap_stream(body.body()));
+            let response = request.send().await.map_err(|error| self.failed(&error, 1))?;
+            if !self.is_to_wait(&response, &mut patience).await {
+                body.taken();
+                return Ok(self.bytes(self.checked(response).await?));
+            }
+        }
     }
 
     /// Asks for an answer of frames.
@@ -313,15 +322,8 @@ impl Client {
         while let Some(again) = request.try_clone() {
             attempt += 1;
             match again.send().await {
-                Ok(response) => match told_to_wait(&response).filter(|wait| *wait <= patience) {
-                    None => return self.checked(response).await,
-                    Some(wait) => {
-                        // At least a second, so that a manager that says none is not asked for ever.
-                        patience -= wait.max(Duration::from_secs(1)).min(patience);
-                        self.wait(wait).await;
-                        continue;
-                    }
-                },
+                Ok(response) if self.is_to_wait(&response, &mut patience).await => continue,
+                Ok(response) => return self.checked(response).await,
                 Err(error) => {
                     let failure = self.failed(&error, attempt);
                     if attempt >= self.attempts || !matches!(failure, ClientError::Unreachable { .. }) {
@@ -335,6 +337,15 @@ impl Client {
         }
         let response = request.send().await.map_err(|error| self.failed(&error, 1))?;
         self.checked(response).await
+    }
+
+    /// Waits when the manager says so and there is patience for it; false when it does not, or there is none.
+    async fn is_to_wait(&self, response: &Response, patience: &mut Duration) -> bool {
+        let Some(wait) = told_to_wait(response).filter(|wait| *wait <= *patience) else { return false };
+        // At least a second, so that a manager that says none is not asked for ever.
+        *patience -= wait.max(Duration::from_secs(1)).min(*patience);
+        self.wait(wait).await;
+        true
     }
 
     /// Waits as the manager says, and tells whoever is there.

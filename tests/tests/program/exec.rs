@@ -130,3 +130,29 @@ fn ctrl_c_reaches_a_command_whose_manager_was_killed() {
     start(&mut lab);
     assert_eq!(running.wait().expect(9).out, "ready\nended\n");
 }
+
+#[test]
+fn streams_are_sent_again_when_the_manager_says_so() {
+    // So little that most have to come again.
+    let lab = Lab::with(&["--requests-per-second", "1"]);
+    let _machines = machines(&lab, &["one"]);
+    let text: String = (0..60_000).map(|i| format!("{i}\n")).collect();
+    let source = lab.path("source");
+    fs::write(&source, &text).unwrap();
+    let copy = |number: usize| lab.path(&format!("copy-{number}"));
+    let started = (0..6).map(|number| {
+        let with_input = || Stdio::from(fs::File::open(&source).unwrap());
+        let cat = Started::start(lab.user.command().args(["exec", "one", "--", "cat"]).stdin(with_input()));
+        let cp = lab.user.start(&["cp", &source, &format!("one:{}", copy(number))]);
+        (cat, cp, lab.user.start(&["logs", "--agent", "one", "-n", "1"]))
+    });
+    let started: Vec<_> = started.collect();
+    for (number, (cat, cp, logs)) in started.into_iter().enumerate() {
+        assert!(cat.wait().expect(0).out == text, "it is not what went in");
+        cp.wait().expect(0);
+        assert!(fs::read_to_string(copy(number)).unwrap() == text, "it is not what was copied");
+        assert_eq!(logs.wait().expect(0).out.lines().count(), 1);
+    }
+    let audit = lab.user.run(&["audit", "list", "-o", "json"]).expect(0).out;
+    assert!(audit.contains("\"requests\""), "nobody was told to wait: {audit}");
+}
