@@ -164,7 +164,7 @@ async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentE
     let token = config.token.clone().ok_or(AgentError::NoToken)?;
     let enrolment = Enrolment { token, ca_pem: config.ca_pem.clone(), name: config.name.clone() };
     loop {
-        let about = facts(&addresses_of(config), &config.ssh);
+        let about = facts(&addresses_of(config), &config.ssh, folders.root());
         match enroll(&config.route, &folders.identity(), &enrolment, about).await {
             Ok(identity) => return Ok(identity),
             Err(error) if error.is_passing() => {
@@ -200,7 +200,7 @@ async fn enrolled_anew(config: &Config, folders: &Folders, identity: Identity) -
     let anew = Identity::anew(&folders.identity());
     let folder_error = |source| AgentError::Folder { path: anew.clone(), source };
     create_dir(&anew).map_err(folder_error)?;
-    match enroll(&config.route, &anew, &enrolment, facts(&addresses_of(config), &config.ssh)).await {
+    match enroll(&config.route, &anew, &enrolment, facts(&addresses_of(config), &config.ssh, folders.root())).await {
         Ok(_) => Ok(Identity::keep_anew(&folders.identity())?.ok_or(AgentError::NoToken)?),
         Err(error) => {
             tracing::warn!(%error, "cannot enrol anew with this token; this device stays who it is");
@@ -238,6 +238,8 @@ struct Daemon {
     from_link: mpsc::Receiver<FromLink>,
     /// The connection that is there, and where to say something on it.
     link: Option<(LinkId, mpsc::Sender<Say>)>,
+    /// The address that it leaves from.
+    leaves: Option<IpAddr>,
     /// What is shown when something is dialled.
     credentials: Arc<Credentials>,
     /// A new key that is being certified.
@@ -278,7 +280,7 @@ impl Daemon {
         drop(tokio::spawn(link::run(link_config, give_link)));
         let removals = JoinSet::new();
         let renewal = None;
-        let link = None;
+        let (link, leaves) = (None, None);
         Ok(Self {
             config,
             pilot,
@@ -288,6 +290,7 @@ impl Daemon {
             reports,
             from_link,
             link,
+            leaves,
             credentials,
             renewal,
             removals,
@@ -338,10 +341,15 @@ impl Daemon {
         let outs = match message {
             FromLink::Open { address, say } => {
                 let addresses = addresses(&self.config.addresses, address, self.pilot.core().addresses());
-                let facts = facts(&addresses, &self.config.ssh);
+                let facts = facts(&addresses, &self.config.ssh, self.folders.root());
                 let (id, outs) = self.pilot.connect(time(), addresses, facts);
-                self.link = Some((id, say));
+                (self.link, self.leaves) = (Some((id, say)), address);
                 outs
+            }
+            FromLink::Network => {
+                let addresses = addresses(&self.config.addresses, self.leaves, self.pilot.core().addresses());
+                let facts = facts(&addresses, &self.config.ssh, self.folders.root());
+                self.pilot.network(time(), addresses, facts)
             }
             FromLink::Frame(frame) => self.frame(&frame),
             FromLink::Heard => {
@@ -391,6 +399,7 @@ impl Daemon {
                     tracing::info!(name = %welcome.name, manager = %self.config.route, "link up");
                     outs.extend(self.say(id, Say::Welcomed));
                 }
+                Out::Named(name) => tracing::info!(%name, "this device has another name now"),
                 Out::Renew => self.renew(),
                 Out::HangUp(id, why) => {
                     // A full queue ends it as well: its other end goes with the sender.

@@ -14,9 +14,22 @@ use crate::order::Addresses;
 /// Where the public keys of a machine's SSH server lie, where nothing else is said.
 pub(crate) const SSH_KEYS: &str = "/etc/ssh";
 
-/// What this machine is. `addresses` are what others reach it by; the public keys of its SSH server lie in `ssh`.
+/// What a machine may have to work with, and the file or folder that is there when it has: for choosing devices by it.
+const CAPABILITIES: [(&str, &str); 8] = [
+    ("camera", "/dev/video0"),
+    ("can", "/sys/class/net/can0"),
+    ("docker", "/run/docker.sock"),
+    ("gpu", "/dev/dri/renderD128"),
+    ("journal", "/run/systemd/journal/socket"),
+    ("kvm", "/dev/kvm"),
+    ("nvidia", "/dev/nvidiactl"),
+    ("systemd", "/run/systemd/system"),
+];
+
+/// What this machine is. `addresses` are what others reach it by; the public keys of its SSH server lie in `ssh`, and the
+/// agent works in `folder`.
 #[must_use]
-pub fn facts(addresses: &Addresses, ssh: &Path) -> Facts {
+pub fn facts(addresses: &Addresses, ssh: &Path, folder: &Path) -> Facts {
     let name = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     Facts {
@@ -30,7 +43,29 @@ pub fn facts(addresses: &Addresses, ssh: &Path) -> Facts {
         addresses: told(addresses),
         ports: ports::listening(),
         ssh_host_keys: host_keys::of(ssh),
+        interfaces: addresses::of_interfaces(),
+        cores: std::thread::available_parallelism().map_or(0, |cores| u32::try_from(cores.get()).unwrap_or(u32::MAX)),
+        memory: memory(),
+        disk: disk(folder),
+        capabilities: capabilities(),
     }
+}
+
+fn memory() -> u64 {
+    let told = rustix::system::sysinfo();
+    u64::from(told.totalram).saturating_mul(u64::from(told.mem_unit))
+}
+
+fn disk(folder: &Path) -> u64 {
+    rustix::fs::statvfs(folder).map_or(0, |stat| stat.f_blocks.saturating_mul(stat.f_frsize))
+}
+
+fn capabilities() -> Vec<String> {
+    let own = CAPABILITIES.iter().filter(|(_, path)| Path::new(path).exists()).map(|(name, _)| *name);
+    let root = rustix::process::geteuid().is_root().then_some("root");
+    let mut all: Vec<String> = own.chain(root).map(str::to_owned).collect();
+    all.sort();
+    all
 }
 
 /// All lasting addresses of this machine that others can use, IPv4 first.
@@ -104,7 +139,10 @@ mod tests {
     #[test]
     fn the_way_to_loopback_is_loopback() {
         assert_eq!(outbound_address("127.0.0.1:9"), Some(IpAddr::from([127, 0, 0, 1])));
-        assert!(!facts(&Addresses::only("10.0.0.1"), Path::new("/nothing")).kernel.is_empty());
+        let facts = facts(&Addresses::only("10.0.0.1"), Path::new("/nothing"), Path::new("/"));
+        assert!(!facts.kernel.is_empty());
+        assert!(facts.cores > 0 && facts.memory > 1 << 20 && facts.disk > 1 << 20, "{facts:?}");
+        assert!(facts.capabilities.is_sorted());
     }
 
     #[test]

@@ -61,6 +61,8 @@ pub enum FromLink {
     Frame(Frame),
     /// A part of a message came; a large one takes a while on a narrow line. Told now and then.
     Heard,
+    /// The machine's addresses or routes changed; the way to the manager is the same.
+    Network,
     /// It is over; the link dials again by itself.
     Closed,
 }
@@ -193,9 +195,15 @@ impl Connection<'_> {
             talk(to_loop, welcomed, stream, address).await
         };
         let moved = async {
-            match address.zip(peer) {
-                Some((before, peer)) => LinkError::Moved { before, now: network.moved(before, peer).await },
-                None => std::future::pending().await,
+            loop {
+                network.changed().await;
+                if let Some((before, peer)) = address.zip(peer)
+                    && let Some(now) = network::leaves_elsewhere(before, peer)
+                {
+                    return LinkError::Moved { before, now };
+                }
+                // A loop that is gone ends the link by other ways.
+                drop(to_loop.send(FromLink::Network).await);
             }
         };
         let mut talk = std::pin::pin!(talk);

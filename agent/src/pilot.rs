@@ -21,6 +21,7 @@ mod tests;
 
 use std::collections::{BTreeSet, VecDeque};
 
+use robo_model::name::DeviceName;
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{FileHash, Generation, InstanceKey};
 use robo_wire::api::Facts;
@@ -102,6 +103,8 @@ pub enum Out {
     Send(LinkId, Vec<u8>),
     /// The manager welcomed us on this connection. For the log, and so that the next one is dialled without delay.
     Up(LinkId, Welcome),
+    /// The device has this name now. For the log.
+    Named(DeviceName),
     /// Make a new key, and have it certified: the manager wants it, or the certificate has ended.
     Renew,
     /// Close the connection, and dial again. Nothing further is said on it.
@@ -138,6 +141,10 @@ pub struct Pilot {
     rewrite: What,
     link: Option<Link>,
     links: u64,
+    /// What the manager was told of this machine.
+    about: Facts,
+    /// What is to be told of it, in place of that.
+    other: Option<Facts>,
     /// True while the core takes the link for up.
     told_up: bool,
     /// What the assignment on the disk is.
@@ -182,6 +189,8 @@ impl Pilot {
             rewrite,
             link: None,
             links: 0,
+            about: Facts::default(),
+            other: None,
             told_up: false,
             accepted,
             refused: None,
@@ -211,11 +220,12 @@ impl Pilot {
         let (generation, assignment) = self.accepted;
         let hello = Hello {
             protocol: PROTOCOL,
-            facts,
+            facts: facts.clone(),
             generation,
             assignment: Some(assignment),
             imports: Some(self.core.imports_digest()),
         };
+        (self.about, self.other) = (facts, None);
         let mut outs = match AgentSession::start(now.steady, &hello) {
             Ok((session, first)) => {
                 self.link = Some(Link { id, session });
@@ -225,6 +235,16 @@ impl Pilot {
         };
         self.go_on(now, &mut outs);
         (id, outs)
+    }
+
+    /// The machine's network is another one than it was: `addresses` are what exports get from now on, and the manager is
+    /// told of `facts` where they are others than it knows.
+    pub fn network(&mut self, now: Now, addresses: Addresses, facts: Facts) -> Vec<Out> {
+        if addresses != *self.core.addresses() {
+            self.waiting.push_back(Input::Addresses(addresses));
+        }
+        self.other = (facts != self.about).then_some(facts);
+        self.pump(now)
     }
 
     /// The manager said this, on that connection.
@@ -414,6 +434,14 @@ impl Pilot {
 
     /// Tells what is to be told, one update at a time.
     fn tell(&mut self, now: Now, outs: &mut Vec<Out>) {
+        // Nothing is said behind a write.
+        if self.disk == Disk::Idle
+            && self.link.as_ref().is_some_and(|link| link.session.is_up())
+            && let Some(facts) = self.other.take()
+        {
+            self.about = facts.clone();
+            self.say(outs, |session| session.facts(now.steady, facts));
+        }
         let ready = self.link.as_ref().is_some_and(|link| link.session.is_ready());
         if !ready || !self.told_up || self.disk != Disk::Idle {
             return;
@@ -453,6 +481,10 @@ impl Pilot {
             }
             AgentEffect::Renew => {
                 outs.push(Out::Renew);
+                return outs;
+            }
+            AgentEffect::Named(name) => {
+                outs.push(Out::Named(name));
                 return outs;
             }
             AgentEffect::Up(welcome) => {

@@ -135,6 +135,7 @@ impl Rig {
                 | Out::Context(_)
                 | Out::Forget(_)
                 | Out::Tidy(_)
+                | Out::Named(_)
                 | Out::Renew => {}
             }
         }

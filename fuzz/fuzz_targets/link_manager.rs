@@ -12,7 +12,7 @@ use std::sync::Arc;
 use libfuzzer_sys::fuzz_target;
 use robo_manager::gateway::core::{Answer, Ask, LinkCore, LinkRecord, Out, RenewalDue, Woken};
 use robo_manager::gateway::offers::Offers;
-use robo_manager::store::Recorded;
+use robo_manager::store::{FactsMoved, Recorded};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{Assignment, Generation};
 use robo_wire::api::Facts;
@@ -106,6 +106,7 @@ impl Rig {
         let generation = Generation(u64::from(step >> 3));
         let answer = match ask {
             Ask::Online(_) => Answer::Online(Vec::new()),
+            Ask::Facts(_) => Answer::Facts(FactsMoved::default()),
             Ask::Newest => Answer::Newest(Some(generation)),
             Ask::Assignment => Answer::Assignment(Some(Assignment { generation, ..Assignment::default() })),
             Ask::Accepted(_) | Ask::Refused(..) => Answer::Done,

@@ -29,7 +29,8 @@ fn manager(bytes: &[u8]) {
                 | ManagerEffect::Accepted(_)
                 | ManagerEffect::Refused(_)
                 | ManagerEffect::Resync
-                | ManagerEffect::Acted(_),
+                | ManagerEffect::Acted(_)
+                | ManagerEffect::Facts(_),
             )) => assert!(welcomed),
             Ok(Some(ManagerEffect::Hello(_))) => {
                 let name = "device".parse().expect("a name");
@@ -56,7 +57,8 @@ fn agent(bytes: &[u8]) {
                 | AgentEffect::Stored(_)
                 | AgentEffect::Released(_)
                 | AgentEffect::Act(_)
-                | AgentEffect::Renew,
+                | AgentEffect::Renew
+                | AgentEffect::Named(_),
             )) => assert!(welcomed),
             Ok(Some(AgentEffect::Send(_)) | None) => {}
             Err(_) => return,

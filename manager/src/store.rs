@@ -42,7 +42,7 @@ pub use self::applications::{ApplicationRecord, ApplicationSummary, Apply, Commi
 pub use self::audit::{AuditFilter, AuditLine};
 pub use self::bindings::{Bind, LetGo};
 pub use self::contact::{Contact, ContactMoved, Silence};
-pub use self::devices::DeviceRecord;
+pub use self::devices::{DeviceRecord, FactsMoved};
 pub use self::events::{EventFilter, EventPage, MAX_EVENTS, NewEvent};
 pub use self::identity::Promoted;
 pub use self::installs::{InstallRecord, MAX_INSTALLS};

@@ -21,7 +21,8 @@ pub use self::access::{
     NewUserToken, ProjectRequest, ProjectView, UserKind, UserRequest, UserTokenRequest, UserTokenView, UserView,
 };
 pub use self::devices::{
-    DeviceChange, DeviceView, Facts, MAX_HOST_KEY, MAX_HOST_KEYS, MAX_REASON, MoveRequest, Standing, StandingRequest,
+    DeviceChange, DeviceInstance, DeviceState, DeviceView, Facts, Interface, MAX_CAPABILITIES, MAX_HOST_KEY,
+    MAX_HOST_KEYS, MAX_INTERFACE_ADDRESSES, MAX_INTERFACES, MAX_REASON, MoveRequest, Standing, StandingRequest,
     is_host_key,
 };
 pub use self::enroll::{

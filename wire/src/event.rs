@@ -129,6 +129,21 @@ pub enum EventBody {
         #[serde(default)]
         reason: String,
     },
+    /// A device that waited for an operator was not let in; its key is worth nothing.
+    Rejected {
+        /// Who said so.
+        by: String,
+        /// Why, where somebody said so.
+        #[serde(default)]
+        reason: String,
+    },
+    /// A device has another name now; told of the new one.
+    Renamed {
+        /// The name that it had, which is free again.
+        from: DeviceName,
+        /// Who said so.
+        by: String,
+    },
     /// A device has another key now, certified by the one before it.
     KeyRotated {
         /// SHA-256 of the new public key, in hexadecimal.
@@ -271,6 +286,9 @@ impl fmt::Display for EventBody {
             Self::Admitted { by } => write!(f, "let in by {by}"),
             Self::Revoked { by, reason } if reason.is_empty() => write!(f, "its key was revoked by {by}"),
             Self::Revoked { by, reason } => write!(f, "its key was revoked by {by}: {reason}"),
+            Self::Rejected { by, reason } if reason.is_empty() => write!(f, "not let in by {by}"),
+            Self::Rejected { by, reason } => write!(f, "not let in by {by}: {reason}"),
+            Self::Renamed { from, by } => write!(f, "renamed by {by}, was {from}"),
             Self::KeyRotated { fingerprint } => {
                 write!(f, "has a new key, {}", fingerprint.get(..16).unwrap_or_default())
             }

@@ -38,6 +38,8 @@ pub enum FromAgent {
     Resync,
     /// What came of an [`Act`].
     Acted(Acted),
+    /// What the device tells of itself is another thing than in its hello: all of it, anew.
+    Facts(Facts),
     /// A message of a newer version.
     Unknown(u8),
 }
@@ -63,6 +65,8 @@ pub enum FromManager {
     Act(Act),
     /// The device's certificate is at half its life, or an operator wants a new key: make one and have it certified.
     Renew,
+    /// The device has another name than it was welcomed by.
+    Named(Named),
     /// A message of a newer version.
     Unknown(u8),
 }
@@ -215,6 +219,13 @@ pub struct Acted {
 /// Most instances that an answer names: it fits into a frame many times over.
 pub const MAX_ACTED: usize = 1_000;
 
+/// What the device is called from here on; nothing else about it is another thing.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Named {
+    /// Its name.
+    pub name: DeviceName,
+}
+
 /// Why the manager ends the link.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Goodbye {
@@ -235,6 +246,7 @@ const REFUSED: u8 = 4;
 const HEARTBEAT: u8 = 5;
 const RESYNC: u8 = 6;
 const ACTED: u8 = 7;
+const FACTS: u8 = 8;
 const WELCOME: u8 = 65;
 const ASSIGN: u8 = 66;
 const IMPORTS: u8 = 67;
@@ -243,6 +255,7 @@ const GOODBYE: u8 = 69;
 const RELEASED: u8 = 70;
 const ACT: u8 = 71;
 const RENEW: u8 = 72;
+const NAMED: u8 = 73;
 
 impl FromAgent {
     /// The frame's bytes.
@@ -258,6 +271,7 @@ impl FromAgent {
             Self::Heartbeat => frame::encode(HEARTBEAT, &[], frame::MAX_CONTROL_FRAME),
             Self::Resync => frame::encode(RESYNC, &[], frame::MAX_CONTROL_FRAME),
             Self::Acted(m) => control(ACTED, m),
+            Self::Facts(m) => control(FACTS, m),
             Self::Unknown(kind) => frame::encode(*kind, &[], frame::MAX_CONTROL_FRAME),
         }
     }
@@ -276,6 +290,7 @@ impl FromAgent {
             HEARTBEAT => Self::Heartbeat,
             RESYNC => Self::Resync,
             ACTED => Self::Acted(frame::from_body(*kind, body)?),
+            FACTS => Self::Facts(frame::from_body(*kind, body)?),
             other => Self::Unknown(other),
         })
     }
@@ -297,6 +312,7 @@ impl FromManager {
             Self::Released(m) => control(RELEASED, m),
             Self::Act(m) => control(ACT, m),
             Self::Renew => frame::encode(RENEW, &[], frame::MAX_CONTROL_FRAME),
+            Self::Named(m) => control(NAMED, m),
             Self::Unknown(kind) => frame::encode(*kind, &[], frame::MAX_CONTROL_FRAME),
         }
     }
@@ -317,6 +333,7 @@ impl FromManager {
             RELEASED => Self::Released(frame::from_body(*kind, body)?),
             ACT => Self::Act(frame::from_body(*kind, body)?),
             RENEW => Self::Renew,
+            NAMED => Self::Named(frame::from_body(*kind, body)?),
             other => Self::Unknown(other),
         })
     }

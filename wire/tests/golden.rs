@@ -16,7 +16,7 @@ use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::resolve::{Provider, Topic};
 use robo_model::spec::{Assignment, FileHash, FileRef, Generation, InstanceKey, InstanceSpec, RelativePath};
 use robo_model::state::{Failure, InstanceReport, InstanceState, Step, Wanted};
-use robo_wire::api::{Facts, Scope, Verb};
+use robo_wire::api::{Facts, Interface, Scope, Verb};
 use robo_wire::call::{CallTicket, OpenTarget, ResumeRequest};
 use robo_wire::collect::CollectOpen;
 use robo_wire::copy::{Content, CopyFrame, CopyOpen, End, Entry, Kind, Pull, Push, RawPath, Told, Want};
@@ -28,8 +28,8 @@ use robo_wire::forward::{
 use robo_wire::frame::{self, Frame, FrameError, MAX_CONTROL_FRAME};
 use robo_wire::job::{Begun, Ended, Output, RunFrame, RunOpen, RunStart};
 use robo_wire::link::{
-    AcceptedGeneration, Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, RefusedGeneration,
-    Released, Update, Welcome,
+    AcceptedGeneration, Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, Named,
+    RefusedGeneration, Released, Update, Welcome,
 };
 use robo_wire::relay::{Arrival, FromRelay, Present, ToRelay};
 use robo_wire::shell::{AttachRequest, Attached, Joined, ShellFrame, ShellOpen, ShellRequest, ShellStart, Size};
@@ -407,6 +407,7 @@ fn from_agent() -> Vec<(&'static str, FromAgent)> {
         ("update-release", FromAgent::Update(update_2())),
         ("update-part", FromAgent::Update(Update { seq: 1, more: true, ..Update::default() })),
         ("update-imports", FromAgent::Update(Update { seq: 1, imports: Some(Digest(1)), ..Update::default() })),
+        ("facts", FromAgent::Facts(machine())),
         ("resync", FromAgent::Resync),
         ("acted", FromAgent::Acted(Acted { id: 7, instances: vec![key("/vm/web")] })),
     ]
@@ -466,6 +467,7 @@ fn from_manager() -> Vec<(&'static str, FromManager)> {
         ("act", FromManager::Act(Act { id: 7, verb: Verb::Cancel, scope, by: "ann".into() })),
         ("act-all", FromManager::Act(Act { id: 8, verb: Verb::Retry, scope: Scope::default(), by: String::new() })),
         ("renew", FromManager::Renew),
+        ("named", FromManager::Named(Named { name: "robot-8".parse().unwrap() })),
         ("goodbye-renew", FromManager::Goodbye(Goodbye { reason: "ended".into(), final_: false, renew: true })),
     ]
 }
@@ -566,6 +568,21 @@ fn facts() -> Facts {
         address: "192.0.2.7".into(),
         installers: vec!["target".into(), "script".into()],
         ..Facts::default()
+    }
+}
+
+fn machine() -> Facts {
+    let interface = |name: &str, addresses: &[&str]| Interface {
+        name: name.into(),
+        addresses: addresses.iter().map(|text| (*text).into()).collect(),
+    };
+    Facts {
+        interfaces: vec![interface("eth0", &["192.0.2.7", "2001:db8::7"]), interface("lo", &["127.0.0.1"])],
+        cores: 4,
+        memory: 8 << 30,
+        disk: 64_000_000_000,
+        capabilities: vec!["gpu".into(), "systemd".into()],
+        ..facts()
     }
 }
 

@@ -44,9 +44,25 @@ fn from_hello_to_goodbye() {
     let told = of_manager(manager.imports(ImportsChange::default()).unwrap());
     assert_eq!(agent.frame(START, &told).unwrap(), Some(AgentEffect::Imports(ImportsChange::default())));
 
+    let facts = Facts { cores: 4, ..Facts::default() };
+    let told = of_agent(agent.facts(START, facts.clone()).unwrap());
+    assert_eq!(manager.frame(START, &told).unwrap(), Some(ManagerEffect::Facts(Box::new(facts))));
+    let named = of_manager(manager.named("robot-8".parse().unwrap()).unwrap());
+    assert_eq!(agent.frame(START, &named).unwrap(), Some(AgentEffect::Named("robot-8".parse().unwrap())));
+
     let bye = of_manager(manager.goodbye("stopping".into(), false).unwrap());
     let ended = SessionError::Goodbye { reason: "stopping".into(), final_: false, renew: false };
     assert_eq!(agent.frame(START, &bye), Err(ended));
+}
+
+#[test]
+fn facts_are_no_larger_than_in_a_hello_and_come_after_the_welcome() {
+    let (mut agent, mut manager) = up();
+    let large = Facts { hostname: "x".repeat(MAX_FRAME_BEFORE_WELCOME), ..Facts::default() };
+    let told = of_agent(agent.facts(START, large).unwrap());
+    let answer = manager.frame(START, &told);
+    assert!(matches!(answer, Err(SessionError::Frame(FrameError::TooLong { .. }))), "{answer:?}");
+    assert!(matches!(greeting().facts(START, Facts::default()), Err(SessionError::OutOfTurn { .. })));
 }
 
 #[test]
@@ -270,7 +286,8 @@ proptest! {
                     | ManagerEffect::Accepted(_)
                     | ManagerEffect::Refused(_)
                     | ManagerEffect::Resync
-                    | ManagerEffect::Acted(_),
+                    | ManagerEffect::Acted(_)
+                    | ManagerEffect::Facts(_),
                 )) => {
                     prop_assert!(welcomed);
                 }
@@ -301,7 +318,8 @@ proptest! {
                     | AgentEffect::Stored(_)
                     | AgentEffect::Released(_)
                     | AgentEffect::Act(_)
-                    | AgentEffect::Renew,
+                    | AgentEffect::Renew
+                    | AgentEffect::Named(_),
                 )) => {
                     prop_assert!(welcomed);
                 }

@@ -2,9 +2,12 @@
 //!
 //! Format: `netlink(7)` and `rtnetlink(7)`.
 
+use std::collections::BTreeMap;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::path::Path;
 
+use robo_wire::api::{Interface, MAX_INTERFACE_ADDRESSES, MAX_INTERFACES};
 use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, recv, send, socket_with};
 
 /// Most addresses that are told: a machine full of containers may have thousands, and nobody could use them.
@@ -33,17 +36,51 @@ const PASSING: u32 = 0x01 | 0x08 | 0x20 | 0x40;
 /// On IPv4 the flag for temporary means the second one of a network, which lasts.
 const SECONDARY: u32 = 0x01;
 
+/// Where the kernel names the interfaces, each with its number in `ifindex`.
+const INTERFACES: &str = "/sys/class/net";
+
 /// All lasting addresses but those of the loopback and of the link, IPv4 first; none when the kernel does not tell.
 pub(super) fn of_the_machine() -> Vec<IpAddr> {
-    let mut found = ask().unwrap_or_else(|error| {
+    let found = ask().unwrap_or_else(|error| {
         tracing::debug!(%error, "the kernel does not tell the machine's addresses");
         Vec::new()
     });
+    let mut found: Vec<IpAddr> = found.into_iter().map(|(_, address)| address).collect();
     found.retain(is_for_others);
     found.sort_by_key(IpAddr::is_ipv6);
     found.dedup();
     found.truncate(MAX_ADDRESSES);
     found
+}
+
+/// All lasting addresses of each interface, by its name, those of the loopback and of the link too; none when the kernel
+/// does not tell. An interface without an address is not told of.
+pub(super) fn of_interfaces() -> Vec<Interface> {
+    by_name(&ask().unwrap_or_default(), &names(Path::new(INTERFACES)))
+}
+
+fn by_name(found: &[(u32, IpAddr)], names: &BTreeMap<u32, String>) -> Vec<Interface> {
+    let mut all: BTreeMap<String, Vec<IpAddr>> = BTreeMap::new();
+    for (number, address) in found {
+        let name = names.get(number).cloned().unwrap_or_else(|| format!("interface {number}"));
+        all.entry(name).or_default().push(*address);
+    }
+    let told = |(name, mut addresses): (String, Vec<IpAddr>)| {
+        addresses.sort_by_key(IpAddr::is_ipv6);
+        addresses.dedup();
+        addresses.truncate(MAX_INTERFACE_ADDRESSES);
+        Interface { name, addresses: addresses.iter().map(IpAddr::to_string).collect() }
+    };
+    all.into_iter().map(told).take(MAX_INTERFACES).collect()
+}
+
+fn names(folder: &Path) -> BTreeMap<u32, String> {
+    let Ok(entries) = std::fs::read_dir(folder) else { return BTreeMap::new() };
+    let number = |path: &Path| std::fs::read_to_string(path.join("ifindex")).ok()?.trim().parse().ok();
+    entries
+        .flatten()
+        .filter_map(|entry| Some((number(&entry.path())?, entry.file_name().to_string_lossy().into_owned())))
+        .collect()
 }
 
 /// Whether another machine can use it.
@@ -55,7 +92,8 @@ pub(super) fn is_for_others(address: &IpAddr) -> bool {
     !local && !address.is_loopback() && !address.is_unspecified() && !address.is_multicast()
 }
 
-fn ask() -> io::Result<Vec<IpAddr>> {
+/// All lasting addresses, each with the number of its interface.
+fn ask() -> io::Result<Vec<(u32, IpAddr)>> {
     // Without a protocol it is the one for routes and addresses.
     let socket = socket_with(AddressFamily::NETLINK, SocketType::RAW, SocketFlags::CLOEXEC, None)?;
     let mut request = Vec::with_capacity(HEADER + ADDRESS_HEADER);
@@ -77,7 +115,7 @@ fn ask() -> io::Result<Vec<IpAddr>> {
 }
 
 /// Reads one answer; true when it was the last one.
-fn take(mut rest: &[u8], found: &mut Vec<IpAddr>) -> io::Result<bool> {
+fn take(mut rest: &[u8], found: &mut Vec<(u32, IpAddr)>) -> io::Result<bool> {
     while let Some((kind, body, next)) = message(rest) {
         match kind {
             NEW_ADDRESS => found.extend(address(body)),
@@ -99,7 +137,8 @@ fn message(bytes: &[u8]) -> Option<(u16, &[u8], &[u8])> {
     Some((kind, body, bytes.get(length.next_multiple_of(4)..).unwrap_or_default()))
 }
 
-fn address(body: &[u8]) -> Option<IpAddr> {
+fn address(body: &[u8]) -> Option<(u32, IpAddr)> {
+    let interface = u32::from_ne_bytes(body.get(4..8)?.try_into().ok()?);
     let mut flags = u32::from(*body.get(2)?);
     let (mut local, mut other) = (None, None);
     let mut rest = body.get(ADDRESS_HEADER..)?;
@@ -116,7 +155,7 @@ fn address(body: &[u8]) -> Option<IpAddr> {
     }
     let found = local.or(other)?;
     let passing = if found.is_ipv4() { PASSING & !SECONDARY } else { PASSING };
-    (flags & passing == 0).then_some(found)
+    (flags & passing == 0).then_some((interface, found))
 }
 
 fn ip(bytes: &[u8]) -> Option<IpAddr> {
@@ -160,7 +199,7 @@ mod tests {
         let check = |messages: &[Vec<u8>], expect: &str| {
             let mut found = Vec::new();
             take(&messages.concat(), &mut found).unwrap();
-            let found: Vec<String> = found.iter().map(IpAddr::to_string).collect();
+            let found: Vec<String> = found.iter().map(|(_, address)| address.to_string()).collect();
             assert_eq!(found.join(" "), expect);
         };
         let v6 = Ipv6Addr::from([0x20, 1, 0xd, 0xb8, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 1]).octets();
@@ -179,9 +218,27 @@ mod tests {
     }
 
     #[test]
+    fn each_interface_has_its_addresses() {
+        let found: Vec<(u32, IpAddr)> = [(2, "fd00::1"), (2, "10.0.0.1"), (2, "10.0.0.1"), (7, "10.0.0.2")]
+            .map(|(n, a)| (n, a.parse().unwrap()))
+            .into();
+        let names = BTreeMap::from([(2, "eth0".to_owned()), (3, "eth1".to_owned())]);
+        let told = by_name(&found, &names);
+        let one = |name: &str, addresses: &[&str]| Interface {
+            name: name.to_owned(),
+            addresses: addresses.iter().map(|text| (*text).to_owned()).collect(),
+        };
+        assert_eq!(told, [one("eth0", &["10.0.0.1", "fd00::1"]), one("interface 7", &["10.0.0.2"])]);
+        let many: Vec<(u32, IpAddr)> = (0..100).map(|n| (n, IpAddr::from([10, 0, 0, 1]))).collect();
+        assert_eq!(by_name(&many, &BTreeMap::new()).len(), MAX_INTERFACES);
+    }
+
+    #[test]
     fn this_machine_is_asked() {
         let found = ask().unwrap();
-        assert!(found.contains(&IpAddr::from([127, 0, 0, 1])), "{found:?}");
+        assert!(found.iter().any(|(_, address)| *address == IpAddr::from([127, 0, 0, 1])), "{found:?}");
+        let told = of_interfaces();
+        assert!(told.iter().any(|one| one.name == "lo" && one.addresses.contains(&"127.0.0.1".into())), "{told:?}");
         assert!(of_the_machine().iter().all(is_for_others));
     }
 }

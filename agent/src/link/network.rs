@@ -66,20 +66,6 @@ impl Network {
         sleep(SETTLE).await;
     }
 
-    /// Waits until packets to `peer` leave from another address than `local`, and gives that one.
-    ///
-    /// As long as there is no other way the old one is kept: a cable may be plugged in again.
-    pub(super) async fn moved(&mut self, local: IpAddr, peer: SocketAddr) -> IpAddr {
-        loop {
-            self.changed().await;
-            if let Some(now) = leaves_from(peer)
-                && now.to_canonical() != local.to_canonical()
-            {
-                return now;
-            }
-        }
-    }
-
     /// Waits until there are other ways than `before`.
     pub(super) async fn other_ways(&mut self, before: &Ways) {
         loop {
@@ -89,6 +75,13 @@ impl Network {
             }
         }
     }
+}
+
+/// The address that packets to `peer` leave from, where it is another one than `local`.
+///
+/// As long as there is no other way the old one is kept: a cable may be plugged in again.
+pub(super) fn leaves_elsewhere(local: IpAddr, peer: SocketAddr) -> Option<IpAddr> {
+    leaves_from(peer).filter(|now| now.to_canonical() != local.to_canonical())
 }
 
 /// The ways there are now.
@@ -150,7 +143,8 @@ mod tests {
         let mut network = Network::watch();
         assert!(network.socket.is_some());
         // Other tests change the network of this machine; no way leaves it because of them.
-        let moved = network.moved(Ipv4Addr::LOCALHOST.into(), ([127, 0, 0, 1], 9).into());
-        assert!(tokio::time::timeout(Duration::from_millis(50), moved).await.is_err());
+        let before = ways();
+        assert!(tokio::time::timeout(Duration::from_millis(50), network.other_ways(&before)).await.is_err());
+        assert_eq!(leaves_elsewhere(Ipv4Addr::LOCALHOST.into(), ([127, 0, 0, 1], 9).into()), None);
     }
 }

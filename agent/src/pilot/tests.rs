@@ -100,7 +100,7 @@ impl Desk {
                     assert_eq!(link, self.link);
                     self.hung_up = Some(why);
                 }
-                Out::Up(..) | Out::Tidy(_) | Out::Renew => {}
+                Out::Up(..) | Out::Tidy(_) | Out::Named(_) | Out::Renew => {}
                 Out::Begin(_) | Out::Watch(_) | Out::Abort { .. } | Out::Context(_) | Out::Forget(_) => {
                     self.done.push(out);
                 }
@@ -197,7 +197,13 @@ impl Desk {
             Out::Abort { key, .. } => format!("abort {}", key.path),
             Out::Context(context) => format!("context {}", context.key.path),
             Out::Forget(key) => format!("forget {}", key.path),
-            Out::Write(_) | Out::Tidy(_) | Out::Send(..) | Out::Up(..) | Out::Renew | Out::HangUp(..) => {
+            Out::Write(_)
+            | Out::Tidy(_)
+            | Out::Send(..)
+            | Out::Up(..)
+            | Out::Named(_)
+            | Out::Renew
+            | Out::HangUp(..) => {
                 panic!("{out:?}")
             }
         };
@@ -525,6 +531,38 @@ fn a_manager_that_talks_faster_than_the_disk_writes_is_asked_to_begin_anew() {
     desk.mood = Mood::Fine;
     desk.written();
     assert!(desk.ledger().imports.is_empty());
+}
+
+#[test]
+fn what_the_machine_is_now_is_told_once_and_after_the_welcome() {
+    let mut desk = Desk::new();
+    let told = |desk: &mut Desk| -> Vec<String> {
+        let all = desk.listen().into_iter();
+        all.filter_map(|effect| if let ManagerEffect::Facts(facts) = effect { Some(facts.hostname) } else { None })
+            .collect()
+    };
+    let other = |desk: &mut Desk, hostname: &str| {
+        let facts = Facts { hostname: hostname.into(), ..Facts::default() };
+        let outs = desk.pilot.network(desk.now, Addresses::only("10.0.0.2"), facts);
+        desk.take(outs);
+    };
+    other(&mut desk, "away");
+    desk.up();
+    assert_eq!(told(&mut desk), [""; 0], "the hello said it all");
+    other(&mut desk, "a");
+    other(&mut desk, "a");
+    assert_eq!(told(&mut desk), ["a"]);
+    assert_eq!(desk.pilot.core().addresses().main, "10.0.0.2");
+    desk.connect();
+    other(&mut desk, "b");
+    desk.heard.clear();
+    let welcome =
+        desk.manager.welcome(desk.now.steady, "d".parse().unwrap(), "default".parse().unwrap(), String::new(), 0);
+    desk.say_effect(welcome.unwrap());
+    assert_eq!(told(&mut desk), ["b"]);
+    let named = desk.manager.named("other".parse().unwrap()).unwrap();
+    desk.say_effect(named);
+    assert_eq!(desk.hung_up, None);
 }
 
 #[test]

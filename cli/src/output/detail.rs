@@ -3,7 +3,7 @@
 use robo_model::quantity::UnixMillis;
 use robo_model::resolve::Topic;
 use robo_model::state::{Failure, InstanceState};
-use robo_wire::api::{DeviceView, InstanceView};
+use robo_wire::api::{DeviceView, Facts, InstanceView};
 
 use super::table::{self, Look};
 use super::when;
@@ -101,20 +101,25 @@ pub(crate) fn device(view: &DeviceView, look: &Look) -> String {
     let mut lines = Lines::new(look);
     lines.add("device", view.name.as_str());
     lines.add("id", &view.id.to_string());
-    let state = table::device_state(view);
-    let online = if view.online { look.palette.good(state) } else { look.palette.bad(state) };
-    let seen = view.last_seen.map_or_else(|| ", never seen".into(), |at| format!(", seen {}", when::full(at, &zone)));
-    lines.add("state", &format!("{online}{seen}"));
+    let since = view.since.map(|at| format!(" since {}", when::full(at, &zone))).unwrap_or_default();
+    lines.add("state", &format!("{}{since}", table::device_state(view, look.palette)));
     lines.add("reason", &view.reason);
+    lines.add("last online", &view.last_seen.map_or_else(|| "never".into(), |at| when::full(at, &zone)));
     lines.add("labels", &table::labels(view));
     lines.add("address", &view.facts.address);
+    for interface in &view.facts.interfaces {
+        lines.add("interface", &format!("{}  {}", interface.name, interface.addresses.join(" ")));
+    }
     lines.add("hostname", &view.facts.hostname);
     lines.add("system", &view.facts.os);
     lines.add("kernel", &view.facts.kernel);
     lines.add("processor", &view.facts.arch);
+    lines.add("machine", &machine(&view.facts));
+    lines.add("has", &view.facts.capabilities.join(", "));
     lines.add("agent", &view.facts.agent_version);
     lines.add("installers", &view.facts.installers.join(", "));
-    lines.add("enrolled", &when::full(view.enrolled_at, &zone));
+    let by = if view.enrolled_by.is_empty() { String::new() } else { format!(" by {}", view.enrolled_by) };
+    lines.add("registered", &format!("{}{by}", when::full(view.enrolled_at, &zone)));
     lines.add("key", &view.key_fingerprint);
     lines.add(
         "certificate",
@@ -124,7 +129,20 @@ pub(crate) fn device(view: &DeviceView, look: &Look) -> String {
     lines.add("refused", &view.refused.as_ref().map(|why| look.palette.bad(why)).unwrap_or_default());
     let applications: Vec<_> = view.applications.iter().map(|a| a.as_str()).collect();
     lines.add("applications", &applications.join(", "));
+    for instance in &view.instances {
+        let state = look.palette.state(instance.state, instance.state.as_str());
+        lines.add("runs", &format!("{}{}  {}  {state}", instance.application, instance.path, instance.component));
+    }
     lines.text
+}
+
+/// `4 cores, 8.0 GiB of memory, 59.6 GiB of disk`; what is not known is left out.
+fn machine(facts: &Facts) -> String {
+    let cores =
+        (facts.cores > 0).then(|| format!("{} {}", facts.cores, if facts.cores == 1 { "core" } else { "cores" }));
+    let of = |bytes: u64, what: &str| (bytes > 0).then(|| format!("{} of {what}", indicatif::BinaryBytes(bytes)));
+    let all = [cores, of(facts.memory, "memory"), of(facts.disk, "disk")];
+    all.into_iter().flatten().collect::<Vec<_>>().join(", ")
 }
 
 pub(super) struct Lines<'a> {

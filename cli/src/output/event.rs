@@ -54,6 +54,8 @@ fn colour(body: &EventBody, text: &str, palette: Palette) -> String {
         | EventBody::Labelled { .. }
         | EventBody::Admitted { .. }
         | EventBody::Revoked { .. }
+        | EventBody::Rejected { .. }
+        | EventBody::Renamed { .. }
         | EventBody::Removed
         | EventBody::Moved { .. }
         | EventBody::Deleted => palette.bold(text),

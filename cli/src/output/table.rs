@@ -8,7 +8,7 @@ use robo_model::label::Labels;
 use robo_model::name::DeviceName;
 use robo_model::quantity::UnixMillis;
 use robo_model::state::{InstanceReport, InstanceState, Wanted};
-use robo_wire::api::{ApplicationView, DeviceView, InstallView, InstanceView, Standing, Status};
+use robo_wire::api::{ApplicationView, DeviceState, DeviceView, InstallView, InstanceView, Standing, Status};
 
 use super::paint::Palette;
 use super::{installs, when};
@@ -244,12 +244,7 @@ pub(crate) fn devices(devices: &[DeviceView], installs: &[InstallView], look: Lo
 }
 
 fn device_row(device: &DeviceView, look: Look) -> Vec<Cell> {
-    let state = Cell::new(device_state(device));
-    let state = match (look.palette.is_on(), device.online) {
-        (false, _) => state,
-        (true, true) => state.fg(Color::DarkGreen),
-        (true, false) => state.fg(Color::DarkRed),
-    };
+    let state = Cell::new(device_state(device, look.palette));
     let seen = device.last_seen.map_or_else(|| "never".into(), |at| when::ago(at, look.now));
     let applications: Vec<_> = device.applications.iter().map(|a| a.as_str()).collect();
     let mut cells = vec![
@@ -269,18 +264,15 @@ fn device_row(device: &DeviceView, look: Look) -> Vec<Cell> {
     cells
 }
 
-/// `silent` is offline for so long that nobody counts on it any more; `new` was never there.
-pub(crate) const fn device_state(device: &DeviceView) -> &'static str {
-    match device.standing {
-        Standing::Pending => return "pending",
-        Standing::Revoked => return "revoked",
-        Standing::Accepted => {}
-    }
-    match (device.online, device.silent, device.last_seen) {
-        (true, ..) => "online",
-        (false, _, None) => "new",
-        (false, true, Some(_)) => "silent",
-        (false, false, Some(_)) => "offline",
+/// A device's state in its colour: green is there, yellow waits, grey was there and is not, red is shut out or missed.
+pub(crate) fn device_state(device: &DeviceView, palette: Palette) -> String {
+    let text = device.state.as_str();
+    match device.state {
+        DeviceState::Online => palette.good(text),
+        DeviceState::Pending => palette.busy(text),
+        DeviceState::New => palette.bold(text),
+        DeviceState::Offline | DeviceState::Unknown => palette.dim(text),
+        DeviceState::Silent | DeviceState::Rejected | DeviceState::Revoked => palette.bad(text),
     }
 }
 

@@ -169,6 +169,8 @@ const fn matters(body: &EventBody) -> bool {
         | EventBody::Bound { .. }
         | EventBody::Admitted { .. }
         | EventBody::Revoked { .. }
+        | EventBody::Rejected { .. }
+        | EventBody::Renamed { .. }
         | EventBody::Removed
         | EventBody::Moved { .. }
         | EventBody::HostKeys { .. }

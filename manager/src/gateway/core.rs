@@ -23,6 +23,7 @@ use std::sync::Arc;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{Assignment, Generation, InstanceKey};
+use robo_wire::api::Facts;
 use robo_wire::digest::{Digest, of_assignment};
 use robo_wire::frame::{Frame, FrameError};
 use robo_wire::link::{Act, Acted, Hello, Released, Update};
@@ -208,6 +209,7 @@ enum Heard {
     Update(Update),
     Accepted(Generation),
     Refused(Generation, String),
+    Facts(Box<Facts>),
 }
 
 /// What the answer is for.
@@ -340,6 +342,7 @@ impl LinkCore {
                 self.imports.resync();
                 self.look_at_imports();
             }
+            Some(ManagerEffect::Facts(facts)) => self.waiting.push_back(Heard::Facts(facts)),
             Some(ManagerEffect::Hello(hello)) => self.waiting.push_back(Heard::Hello(hello)),
             Some(ManagerEffect::Accepted(generation)) => {
                 self.check_sent("an acceptance", generation)?;
@@ -376,7 +379,7 @@ impl LinkCore {
     pub fn answered(&mut self, now: UnixMillis, answer: Answer) -> Result<Vec<Out>> {
         let mut outs = Vec::new();
         match (self.asked.take(), answer) {
-            (Some(Asked::Nothing), Answer::Done) => {}
+            (Some(Asked::Nothing), Answer::Done | Answer::Facts(_)) => {}
             (Some(Asked::Raise { greeting, raise }), Answer::Raised(other)) => self.raised(greeting, raise, other),
             (Some(Asked::Online(greeting)), Answer::Online(_)) => self.welcome(now, greeting, &mut outs)?,
             (Some(Asked::Newest), Answer::Newest(newest)) => {
@@ -510,6 +513,7 @@ impl LinkCore {
             Heard::Hello(Hello { facts, generation, assignment, imports, .. }) => {
                 (Asked::Online(Greeting { generation, assignment, imports }), Ask::Online(Box::new(facts)))
             }
+            Heard::Facts(facts) => (Asked::Nothing, Ask::Facts(facts)),
             Heard::Accepted(generation) => (Asked::Nothing, Ask::Accepted(generation)),
             Heard::Refused(generation, reason) => {
                 tracing::warn!(device = %self.record.id, %generation, reason, "the device refuses its assignment");
@@ -717,7 +721,8 @@ fn send(effect: ManagerEffect) -> Option<Out> {
         | ManagerEffect::Accepted(_)
         | ManagerEffect::Refused(_)
         | ManagerEffect::Resync
-        | ManagerEffect::Acted(_) => None,
+        | ManagerEffect::Acted(_)
+        | ManagerEffect::Facts(_) => None,
     }
 }
 

@@ -49,6 +49,7 @@ impl Desk {
         let (store, id) = (&self.store, &device.id);
         Ok(match ask {
             Ask::Online(facts) => Answer::Online(store.device_online(id, &facts, now()).await?),
+            Ask::Facts(facts) => Answer::Facts(store.device_facts(id, &facts, now()).await?),
             Ask::Newest => {
                 let newest = store.device(id).await?.filter(|d| admission::is_same(device, d));
                 Answer::Newest(newest.map(|d| d.generation))

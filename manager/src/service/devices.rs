@@ -1,11 +1,11 @@
 //! The devices of a project, as people see them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::label::check_label;
 use robo_model::limits::MAX_LABELS;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
-use robo_wire::api::{Accepted, DeviceChange, DeviceView};
+use robo_wire::api::{Accepted, DeviceChange, DeviceState, DeviceView, Standing};
 
 use super::error::{ServiceError, near};
 use super::{Service, now, to_the_end};
@@ -30,17 +30,16 @@ impl Service {
         Ok(self.store().devices(project).await?.into_iter().map(view).collect())
     }
 
-    /// The device with this name.
+    /// The device with this name, with what runs on it.
     ///
     /// # Errors
     /// When there is none, or the store fails.
     pub async fn device(&self, project: &ProjectName, name: &DeviceName) -> Result<DeviceView, ServiceError> {
-        let devices = self.devices(project).await?;
-        let near = near(name.as_str(), devices.iter().map(|device| device.name.as_str()));
-        devices
-            .into_iter()
-            .find(|device| device.name == *name)
-            .ok_or_else(|| ServiceError::NoDevice { name: name.clone(), near })
+        let device = self.record_of(project, name).await?;
+        let instances = self.store().instances_of(&device.id, device.silent).await?;
+        let of_it: BTreeSet<&ApplicationName> = instances.iter().map(|instance| &instance.application).collect();
+        let of_it = of_it.into_iter().cloned().collect();
+        Ok(DeviceView { instances, ..view(device, of_it) })
     }
 
     /// Changes the device's labels. The same change again changes nothing.
@@ -134,8 +133,24 @@ impl Service {
     }
 }
 
+const fn state(device: &DeviceRecord) -> DeviceState {
+    match (device.standing, device.online, device.last_seen) {
+        (Standing::Pending, ..) => DeviceState::Pending,
+        (Standing::Revoked, ..) if device.rejected => DeviceState::Rejected,
+        (Standing::Revoked, ..) => DeviceState::Revoked,
+        (Standing::Accepted, true, _) => DeviceState::Online,
+        (Standing::Accepted, false, None) => DeviceState::New,
+        (Standing::Accepted, false, Some(_)) if device.silent => DeviceState::Silent,
+        (Standing::Accepted, false, Some(_)) => DeviceState::Offline,
+    }
+}
+
 fn view(device: DeviceRecord, applications: Vec<ApplicationName>) -> DeviceView {
     DeviceView {
+        state: state(&device),
+        since: device.state_since,
+        enrolled_by: device.enrolled_by,
+        instances: Vec::new(),
         silent: device.silent,
         id: device.id,
         name: device.name,

@@ -7,9 +7,11 @@ use base64::Engine as _;
 use base64::engine::general_purpose::{STANDARD, STANDARD_NO_PAD};
 use robo_model::label::Labels;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
-use robo_model::quantity::UnixMillis;
+use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{Assignment, FileHash, Generation, InstanceSpec};
-use robo_wire::api::{Facts, MAX_HOST_KEYS, Standing, is_host_key};
+use robo_wire::api::{
+    Facts, MAX_CAPABILITIES, MAX_HOST_KEYS, MAX_INTERFACE_ADDRESSES, MAX_INTERFACES, Standing, is_host_key,
+};
 use robo_wire::event::EventBody;
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::SqliteRow;
@@ -46,6 +48,12 @@ pub struct DeviceRecord {
     pub standing: Standing,
     /// Why it is not connected, or may not be; empty where nobody knows.
     pub reason: String,
+    /// True when it was shut out while it waited for an operator.
+    pub rejected: bool,
+    /// Since when it stands where it stands; nothing where nobody knows.
+    pub state_since: Option<UnixMillis>,
+    /// Who made the token that it enrolled with; empty where nobody knows.
+    pub enrolled_by: String,
     /// When it was enrolled.
     pub enrolled_at: UnixMillis,
     /// When it last connected or was last heard of.
@@ -72,6 +80,15 @@ impl DeviceRecord {
     pub fn has_key(&self, fingerprint: &str) -> bool {
         self.key_fingerprint == fingerprint || self.next_key.as_deref() == Some(fingerprint)
     }
+}
+
+/// What moved because a device told other things of itself.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct FactsMoved {
+    /// What is stored of it.
+    pub facts: bool,
+    /// The history grew.
+    pub events: bool,
 }
 
 const DEVICE: &str = "a device";
@@ -182,13 +199,16 @@ impl Store {
         let facts = &bounded(facts);
         let mut tx = self.begin().await?;
         let device = locked(&mut tx, id).await?;
-        sqlx::query("UPDATE devices SET online = 1, silent = 0, reason = '', facts = $2, last_seen = $3 WHERE id = $1")
-            .bind(id.as_str())
-            .bind(to_json("a device's facts", facts)?)
-            .bind(big(now.0))
-            .execute(&mut *tx)
-            .await
-            .map_err(at("noting that a device is online"))?;
+        sqlx::query(
+            "UPDATE devices SET state_since = CASE WHEN online = 1 THEN state_since ELSE $3 END, \
+             online = 1, silent = 0, reason = '', facts = $2, last_seen = $3 WHERE id = $1",
+        )
+        .bind(id.as_str())
+        .bind(to_json("a device's facts", facts)?)
+        .bind(big(now.0))
+        .execute(&mut *tx)
+        .await
+        .map_err(at("noting that a device is online"))?;
         let mut told = Vec::new();
         if !device.online {
             told.push(of_device(&device, EventBody::Online, now));
@@ -203,6 +223,31 @@ impl Store {
         commit(tx).await?;
         self.contacts.moved([id], ContactMoved::Itself);
         Ok(again)
+    }
+
+    /// The device tells other things of itself than when its link came up. The same again changes nothing.
+    ///
+    /// # Errors
+    /// When the device does not exist, or the database fails.
+    pub async fn device_facts(&self, id: &DeviceId, facts: &Facts, now: UnixMillis) -> Result<FactsMoved, StoreError> {
+        let facts = &bounded(facts);
+        let mut tx = self.begin().await?;
+        let device = locked(&mut tx, id).await?;
+        if device.facts == *facts {
+            return Ok(FactsMoved::default());
+        }
+        sqlx::query("UPDATE devices SET facts = $2, last_seen = $3 WHERE id = $1")
+            .bind(id.as_str())
+            .bind(to_json("a device's facts", facts)?)
+            .bind(big(now.0))
+            .execute(&mut *tx)
+            .await
+            .map_err(at("noting what a device tells of itself"))?;
+        let told: Vec<NewEvent> =
+            other_host_keys(&device.facts, facts).into_iter().map(|body| of_device(&device, body, now)).collect();
+        events::append(&mut tx, &device.project, &told).await?;
+        commit(tx).await?;
+        Ok(FactsMoved { facts: true, events: !told.is_empty() })
     }
 
     /// The device's link went down. It is out of contact since it was last heard: all that follows from its silence counts
@@ -266,13 +311,20 @@ impl Store {
         if !is_so(&device) {
             return Ok(None);
         }
-        sqlx::query("UPDATE devices SET online = 0, last_seen = $2, reason = $3 WHERE id = $1")
-            .bind(id.as_str())
-            .bind(big(now.0))
-            .bind(reason_after(&device, reason))
-            .execute(&mut *tx)
-            .await
-            .map_err(at("noting that a device is offline"))?;
+        // It was there for as long as it was heard, and not until its silence was noticed.
+        let silence = Millis(u64::try_from(last_heard.elapsed().as_millis()).unwrap_or(u64::MAX));
+        let seen = UnixMillis(now.0.saturating_sub(silence.0)).max(device.last_seen.unwrap_or_default());
+        sqlx::query(
+            "UPDATE devices SET online = 0, last_seen = $2, reason = $3, \
+             state_since = CASE WHEN standing = 'accepted' THEN $4 ELSE state_since END WHERE id = $1",
+        )
+        .bind(id.as_str())
+        .bind(big(seen.0))
+        .bind(reason_after(&device, reason))
+        .bind(big(now.0))
+        .execute(&mut *tx)
+        .await
+        .map_err(at("noting that a device is offline"))?;
         let body = EventBody::Offline { reason: reason.to_owned() };
         events::append(&mut tx, &device.project, &[of_device(&device, body, now)]).await?;
         self.contacts.heard(id, last_heard);
@@ -283,7 +335,7 @@ impl Store {
 
     /// No device is connected to a manager that only starts. Tells nobody: they come back in a moment.
     pub(super) async fn all_offline(&self) -> Result<(), StoreError> {
-        sqlx::query("UPDATE devices SET online = 0 WHERE online <> 0")
+        sqlx::query("UPDATE devices SET online = 0, state_since = COALESCE(last_seen, state_since) WHERE online <> 0")
             .execute(&self.writer)
             .await
             .map_err(at("noting that no device is online"))?;
@@ -468,6 +520,11 @@ fn bounded(facts: &Facts) -> Facts {
     let mut facts = facts.clone();
     facts.ssh_host_keys.retain(|key| is_host_key(key));
     facts.ssh_host_keys.truncate(MAX_HOST_KEYS);
+    facts.interfaces.truncate(MAX_INTERFACES);
+    for interface in &mut facts.interfaces {
+        interface.addresses.truncate(MAX_INTERFACE_ADDRESSES);
+    }
+    facts.capabilities.truncate(MAX_CAPABILITIES);
     facts
 }
 
@@ -514,6 +571,9 @@ pub(super) fn record(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
         enrolment: columns.number("enrolment")?,
         standing: identity::standing(columns.text("standing")?)?,
         reason: columns.text("reason")?.to_owned(),
+        rejected: columns.flag("rejected")?,
+        state_since: columns.number_or_null("state_since")?.map(UnixMillis),
+        enrolled_by: columns.text("enrolled_by")?.to_owned(),
         enrolled_at: UnixMillis(columns.number("enrolled_at")?),
         last_seen: columns.number_or_null("last_seen")?.map(UnixMillis),
         generation: Generation(columns.number("generation")?),

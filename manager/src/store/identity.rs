@@ -58,12 +58,16 @@ impl Store {
         let (by, why) = (by.to_owned(), reason.to_owned());
         let body = match standing {
             Standing::Accepted | Standing::Pending => EventBody::Admitted { by },
+            Standing::Revoked if device.standing == Standing::Pending => EventBody::Rejected { by, reason: why },
             Standing::Revoked => EventBody::Revoked { by, reason: why },
         };
-        sqlx::query("UPDATE devices SET standing = $2, reason = $3 WHERE id = $1")
+        let rejected = matches!(body, EventBody::Rejected { .. });
+        sqlx::query("UPDATE devices SET standing = $2, reason = $3, rejected = $4, state_since = $5 WHERE id = $1")
             .bind(id.as_str())
             .bind(standing_name(standing))
             .bind(reason)
+            .bind(i64::from(rejected))
+            .bind(big(now.0))
             .execute(&mut *tx)
             .await
             .map_err(at("changing a device's standing"))?;

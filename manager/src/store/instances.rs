@@ -7,7 +7,8 @@ use robo_model::name::{ApplicationName, ComponentName, DeviceId, InstancePath, P
 use robo_model::quantity::UnixMillis;
 use robo_model::resolve::Provider;
 use robo_model::spec::InstanceKey;
-use robo_model::state::{InstanceReport, Wanted};
+use robo_model::state::{InstanceReport, InstanceState, Wanted};
+use robo_wire::api::DeviceInstance;
 use robo_wire::event::AgentEvent;
 use robo_wire::link::Update;
 
@@ -142,6 +143,36 @@ impl Store {
             }
         }
         Ok(providers)
+    }
+
+    /// What one device should run, and what it told of that, by application and path. `silent` says whether it is.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn instances_of(&self, id: &DeviceId, silent: bool) -> Result<Vec<DeviceInstance>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT a.application, a.path, a.component, a.installer, a.wanted, i.report FROM assigned a \
+             LEFT JOIN instances i ON i.device = a.device AND i.application = a.application AND i.path = a.path \
+             WHERE a.device = $1 ORDER BY a.application, a.path",
+        )
+        .bind(id.as_str())
+        .fetch_all(&self.readers)
+        .await
+        .map_err(at("reading what runs on a device"))?;
+        let instance = |row| {
+            let columns = Columns::of("what runs on a device", row);
+            let report = columns.text_or_null("report")?;
+            let report: Option<InstanceReport> = report.map(|text| from_json("a report", text)).transpose()?;
+            let state = report.map_or(InstanceState::NotDeployed, |report| report.state);
+            Ok(DeviceInstance {
+                application: columns.name("application")?,
+                path: columns.name("path")?,
+                component: columns.name("component")?,
+                wanted: columns.json("wanted")?,
+                state: rules::shown(state, columns.text("installer")? == "target", silent),
+            })
+        };
+        rows.iter().map(instance).collect()
     }
 
     /// Every instance of the project, or of one application, that is assigned or was reported, by application and path.

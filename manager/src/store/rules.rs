@@ -260,6 +260,8 @@ const fn is_of_an_agent(body: &EventBody) -> bool {
         | EventBody::HostKeys { .. }
         | EventBody::Admitted { .. }
         | EventBody::Revoked { .. }
+        | EventBody::Rejected { .. }
+        | EventBody::Renamed { .. }
         | EventBody::KeyRotated { .. }
         | EventBody::Labelled { .. }
         | EventBody::Bound { .. }
@@ -306,6 +308,8 @@ pub fn shortened(body: &EventBody) -> EventBody {
         // Of names, numbers, reasons and labels, which have bounds of their own.
         EventBody::Admitted { .. }
         | EventBody::Revoked { .. }
+        | EventBody::Rejected { .. }
+        | EventBody::Renamed { .. }
         | EventBody::KeyRotated { .. }
         | EventBody::Adopted { .. }
         | EventBody::Forgotten

@@ -276,8 +276,8 @@ async fn insert(
 ) -> Result<(), StoreError> {
     sqlx::query(
         "INSERT INTO devices (id, project, name, labels, facts, key_fingerprint, enrolled_at, standing, enrolled_with, \
-         certificate_ends, generation, accepted, events_stored, online) \
-         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, 0, 0, 0, 0)",
+         certificate_ends, enrolled_by, state_since, generation, accepted, events_stored, online) \
+         VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $7, 0, 0, 0, 0)",
     )
     .bind(device.id.as_str())
     .bind(token.project.as_str())
@@ -289,6 +289,7 @@ async fn insert(
     .bind(standing_after(token))
     .bind(device.token)
     .bind(device.certificate_ends.map(|ends| big(ends.0)))
+    .bind(&token.created_by)
     .execute(&mut **tx)
     .await
     .map_err(at("writing a device"))?;
@@ -305,6 +306,7 @@ async fn replace(
     sqlx::query(
         "UPDATE devices SET key_fingerprint = $2, facts = $3, enrolled_at = $4, standing = $5, enrolled_with = $6, \
          certificate_ends = $7, enrolment = enrolment + 1, next_key = NULL, rotate = 0, reason = '', \
+         enrolled_by = $8, rejected = 0, state_since = $4, \
          accepted = 0, reported = 0, refused = NULL, events_stored = 0 WHERE id = $1",
     )
     .bind(device.id.as_str())
@@ -314,6 +316,7 @@ async fn replace(
     .bind(standing_after(token))
     .bind(device.token)
     .bind(device.certificate_ends.map(|ends| big(ends.0)))
+    .bind(&token.created_by)
     .execute(&mut **tx)
     .await
     .map_err(at("giving a device its new key"))?;

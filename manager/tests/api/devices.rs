@@ -1,5 +1,7 @@
 //! Devices: how they come in, their labels, and what is left when one is removed.
 
+use robo_wire::api::{Facts, Interface};
+
 use super::*;
 
 #[tokio::test]
@@ -32,6 +34,37 @@ async fn a_device_has_labels_until_it_is_removed_and_its_host_says_so() {
     manager.enrol("one").await;
     manager.deploy(GRAPH).await;
     assert_eq!(manager.get("status").await.unwrap()["instances"][0]["state"], "NOT_DEPLOYED");
+}
+
+#[tokio::test]
+async fn a_record_says_what_runs_on_a_device_and_one_that_never_came_is_new() {
+    let manager = Manager::start().await;
+    manager.enrol("one").await;
+    let fresh = manager.get("devices/one").await.unwrap();
+    assert_eq!((&fresh["state"], &fresh["enrolled_by"]), (&json!("new"), &json!("admin")));
+    assert_eq!((&fresh["since"], &fresh["last_seen"]), (&fresh["enrolled_at"], &Value::Null));
+    assert_eq!(fresh["instances"], Value::Null);
+    manager.deploy(GRAPH).await;
+    let used = manager.get("devices/one").await.unwrap();
+    let paths: Vec<&str> = used["instances"].as_array().unwrap().iter().map(|i| i["path"].as_str().unwrap()).collect();
+    assert_eq!((paths, &used["applications"]), (vec!["/vm", "/vm/db"], &json!(["shop"])));
+    assert_eq!(
+        (&used["instances"][1]["state"], &used["instances"][1]["wanted"]),
+        (&json!("NOT_DEPLOYED"), &json!("started"))
+    );
+    assert_eq!(manager.get("devices").await.unwrap()[0]["instances"], Value::Null, "a list stays short");
+
+    // What it tells of itself later is kept, within bounds; the same again is nothing.
+    let store = manager.service.store();
+    let id: DeviceId = used["id"].as_str().unwrap().parse().unwrap();
+    let interface = |name: usize| Interface { name: name.to_string(), addresses: vec!["10.0.0.1".into(); 100] };
+    let facts = Facts { cores: 4, interfaces: (0..100).map(interface).collect(), ..Facts::default() };
+    assert!(store.device_facts(&id, &facts, UnixMillis(5)).await.unwrap().facts);
+    assert!(!store.device_facts(&id, &facts, UnixMillis(6)).await.unwrap().facts);
+    let seen = manager.get("devices/one").await.unwrap();
+    let interfaces = seen["facts"]["interfaces"].as_array().unwrap();
+    assert_eq!((interfaces.len(), interfaces[0]["addresses"].as_array().unwrap().len()), (32, 16));
+    assert_eq!(seen["facts"]["cores"], 4);
 }
 
 #[tokio::test]

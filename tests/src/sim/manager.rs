@@ -8,6 +8,7 @@ use std::sync::Arc;
 use robo_manager::bus::Ring;
 use robo_manager::gateway::core::{Answer, Ask, LinkCore, LinkEnd, LinkRecord, Out, Woken};
 use robo_manager::gateway::offers::Offers;
+use robo_manager::store::FactsMoved;
 use robo_model::name::{ApplicationName, DeviceId};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::InstanceKey;
@@ -325,6 +326,7 @@ impl World {
         let device = self.by_id[id];
         Ok(match ask {
             Ask::Online(_) => Answer::Online(self.store.online(id)?.into_iter().collect()),
+            Ask::Facts(_) => Answer::Facts(FactsMoved::default()),
             Ask::Newest => Answer::Newest(self.store.devices.get(id).map(|device| device.generation)),
             Ask::Assignment => Answer::Assignment(self.store.assignment(id)),
             Ask::Accepted(generation) => {

@@ -183,6 +183,35 @@ fn a_device_that_moves_to_another_network() {
     assert!(gone < silence / 2 && better < silence / 2, "{gone:?} {better:?}: only silence was noticed");
 }
 
+/// An address that comes and goes beside the one that the link leaves from: the manager knows it soon, by the same link.
+#[test]
+fn an_address_that_comes_is_told_on_the_same_link() {
+    let namespaces = Namespaces::new(&["world", "device"]);
+    namespaces.cable([("device", "hall", "10.1.0.2/24"), ("world", "first", "10.1.0.1/24")]);
+    namespaces.cable([("device", "yard", "10.2.0.2/24"), ("world", "second", "10.2.0.1/24")]);
+    namespaces.ip("world", &["address", "add", "203.0.113.1/32", "dev", "lo"]);
+    namespaces.ip("device", &["route", "add", "default", "via", "10.1.0.1"]);
+    let world = World::start(namespaces, &[]);
+    let device = world.device(&[]);
+    // An address of IPv6 comes by itself, when the machine has made sure that nobody else has it.
+    let yard = || -> Option<Vec<String>> {
+        let seen = world.seen();
+        let interfaces = seen["facts"]["interfaces"].as_array().cloned().unwrap_or_default();
+        let yard = interfaces.into_iter().find(|one| one["name"] == "yard")?;
+        let all = yard["addresses"].as_array()?.iter().filter_map(|address| address.as_str());
+        Some(all.filter(|address| !address.contains(':')).map(str::to_owned).collect())
+    };
+    let is = |expect: &[&str]| yard().is_some_and(|addresses| addresses == expect);
+    assert!(is(&["10.2.0.2"]), "{:#}", world.seen());
+    world.namespaces.ip("device", &["address", "add", "10.2.0.9/24", "dev", "yard"]);
+    eventually_blocking("the new address is known", || is(&["10.2.0.2", "10.2.0.9"]).then_some(()));
+    world.namespaces.ip("device", &["address", "delete", "10.2.0.9/24", "dev", "yard"]);
+    eventually_blocking("the old one is gone", || is(&["10.2.0.2"]).then_some(()));
+    assert_eq!(device.log().matches("link up").count(), 1, "{}", device.log());
+    let shown = world.run(&["device", "inspect", "device"]).expect(0).out;
+    assert!(shown.contains("interface     yard  10.2.0.2"), "{shown}");
+}
+
 fn moved(world: &World, device: &Device, to: &str, times: usize) {
     let told = format!("leaves from {to} now");
     eventually_blocking("the agent notices", || device.log().contains(&told).then_some(()));

@@ -9,7 +9,9 @@ use robo_agent::identity::Identity;
 use robo_model::quantity::Millis;
 use robo_tests::eventually;
 use robo_tests::inside::{Agent, Manager, folder};
-use robo_wire::api::{DeviceChange, DeviceView, EnrollTokenView, Standing, StandingRequest, TokenRequest, TokenView};
+use robo_wire::api::{
+    DeviceChange, DeviceState, DeviceView, EnrollTokenView, Standing, StandingRequest, TokenRequest, TokenView,
+};
 use robo_wire::event::EventBody;
 use robo_wire::frame;
 use robo_wire::link::{FromManager, Goodbye};
@@ -165,6 +167,41 @@ async fn whoever_is_shut_out_is_cut_off_at_once_and_may_be_let_back_in() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_record_says_all_of_a_device_and_each_state_since_when() {
+    let folder = folder();
+    let manager = Manager::start(&folder.path().join("manager")).await;
+    let mut agent = Agent::start(&manager, folder.path(), "robot", ADDRESS).await;
+    let online = until_online(&manager, "robot").await;
+    assert_eq!((online.state, online.reason.as_str()), (DeviceState::Online, ""));
+    assert!(online.since >= Some(online.enrolled_at) && online.last_seen >= online.since, "{online:?}");
+    let facts = &online.facts;
+    assert!(facts.cores > 0 && facts.memory > 0 && facts.disk > 0, "{facts:?}");
+    assert!(facts.interfaces.iter().any(|interface| interface.name == "lo"), "{facts:?}");
+
+    agent.crash().await;
+    let offline = eventually("it is offline", || async { device(&manager, "robot").await.filter(|d| !d.online) }).await;
+    assert_eq!(offline.state, DeviceState::Offline);
+    assert!(!offline.reason.is_empty() && offline.since > online.since, "{offline:?}");
+    assert!(offline.last_seen <= offline.since, "it was seen until then: {offline:?}");
+    let shut_out = set_standing(&manager, "robot", Standing::Revoked, "lost").await;
+    assert_eq!((shut_out.state, shut_out.reason.as_str()), (DeviceState::Revoked, "lost"));
+    assert!(shut_out.since >= offline.since);
+    set_standing(&manager, "robot", Standing::Accepted, "").await;
+    agent.resume(&manager, None, ADDRESS);
+    let back = until_online(&manager, "robot").await;
+    assert_eq!((back.state, back.id, back.enrolled_at), (DeviceState::Online, online.id, online.enrolled_at));
+    let events = manager.api.events().await;
+    let told: Vec<&EventBody> = events.iter().map(|event| &event.body).collect();
+    let kinds = told.iter().map(|body| body.to_string()).collect::<Vec<_>>().join("\n");
+    let order = ["enrolled", "online", "offline: ", "revoked by admin: lost", "let in by admin", "online"];
+    let mut rest = kinds.as_str();
+    for expect in order {
+        let at = rest.find(expect).unwrap_or_else(|| panic!("no `{expect}` in its place: {kinds}"));
+        rest = &rest[at + expect.len()..];
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_token_for_many_lets_in_so_many_and_each_waits_for_an_operator() {
     let folder = folder();
     let manager = Manager::start(&folder.path().join("manager")).await;
@@ -190,6 +227,7 @@ async fn a_token_for_many_lets_in_so_many_and_each_waits_for_an_operator() {
 
     let waiting = device(&manager, "robot-1").await.unwrap();
     assert_eq!((waiting.standing, waiting.online), (Standing::Pending, false));
+    assert_eq!((waiting.state, waiting.enrolled_by.as_str()), (DeviceState::Pending, "admin"));
     let told = goodbye(&manager, agents[0].as_ref().unwrap()).await;
     assert!(!told.final_ && told.reason.contains("robo device accept robot-1"), "{told:?}");
     let agent = Agent::on(&folder.path().join("robot-1"), &manager, None, ADDRESS);
@@ -197,6 +235,12 @@ async fn a_token_for_many_lets_in_so_many_and_each_waits_for_an_operator() {
     set_standing(&manager, "robot-1", Standing::Accepted, "").await;
     until_online(&manager, "robot-1").await;
     drop(agent);
+
+    // The other one is none of ours: it is told apart from one that was.
+    let rejected = set_standing(&manager, "robot-2", Standing::Revoked, "unknown").await;
+    assert_eq!((rejected.state, rejected.reason.as_str()), (DeviceState::Rejected, "unknown"));
+    let told: Vec<String> = manager.api.events().await.iter().map(|event| event.body.to_string()).collect();
+    assert!(told.contains(&"not let in by admin: unknown".to_owned()), "{told:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,9 +1,10 @@
 //! Devices: what is known of them, who may connect, and what an operator changes.
 
 use robo_model::label::Labels;
-use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
+use robo_model::name::{ApplicationName, ComponentName, DeviceId, DeviceName, InstancePath, ProjectName};
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::Generation;
+use robo_model::state::{InstanceState, Wanted};
 use serde::{Deserialize, Serialize};
 
 /// One device.
@@ -49,6 +50,76 @@ pub struct DeviceView {
     /// The applications that have instances on it.
     #[serde(default)]
     pub applications: Vec<ApplicationName>,
+    /// Where it stands; an older manager does not say.
+    #[serde(default)]
+    pub state: DeviceState,
+    /// Since when it stands there; nothing where nobody knows.
+    #[serde(default)]
+    pub since: Option<UnixMillis>,
+    /// Who made the token that it enrolled with; empty where nobody knows.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub enrolled_by: String,
+    /// What runs on it, or should; told of one device alone.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub instances: Vec<DeviceInstance>,
+}
+
+/// Where a device stands.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum DeviceState {
+    /// It is registered and let in, and was never there.
+    New,
+    /// It enrolled, and waits for an operator.
+    Pending,
+    /// Its link is up.
+    Online,
+    /// It was there, and its link is down.
+    Offline,
+    /// Its link is down for so long that its host instances are PROBLEM.
+    Silent,
+    /// It waited for an operator, who did not let it in.
+    Rejected,
+    /// It was one of ours, and was shut out.
+    Revoked,
+    /// One of a newer version.
+    #[default]
+    #[serde(other)]
+    Unknown,
+}
+
+impl DeviceState {
+    /// As lists and questions name it.
+    #[must_use]
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::New => "new",
+            Self::Pending => "pending",
+            Self::Online => "online",
+            Self::Offline => "offline",
+            Self::Silent => "silent",
+            Self::Rejected => "rejected",
+            Self::Revoked => "revoked",
+            Self::Unknown => "unknown",
+        }
+    }
+}
+
+/// One instance on a device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct DeviceInstance {
+    /// Of which application.
+    pub application: ApplicationName,
+    /// Which.
+    pub path: InstancePath,
+    /// What it is.
+    pub component: ComponentName,
+    /// What it should be.
+    pub wanted: Wanted,
+    /// What it is, as far as the device told.
+    pub state: InstanceState,
 }
 
 /// Whether a device may connect.
@@ -113,6 +184,49 @@ pub struct Facts {
     /// Public keys of its SSH server, each as [`is_host_key`] wants it, in order; at most [`MAX_HOST_KEYS`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub ssh_host_keys: Vec<String>,
+    /// Its network interfaces with all their lasting addresses, by name; at most [`MAX_INTERFACES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub interfaces: Vec<Interface>,
+    /// Processors that the agent may use; 0 where it does not say.
+    #[serde(default, skip_serializing_if = "is_zero_cores")]
+    pub cores: u32,
+    /// Bytes of memory that the machine has; 0 where it does not say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub memory: u64,
+    /// Bytes that the file system of the agent's folder has; 0 where it does not say.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub disk: u64,
+    /// What else is there to work with, as in `gpu` and `systemd`, in order; at most [`MAX_CAPABILITIES`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub capabilities: Vec<String>,
+}
+
+/// A network interface.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Interface {
+    /// Its name, as in `eth0`.
+    pub name: String,
+    /// Its lasting addresses, IPv4 first; at most [`MAX_INTERFACE_ADDRESSES`].
+    #[serde(default)]
+    pub addresses: Vec<String>,
+}
+
+/// Most interfaces that are told and kept: machines full of containers have hundreds that nobody looks at.
+pub const MAX_INTERFACES: usize = 32;
+
+/// Most addresses of one of them.
+pub const MAX_INTERFACE_ADDRESSES: usize = 16;
+
+/// Most capabilities that are told and kept.
+pub const MAX_CAPABILITIES: usize = 32;
+
+const fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+const fn is_zero_cores(number: &u32) -> bool {
+    *number == 0
 }
 
 /// Most public keys of a device's SSH server: OpenSSH makes three.

@@ -1,9 +1,11 @@
 //! The agent's side of a session.
 
+use robo_model::name::DeviceName;
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{Assignment, Generation};
 
 use super::{HANDSHAKE, SessionError, parts};
+use crate::api::Facts;
 use crate::frame::{Frame, FrameError};
 use crate::link::{
     AcceptedGeneration, Ack, Act, Acted, FromAgent, FromManager, Hello, ImportsChange, MAX_ACTED, PROTOCOL,
@@ -45,6 +47,8 @@ pub enum AgentEffect {
     Act(Act),
     /// Make a new key, and have it certified.
     Renew,
+    /// The device has this name now.
+    Named(DeviceName),
 }
 
 impl AgentSession {
@@ -90,7 +94,8 @@ impl AgentSession {
                 | FromManager::Ack(_)
                 | FromManager::Released(_)
                 | FromManager::Act(_)
-                | FromManager::Renew,
+                | FromManager::Renew
+                | FromManager::Named(_),
             ) => Err(SessionError::OutOfTurn { what: "a message", when: "before its welcome" }),
             (State::Up { .. }, FromManager::Welcome(_)) => {
                 Err(SessionError::OutOfTurn { what: "a welcome", when: "for the second time" })
@@ -100,6 +105,7 @@ impl AgentSession {
             (State::Up { .. }, FromManager::Released(released)) => Ok(Some(AgentEffect::Released(released))),
             (State::Up { .. }, FromManager::Act(act)) => Ok(Some(AgentEffect::Act(act))),
             (State::Up { .. }, FromManager::Renew) => Ok(Some(AgentEffect::Renew)),
+            (State::Up { .. }, FromManager::Named(named)) => Ok(Some(AgentEffect::Named(named.name))),
             (State::Up { under_way, .. }, FromManager::Ack(ack)) => {
                 if *under_way != Some(ack.seq) {
                     return Err(SessionError::OutOfTurn {
@@ -165,6 +171,24 @@ impl AgentSession {
     pub fn resync(&mut self, now: UnixMillis) -> Result<AgentEffect, FrameError> {
         self.last_said = now;
         FromAgent::Resync.encode().map(AgentEffect::Send)
+    }
+
+    /// Tells what the device is now, where it told something else before; only when [`AgentSession::is_up`].
+    ///
+    /// # Errors
+    /// When the message is larger than a frame may be, or before the welcome.
+    pub fn facts(&mut self, now: UnixMillis, facts: Facts) -> Result<AgentEffect, SessionError> {
+        if !self.is_up() {
+            return Err(SessionError::OutOfTurn { what: "(we) facts", when: "before the welcome" });
+        }
+        self.last_said = now;
+        Ok(AgentEffect::Send(FromAgent::Facts(facts).encode()?))
+    }
+
+    /// True from the welcome on.
+    #[must_use]
+    pub const fn is_up(&self) -> bool {
+        matches!(self.state, State::Up { .. })
     }
 
     /// Tells what came of an act. Names at most [`MAX_ACTED`] instances.

@@ -6,10 +6,11 @@ use robo_model::spec::{Assignment, Generation, MAX_GENERATION};
 
 use super::parts::Joiner;
 use super::{HANDSHAKE, SessionError};
-use crate::frame::{Frame, MAX_CONTROL_FRAME, MAX_FRAME_BEFORE_WELCOME};
+use crate::api::Facts;
+use crate::frame::{Frame, FrameError, MAX_CONTROL_FRAME, MAX_FRAME_BEFORE_WELCOME};
 use crate::link::{
-    Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, PROTOCOL, RefusedGeneration, Released,
-    Update, Welcome,
+    Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, Named, PROTOCOL, RefusedGeneration,
+    Released, Update, Welcome,
 };
 
 /// How often the agent is told that we are still here while the store is asked about its hello: often enough that it does
@@ -56,6 +57,8 @@ pub enum ManagerEffect {
     Resync,
     /// What came of an act.
     Acted(Acted),
+    /// The device tells this of itself now.
+    Facts(Box<Facts>),
     /// Send these bytes on the control stream.
     Send(Vec<u8>),
 }
@@ -118,6 +121,14 @@ impl ManagerSession {
             (State::Up, FromAgent::Refused(m)) => Ok(Some(ManagerEffect::Refused(m))),
             (State::Up, FromAgent::Resync) => Ok(Some(ManagerEffect::Resync)),
             (State::Up, FromAgent::Acted(m)) => Ok(Some(ManagerEffect::Acted(m))),
+            (State::Up, FromAgent::Facts(facts)) => {
+                // It is kept, as a hello's is, and may be no larger.
+                let length = frame.body.len();
+                if length > MAX_FRAME_BEFORE_WELCOME {
+                    return Err(FrameError::TooLong { length, max: MAX_FRAME_BEFORE_WELCOME }.into());
+                }
+                Ok(Some(ManagerEffect::Facts(Box::new(facts))))
+            }
             (State::Up, FromAgent::Heartbeat) => Ok(Some(ManagerEffect::Send(FromManager::Heartbeat.encode()?))),
         }
     }
@@ -191,6 +202,14 @@ impl ManagerSession {
         Ok(ManagerEffect::Send(FromManager::Renew.encode()?))
     }
 
+    /// Tells the device that it has another name.
+    ///
+    /// # Errors
+    /// Never in practice: the message is tiny.
+    pub fn named(&self, name: DeviceName) -> Result<ManagerEffect, SessionError> {
+        Ok(ManagerEffect::Send(FromManager::Named(Named { name }).encode()?))
+    }
+
     /// Ends the link.
     ///
     /// # Errors
@@ -241,7 +260,11 @@ fn check_generation(message: &FromAgent) -> Result<(), SessionError> {
         FromAgent::Update(m) => ("an update", m.generation),
         FromAgent::Accepted(m) => ("an acceptance", m.generation),
         FromAgent::Refused(m) => ("a refusal", m.generation),
-        FromAgent::Heartbeat | FromAgent::Resync | FromAgent::Acted(_) | FromAgent::Unknown(_) => return Ok(()),
+        FromAgent::Heartbeat
+        | FromAgent::Resync
+        | FromAgent::Acted(_)
+        | FromAgent::Facts(_)
+        | FromAgent::Unknown(_) => return Ok(()),
     };
     if generation > MAX_GENERATION { Err(SessionError::Generation { what, generation }) } else { Ok(()) }
 }

@@ -10,13 +10,15 @@ use robo_wire::link::Update;
 
 use crate::bus::Ring;
 use crate::gateway::offers::Offers;
-use crate::store::Recorded;
+use crate::store::{FactsMoved, Recorded};
 
 /// What the store is asked, about the link's own device where nothing else is said.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Ask {
     /// The device is there, and tells this of itself. Answer: [`Answer::Online`].
     Online(Box<Facts>),
+    /// It tells this of itself now. Answer: [`Answer::Facts`].
+    Facts(Box<Facts>),
     /// The number of its newest assignment. Answer: [`Answer::Newest`].
     Newest,
     /// Everything it should run. Answer: [`Answer::Assignment`].
@@ -57,6 +59,8 @@ pub enum Answer {
     Raised(Option<Generation>),
     /// Written. Exports in these applications were withdrawn because the device was silent, and are back.
     Online(Vec<ApplicationName>),
+    /// Written, and that moved.
+    Facts(FactsMoved),
     /// The number; nothing when the device was removed, or enrolled again with another key.
     Newest(Option<Generation>),
     /// The assignment; nothing before the first one.
@@ -80,6 +84,10 @@ impl Ask {
                 let mut rings = vec![Ring::Devices(project.clone()), Ring::Events(project.clone())];
                 rings.extend(back.iter().map(exports));
                 rings
+            }
+            Answer::Facts(moved) => {
+                let devices = moved.facts.then(|| Ring::Devices(project.clone()));
+                devices.into_iter().chain(moved.events.then(|| Ring::Events(project.clone()))).collect()
             }
             Answer::Recorded(recorded) => {
                 let mut rings: Vec<Ring> = recorded.exports_changed.iter().map(exports).collect();

@@ -153,6 +153,7 @@ impl Rig {
             Ask::Accepted(g) | Ask::Refused(g, _) | Ask::RaiseGeneration { to: g, .. } => format!("{} {g}", word(&ask)),
             Ask::Providers { fresh: true, .. } => "Providers fresh".to_owned(),
             Ask::Online(_)
+            | Ask::Facts(_)
             | Ask::Newest
             | Ask::Assignment
             | Ask::Record(_)
@@ -161,6 +162,7 @@ impl Rig {
         });
         match ask {
             Ask::Online(_) => Answer::Online(Vec::new()),
+            Ask::Facts(_) => Answer::Facts(crate::store::FactsMoved::default()),
             Ask::Newest => Answer::Newest((!self.removed).then_some(self.generation)),
             Ask::Assignment => Answer::Assignment(self.assignment.clone()),
             Ask::Accepted(_) | Ask::Refused(..) => Answer::Done,
@@ -207,6 +209,7 @@ impl Rig {
             }
             FromManager::Act(act) => format!("act {}", act.id),
             FromManager::Renew => "renew".to_owned(),
+            FromManager::Named(named) => format!("named {}", named.name),
             FromManager::Goodbye(_) | FromManager::Unknown(_) => "?".to_owned(),
         };
         std::mem::take(&mut self.told).into_iter().map(word).collect()

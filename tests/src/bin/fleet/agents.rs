@@ -171,9 +171,13 @@ impl Agent {
                     println!("down {}: {reason}", self.identity.enrolled.name);
                     return false;
                 }
-                Out::Renew | Out::Watch(_) | Out::Abort { .. } | Out::Context(_) | Out::Forget(_) | Out::Tidy(_) => {
-                    Vec::new()
-                }
+                Out::Named(_)
+                | Out::Renew
+                | Out::Watch(_)
+                | Out::Abort { .. }
+                | Out::Context(_)
+                | Out::Forget(_)
+                | Out::Tidy(_) => Vec::new(),
             };
             self.pending.extend(outs);
         }
