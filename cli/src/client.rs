@@ -89,6 +89,17 @@ pub(crate) struct Client {
     ui: Option<Ui>,
 }
 
+/// Which devices.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct DeviceQuery {
+    /// Those whose labels match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) selector: Option<String>,
+    /// Those of which this is so.
+    #[serde(rename = "where", skip_serializing_if = "Option::is_none")]
+    pub(crate) question: Option<String>,
+}
+
 /// Which events.
 #[derive(Debug, Clone, Default, Serialize)]
 pub(crate) struct EventQuery {
@@ -361,6 +372,11 @@ impl Client {
 
     async fn json<T: DeserializeOwned>(&self, request: RequestBuilder) -> Result<T, ClientError> {
         let response = self.send(request).await?;
+        self.read(response).await
+    }
+
+    /// What an answer says.
+    async fn read<T: DeserializeOwned>(&self, response: Response) -> Result<T, ClientError> {
         let path = response.url().path().to_owned();
         let body = self.whole(response).await?;
         serde_json::from_slice(&body).map_err(|error| ClientError::Answer { path, reason: error.to_string() })

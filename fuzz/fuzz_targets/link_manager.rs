@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use libfuzzer_sys::fuzz_target;
-use robo_manager::gateway::core::{Answer, Ask, LinkCore, LinkRecord, Out, RenewalDue, Woken};
+use robo_manager::gateway::core::{Answer, Ask, LinkCore, LinkRecord, Newest, Out, RenewalDue, Woken};
 use robo_manager::gateway::offers::Offers;
 use robo_manager::store::{FactsMoved, Recorded};
 use robo_model::quantity::{Millis, UnixMillis};
@@ -107,7 +107,7 @@ impl Rig {
         let answer = match ask {
             Ask::Online(_) => Answer::Online(Vec::new()),
             Ask::Facts(_) => Answer::Facts(FactsMoved::default()),
-            Ask::Newest => Answer::Newest(Some(generation)),
+            Ask::Newest => Answer::Newest(Some(Newest { generation, name: "d".parse().expect("a name") })),
             Ask::Assignment => Answer::Assignment(Some(Assignment { generation, ..Assignment::default() })),
             Ask::Accepted(_) | Ask::Refused(..) => Answer::Done,
             Ask::RaiseGeneration { .. } => Answer::Raised((step & 8 != 0).then_some(generation)),

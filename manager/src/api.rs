@@ -180,6 +180,8 @@ fn applications() -> OpenApiRouter<ApiState> {
         .routes(routes!(install::list))
         .routes(routes!(devices::rotate_key))
         .routes(routes!(devices::move_to))
+        .routes(routes!(devices::rename))
+        .routes(routes!(devices::label))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(files::missing))

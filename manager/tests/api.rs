@@ -46,8 +46,12 @@ mod bindings;
 mod devices;
 #[path = "api/exec.rs"]
 mod exec;
+#[path = "api/fleet.rs"]
+mod fleet;
 #[path = "api/install.rs"]
 mod install;
+#[path = "api/names.rs"]
+mod names;
 #[path = "api/shell.rs"]
 mod shell;
 

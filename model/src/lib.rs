@@ -7,6 +7,7 @@
 //! - [`quantity`]: durations, sizes, shares and points in time as written and as sent.
 //! - [`graph`]: an application after all inheritance is resolved: components, instances, exports, imports.
 //! - [`label`]: labels of devices, and the selectors that pick devices by them.
+//! - [`query`]: questions about devices: labels, facts and state, compared and joined.
 //! - [`spec`]: what one device should run: instance specifications, assignments, generations.
 //! - [`state`]: the life cycle's states, and what an agent reports of an instance.
 //! - [`resolve`]: which provider satisfies which import; when an instance has all it needs.
@@ -24,6 +25,7 @@ pub mod lifecycle;
 pub mod limits;
 pub mod name;
 pub mod quantity;
+pub mod query;
 pub mod release;
 pub mod resolve;
 pub mod spec;

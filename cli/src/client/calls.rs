@@ -5,12 +5,13 @@ use reqwest::Method;
 use robo_model::name::{ApplicationName, ComponentName, DeviceName};
 use robo_model::spec::FileRef;
 use robo_wire::api::{
-    Accepted, ActAnswer, ActRequest, BindRequest, BindingView, DeviceChange, DeviceView, EnrollTokenView, InstallView,
-    MoveRequest, RevisionDetail, RevisionDiff, RevisionView, StandingRequest,
+    Accepted, ActAnswer, ActRequest, BindRequest, BindingView, DeviceView, EnrollTokenView, InstallView, LabelResult,
+    LabelsRequest, MAX_DEVICE_PAGE, MoveRequest, NOTICE_HEADER, RenameRequest, RevisionDetail, RevisionDiff,
+    RevisionView, StandingRequest,
 };
 use robo_wire::problem::ErrorCode;
 
-use super::{Client, ClientError};
+use super::{Client, ClientError, DeviceQuery};
 
 impl Client {
     /// The application's revisions that are kept, newest first.
@@ -115,8 +116,39 @@ impl Client {
         self.json(self.request(Method::DELETE, &format!("tokens/{id}"))).await
     }
 
-    /// Changes a device's labels.
-    pub(crate) async fn change_device(&self, name: &DeviceName, change: &DeviceChange) -> Result<(), ClientError> {
-        self.send(self.request(Method::PATCH, &format!("devices/{name}")).json(change)).await.map(drop)
+    /// The devices that are meant, by name, asked for a page at a time; and what is odd about the question.
+    pub(crate) async fn devices_where(
+        &self,
+        query: &DeviceQuery,
+    ) -> Result<(Vec<DeviceView>, Option<String>), ClientError> {
+        let mut all: Vec<DeviceView> = Vec::new();
+        loop {
+            let mut request = self.request(Method::GET, "devices").query(query).query(&[("limit", MAX_DEVICE_PAGE)]);
+            if let Some(last) = all.last() {
+                request = request.query(&[("after", &last.name)]);
+            }
+            let response = self.send(request).await?;
+            let notice = response.headers().get(NOTICE_HEADER).and_then(|text| text.to_str().ok()).map(str::to_owned);
+            let page: Vec<DeviceView> = self.read(response).await?;
+            let more = page.len() == MAX_DEVICE_PAGE;
+            all.extend(page);
+            if !more {
+                return Ok((all, notice));
+            }
+        }
+    }
+
+    /// Gives a device another name.
+    pub(crate) async fn rename_device(
+        &self,
+        name: &DeviceName,
+        request: &RenameRequest,
+    ) -> Result<DeviceView, ClientError> {
+        self.json(self.request(Method::POST, &format!("devices/{name}/rename")).json(request)).await
+    }
+
+    /// Changes labels of many devices.
+    pub(crate) async fn label_devices(&self, request: &LabelsRequest) -> Result<Vec<LabelResult>, ClientError> {
+        self.json(self.request(Method::POST, "labels").json(request)).await
     }
 }

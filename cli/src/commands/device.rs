@@ -1,22 +1,26 @@
 //! `robo device`: the machines of a project.
 
 mod collect;
+mod label;
+mod list;
 mod standing;
 mod token;
 
-use robo_model::label;
+use robo_model::label::check_label;
 use robo_model::name::{ApplicationName, DeviceName, ProjectName};
-use robo_wire::api::{DeviceChange, InstallView, MoveRequest};
+use robo_wire::api::{InstallView, MoveRequest};
 use robo_wire::problem::ErrorCode;
 
 use self::collect::CollectArgs;
+use self::label::{LabelArgs, RenameArgs};
+use self::list::ListArgs;
 use self::standing::{AcceptArgs, RevokeArgs, RotateKeyArgs};
 pub(crate) use self::token::manager_address;
 use self::token::{EnrollArgs, TokenArgs};
 use super::apply::agreed;
 use crate::cli::{Env, Format};
 use crate::error::{CliError, Exit};
-use crate::output::table::{self, Look};
+use crate::output::table::Look;
 use crate::output::{detail, installs};
 
 /// Lists devices, shows one, labels one, lets new ones in, shuts one out, removes one, or collects what helps to
@@ -29,12 +33,7 @@ pub(crate) struct DeviceArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum DeviceCommand {
-    /// Lists the devices of the project, and the machines on which an agent is being installed.
-    List {
-        /// Only the machines that are on their way to become devices, or failed on it.
-        #[arg(long)]
-        installing: bool,
-    },
+    List(ListArgs),
     /// Shows all that is known of one device, or of a machine that is on its way to become one.
     Inspect {
         /// The device.
@@ -47,34 +46,10 @@ enum DeviceCommand {
     Revoke(RevokeArgs),
     RotateKey(RotateKeyArgs),
     Label(LabelArgs),
+    Rename(RenameArgs),
     Collect(CollectArgs),
     Move(MoveArgs),
     Remove(RemoveArgs),
-}
-
-/// Sets and removes labels of a device.
-///
-/// `robo exec -l SELECTOR` chooses devices by them. Hosts that are bound by a selector (`devices: site=tokyo;`) are
-/// refused by this version: bind them by name.
-#[derive(Debug, clap::Args)]
-#[command(after_help = "\
-Examples:
-  robo device label robot-7 site=osaka arm    sets two
-  robo device label robot-7 arm-              removes one")]
-struct LabelArgs {
-    /// The device.
-    #[arg(add = crate::complete::devices())]
-    name: DeviceName,
-    /// `KEY=VALUE` or `KEY` sets a label, `KEY-` removes one.
-    #[arg(value_name = "LABEL", required = true, value_parser = parse_change)]
-    labels: Vec<LabelChange>,
-}
-
-/// One label to set or to remove.
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum LabelChange {
-    Set(String, String),
-    Unset(String),
 }
 
 /// Forgets a device: it may not come back without enrolling anew.
@@ -116,35 +91,23 @@ struct MoveArgs {
     to: ProjectName,
 }
 
-/// `key=value` and `key` set, `key-` removes.
-fn parse_change(text: &str) -> Result<LabelChange, String> {
-    match text.strip_suffix('-') {
-        // A value may end so; a key without one cannot.
-        Some(key) if !key.contains('=') => {
-            label::check_label(key, "").map_err(|error| error.to_string())?;
-            Ok(LabelChange::Unset(key.to_owned()))
-        }
-        Some(_) | None => parse_label(text).map(|(key, value)| LabelChange::Set(key, value)),
-    }
-}
-
 fn parse_label(text: &str) -> Result<(String, String), String> {
     let (key, value) = text.split_once('=').unwrap_or((text, ""));
-    label::check_label(key, value).map_err(|error| error.to_string())?;
+    check_label(key, value).map_err(|error| error.to_string())?;
     Ok((key.to_owned(), value.to_owned()))
 }
 
 pub(crate) async fn run(args: DeviceArgs, env: &Env) -> Result<Exit, CliError> {
     match args.command {
-        DeviceCommand::List { installing: true } => list_installs(env).await?,
-        DeviceCommand::List { installing: false } => list(env).await?,
+        DeviceCommand::List(args) => list::list(args, env).await?,
         DeviceCommand::Inspect { name } => inspect(&name, env).await?,
         DeviceCommand::Enroll(args) => token::enroll(args, env).await?,
         DeviceCommand::Token(args) => token::run(args, env).await?,
         DeviceCommand::Accept(args) => standing::accept(&args, env).await?,
         DeviceCommand::Revoke(args) => return standing::revoke(&args, env).await,
         DeviceCommand::RotateKey(args) => standing::rotate_key(&args, env).await?,
-        DeviceCommand::Label(args) => change_labels(args, env).await?,
+        DeviceCommand::Label(args) => return label::label(&args, env).await,
+        DeviceCommand::Rename(args) => label::rename(&args, env).await?,
         DeviceCommand::Collect(args) => return collect::run(&args, env).await,
         DeviceCommand::Move(args) => move_to(&args, env).await?,
         DeviceCommand::Remove(args) => return remove(&args, env).await,
@@ -162,38 +125,6 @@ async fn move_to(MoveArgs { name, to }: &MoveArgs, env: &Env) -> Result<(), CliE
             ui.note(format!("{name} is a device of project {to} now: `robo --project {to} device inspect {name}`"));
             Ok(())
         }
-    }
-}
-
-async fn list(env: &Env) -> Result<(), CliError> {
-    let ui = &env.ui;
-    let client = env.client()?;
-    let devices = client.devices().await?;
-    match ui.format {
-        Format::Json | Format::Yaml => ui.value(&devices),
-        Format::Name => devices.iter().try_for_each(|device| ui.line(&device.name)),
-        Format::Table | Format::Wide => {
-            let installs = client.installs().await?;
-            if devices.is_empty() && installs.is_empty() {
-                ui.note("There is no device yet. Let one in: `robo device enroll NAME`");
-                return Ok(());
-            }
-            ui.text(&table::devices(&devices, &installs, Look::of(ui)))
-        }
-    }
-}
-
-async fn list_installs(env: &Env) -> Result<(), CliError> {
-    let ui = &env.ui;
-    let found = env.client()?.installs().await?;
-    match ui.format {
-        Format::Json | Format::Yaml => ui.value(&found),
-        Format::Name => found.iter().try_for_each(|install| ui.line(&install.name)),
-        Format::Table | Format::Wide if found.is_empty() => {
-            ui.note("No machine is on its way to become a device.");
-            Ok(())
-        }
-        Format::Table | Format::Wide => ui.text(&installs::table(&found, Look::of(ui))),
     }
 }
 
@@ -226,38 +157,6 @@ fn show_install(install: &InstallView, env: &Env) -> Result<(), CliError> {
     }
 }
 
-async fn change_labels(args: LabelArgs, env: &Env) -> Result<(), CliError> {
-    let mut change = DeviceChange::default();
-    for label in args.labels {
-        let (key, other) = match label {
-            LabelChange::Set(key, value) => {
-                let twice = change.set.insert(key.clone(), value).is_some();
-                (key.clone(), twice || change.unset.contains(&key))
-            }
-            LabelChange::Unset(key) => {
-                change.unset.push(key.clone());
-                (key.clone(), change.set.contains_key(&key))
-            }
-        };
-        if other {
-            return Err(CliError::new(format!("the label `{key}` is given twice")).help("say once what it should be"));
-        }
-    }
-    let client = env.client()?;
-    client.change_device(&args.name, &change).await?;
-    let (ui, device) = (&env.ui, client.device(&args.name).await?);
-    match ui.format {
-        Format::Json | Format::Yaml => ui.value(&device)?,
-        Format::Name => ui.line(&device.name)?,
-        Format::Table | Format::Wide => {
-            let labels = table::labels(&device);
-            let labels = if labels.is_empty() { "no labels".to_owned() } else { labels };
-            ui.note(format!("{} has {labels} now.", device.name));
-        }
-    }
-    Ok(())
-}
-
 async fn remove(args: &RemoveArgs, env: &Env) -> Result<Exit, CliError> {
     let (ui, name, client) = (&env.ui, &args.name, env.client()?);
     let device = client.device(name).await?;
@@ -282,18 +181,6 @@ async fn remove(args: &RemoveArgs, env: &Env) -> Result<Exit, CliError> {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn a_label_is_set_or_removed() {
-        let set = |key: &str, value: &str| Ok(LabelChange::Set(key.into(), value.into()));
-        assert_eq!(parse_change("site=tokyo"), set("site", "tokyo"));
-        assert_eq!(parse_change("gpu"), set("gpu", ""));
-        assert_eq!(parse_change("tag=v1-"), set("tag", "v1-"), "a value may end so");
-        assert_eq!(parse_change("gpu-"), Ok(LabelChange::Unset("gpu".into())));
-        for bad in ["", "-", "=x", "a b-", "a b=c"] {
-            assert!(parse_change(bad).is_err(), "{bad}");
-        }
-    }
 
     #[test]
     fn labels_are_checked_where_they_are_typed() {

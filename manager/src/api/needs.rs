@@ -52,6 +52,8 @@ const IN_PROJECT: &[Row] = &[
     (Method::DELETE, "devices/{name}", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::PUT, "devices/{name}/standing", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::POST, "devices/{name}/rotate-key", Verb::ManageDevices, On::Project, Audited::Yes),
+    (Method::POST, "devices/{name}/rename", Verb::ManageDevices, On::Project, Audited::Yes),
+    (Method::POST, "labels", Verb::ManageDevices, On::Project, Audited::Yes),
     // In the other project, too: the handler looks.
     (Method::POST, "devices/{name}/move", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::POST, "devices/{name}/shell", Verb::Shell, On::Device, Audited::Yes),

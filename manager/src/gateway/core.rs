@@ -29,7 +29,7 @@ use robo_wire::frame::{Frame, FrameError};
 use robo_wire::link::{Act, Acted, Hello, Released, Update};
 use robo_wire::session::{ManagerEffect, ManagerSession, SessionError};
 
-pub use self::ask::{Answer, Ask};
+pub use self::ask::{Answer, Ask, Newest};
 use self::imports::{Imports, Interest, interest_of};
 use self::missed::Missed;
 use super::offers::Offers;
@@ -384,7 +384,8 @@ impl LinkCore {
             (Some(Asked::Online(greeting)), Answer::Online(_)) => self.welcome(now, greeting, &mut outs)?,
             (Some(Asked::Newest), Answer::Newest(newest)) => {
                 let newest = newest.ok_or(LinkEnd::Removed)?;
-                self.look.assignment |= newest > self.sent;
+                self.look.assignment |= newest.generation > self.sent;
+                self.tell_name(newest.name, &mut outs)?;
             }
             (Some(Asked::Assignment), Answer::Assignment(assignment)) => {
                 self.take_assignment(assignment.unwrap_or_default(), &mut outs)?;
@@ -627,6 +628,17 @@ impl LinkCore {
             self.look_at_imports();
         }
         self.interest = interest;
+    }
+
+    /// Tells the device that it has another name than it was welcomed by.
+    fn tell_name(&mut self, name: DeviceName, outs: &mut Vec<Out>) -> Result<()> {
+        if name != self.record.name {
+            if self.look_at.is_some() {
+                outs.extend(send(self.session.named(name.clone())?));
+            }
+            self.record.name = name;
+        }
+        Ok(())
     }
 
     const fn look_at_imports(&mut self) {

@@ -11,7 +11,7 @@ use robo_model::quantity::Millis;
 use robo_model::spec::InstanceKey;
 
 use super::admission;
-use super::core::{Answer, Ask, LOOK_ANYWAY};
+use super::core::{Answer, Ask, LOOK_ANYWAY, Newest};
 use super::offers::Offers;
 use super::registry::{AppKey, Registry};
 use super::shared::Shared;
@@ -52,7 +52,7 @@ impl Desk {
             Ask::Facts(facts) => Answer::Facts(store.device_facts(id, &facts, now()).await?),
             Ask::Newest => {
                 let newest = store.device(id).await?.filter(|d| admission::is_same(device, d));
-                Answer::Newest(newest.map(|d| d.generation))
+                Answer::Newest(newest.map(|d| Newest { generation: d.generation, name: d.name }))
             }
             Ask::Assignment => Answer::Assignment(store.assignment(id).await?),
             Ask::Accepted(generation) => {

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use robo_model::label::check_label;
 use robo_model::limits::MAX_LABELS;
 use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_wire::api::{Accepted, DeviceChange, DeviceState, DeviceView, Standing};
 
 use super::error::{ServiceError, near};
+use super::rename::{check_change, with};
 use super::{Service, now, to_the_end};
 use crate::bus::Ring;
 use crate::store::DeviceRecord;
@@ -52,19 +52,12 @@ impl Service {
         name: &DeviceName,
         change: DeviceChange,
     ) -> Result<DeviceView, ServiceError> {
-        if let Some(key) = change.unset.iter().find(|key| change.set.contains_key(*key)) {
-            return Err(ServiceError::LabelTwice(key.clone()));
-        }
-        for (key, value) in &change.set {
-            check_label(key, value)?;
-        }
+        check_change(&change)?;
         let (service, project, name) = (self.clone(), project.clone(), name.clone());
         to_the_end(async move {
             let _changing = service.0.change.lock().await;
             let device = service.record_of(&project, &name).await?;
-            let mut labels = device.labels;
-            labels.retain(|key, _| !change.unset.contains(key));
-            labels.extend(change.set);
+            let labels = with(&device.labels, &change);
             if labels.len() > MAX_LABELS {
                 return Err(ServiceError::TooManyLabels { count: labels.len(), max: MAX_LABELS });
             }

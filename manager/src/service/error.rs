@@ -10,6 +10,7 @@ use robo_model::spec::{FileHash, InstanceKey, RelativePath};
 use robo_wire::api::Standing;
 
 use super::access::AccessError;
+use super::fleet::FilterError;
 use super::relocate::RelocationError;
 use crate::ca::CaError;
 use crate::files::FilesError;
@@ -140,6 +141,9 @@ pub enum ServiceError {
     /// A device stays in its project.
     #[error(transparent)]
     Relocation(#[from] RelocationError),
+    /// Which devices are meant cannot be read.
+    #[error(transparent)]
+    Filter(#[from] FilterError),
     /// A label is to be set and removed.
     #[error("label `{0}` is to be set and removed at once")]
     LabelTwice(String),
@@ -237,6 +241,14 @@ pub enum ServiceError {
     /// A label breaks its rule.
     #[error(transparent)]
     Label(#[from] SelectorError),
+    /// Labels of too many devices at once.
+    #[error("{count} devices are meant, at most {max} are changed at once")]
+    TooManyLabelled {
+        /// How many are.
+        count: usize,
+        /// The bound.
+        max: usize,
+    },
     /// Too many labels.
     #[error("{count} labels, a device has at most {max}")]
     TooManyLabels {

@@ -23,6 +23,22 @@ pub enum RelocationError {
         /// Where it is taken.
         to: ProjectName,
     },
+    /// The name is another one's in the same project.
+    #[error("project `{project}` has another device `{name}`")]
+    OthersName {
+        /// The name.
+        name: DeviceName,
+        /// Where it is taken.
+        project: ProjectName,
+    },
+    /// Applications name it.
+    #[error("device `{name}` is named by what is on it, or not gone yet: {}", named(.instances))]
+    Named {
+        /// The device.
+        name: DeviceName,
+        /// By which.
+        instances: Vec<InstanceKey>,
+    },
     /// Applications have something on it.
     #[error("device `{name}` has instances of this project, or some that are not gone yet: {}", named(.instances))]
     InUse {
@@ -39,7 +55,8 @@ impl RelocationError {
     pub fn help(&self) -> String {
         match self {
             Self::NameTaken { .. } => "enrol it there under another name, or remove the one that is there".to_owned(),
-            Self::InUse { .. } => {
+            Self::OthersName { .. } => "choose another name, or rename or remove the one that has it".to_owned(),
+            Self::InUse { .. } | Self::Named { .. } => {
                 "apply the application without it or delete it, and wait until the device has removed them".to_owned()
             }
         }

@@ -73,7 +73,7 @@ impl Store {
 }
 
 /// What a device should run, and what it has not said to be gone.
-async fn instances_on(tx: &mut Tx, id: &DeviceId) -> Result<Vec<InstanceKey>, StoreError> {
+pub(super) async fn instances_on(tx: &mut Tx, id: &DeviceId) -> Result<Vec<InstanceKey>, StoreError> {
     let rows = sqlx::query(
         "SELECT application, path FROM assigned WHERE device = $1 \
          UNION SELECT application, path FROM instances WHERE device = $1 ORDER BY application, path",

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use robo_manager::bus::Ring;
-use robo_manager::gateway::core::{Answer, Ask, LinkCore, LinkEnd, LinkRecord, Out, Woken};
+use robo_manager::gateway::core::{Answer, Ask, LinkCore, LinkEnd, LinkRecord, Newest, Out, Woken};
 use robo_manager::gateway::offers::Offers;
 use robo_manager::store::FactsMoved;
 use robo_model::name::{ApplicationName, DeviceId};
@@ -327,7 +327,12 @@ impl World {
         Ok(match ask {
             Ask::Online(_) => Answer::Online(self.store.online(id)?.into_iter().collect()),
             Ask::Facts(_) => Answer::Facts(FactsMoved::default()),
-            Ask::Newest => Answer::Newest(self.store.devices.get(id).map(|device| device.generation)),
+            Ask::Newest => Answer::Newest(
+                self.store
+                    .devices
+                    .get(id)
+                    .map(|device| Newest { generation: device.generation, name: device.name.clone() }),
+            ),
             Ask::Assignment => Answer::Assignment(self.store.assignment(id)),
             Ask::Accepted(generation) => {
                 if let Some(what) = self.watch.accepted(device, generation) {

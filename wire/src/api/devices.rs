@@ -7,6 +7,8 @@ use robo_model::spec::Generation;
 use robo_model::state::{InstanceState, Wanted};
 use serde::{Deserialize, Serialize};
 
+use crate::stream::Targets;
+
 /// One device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
@@ -147,6 +149,12 @@ pub struct StandingRequest {
     pub reason: String,
 }
 
+/// Most devices in one page of a list.
+pub const MAX_DEVICE_PAGE: usize = 1_000;
+
+/// The header of an answer that tells people what is odd about what they asked, in ASCII.
+pub const NOTICE_HEADER: &str = "robo-notice";
+
 /// Longest reason, in characters: it stands in the history and in lists.
 pub const MAX_REASON: usize = 500;
 
@@ -269,6 +277,65 @@ pub struct DeviceChange {
     /// Labels to remove.
     #[serde(default)]
     pub unset: Vec<String>,
+}
+
+/// `POST …/devices/{name}/rename`: gives a device another name.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct RenameRequest {
+    /// Which.
+    pub name: DeviceName,
+}
+
+/// Most devices whose labels are changed at once.
+pub const MAX_LABELLED: usize = 10_000;
+
+/// `POST …/labels`: changes labels of many devices.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LabelsRequest {
+    /// Of which; at most [`MAX_LABELLED`].
+    pub targets: Targets,
+    /// Labels to set.
+    #[serde(default)]
+    pub set: Labels,
+    /// Labels to remove.
+    #[serde(default)]
+    pub unset: Vec<String>,
+    /// Only say what would come of it.
+    #[serde(default)]
+    pub dry_run: bool,
+}
+
+/// What came of a change of labels for one device.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct LabelResult {
+    /// The device's name, as it was asked for.
+    pub device: String,
+    /// How it went.
+    pub outcome: LabelOutcome,
+    /// Its labels then; none where there is no such device.
+    #[serde(default)]
+    pub labels: Labels,
+    /// Why nothing was changed; empty where nothing is wrong.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub error: String,
+}
+
+/// How a change of labels went.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum LabelOutcome {
+    /// It has other labels now; in a dry run it would.
+    Changed,
+    /// It had these already.
+    Same,
+    /// It could not be changed.
+    Failed,
 }
 
 #[cfg(test)]

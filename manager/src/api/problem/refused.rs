@@ -32,6 +32,7 @@ pub(super) fn code(error: &ServiceError) -> Option<ErrorCode> {
         | ServiceError::WrongPrefix { .. }
         | ServiceError::WrongSize { .. }
         | ServiceError::Label(_)
+        | ServiceError::Filter(_)
         | ServiceError::TooManyLabels { .. }
         | ServiceError::ReplaceWhom
         | ServiceError::Lifetime { .. }
@@ -42,12 +43,15 @@ pub(super) fn code(error: &ServiceError) -> Option<ErrorCode> {
         | ServiceError::NoName { .. }
         | ServiceError::InstallReport(_)
         | ServiceError::CertificateRequest(_) => ErrorCode::BadRequest,
-        ServiceError::TooManyBound { .. } | ServiceError::SourceTooLarge { .. } | ServiceError::TooManyFiles { .. } => {
-            ErrorCode::TooLarge
-        }
+        ServiceError::TooManyBound { .. }
+        | ServiceError::TooManyLabelled { .. }
+        | ServiceError::SourceTooLarge { .. }
+        | ServiceError::TooManyFiles { .. } => ErrorCode::TooLarge,
         ServiceError::Access(error) => code_of_access(error),
-        ServiceError::Relocation(RelocationError::NameTaken { .. }) => ErrorCode::NameTaken,
-        ServiceError::Relocation(RelocationError::InUse { .. }) => ErrorCode::InUse,
+        ServiceError::Relocation(RelocationError::NameTaken { .. } | RelocationError::OthersName { .. }) => {
+            ErrorCode::NameTaken
+        }
+        ServiceError::Relocation(RelocationError::InUse { .. } | RelocationError::Named { .. }) => ErrorCode::InUse,
         ServiceError::InUse { .. } | ServiceError::DeviceInUse { .. } => ErrorCode::InUse,
         ServiceError::NotLetIn { .. } => ErrorCode::Conflict,
         ServiceError::FilesMissing(_) => ErrorCode::FilesMissing,
@@ -129,6 +133,7 @@ pub(super) fn help(error: &ServiceError) -> Option<String> {
         ServiceError::NoToken { .. } => "`robo device token list` shows all".to_owned(),
         ServiceError::Access(error) => return error.help(),
         ServiceError::Relocation(error) => error.help(),
+        ServiceError::Filter(error) => error.help(),
         ServiceError::OneNameForMany { .. } => "leave the name out: each machine proposes its host name".to_owned(),
         ServiceError::NotLetIn { name, .. } => format!("`robo device accept {name}` lets it in"),
         ServiceError::Store(_)
@@ -146,6 +151,7 @@ pub(super) fn help(error: &ServiceError) -> Option<String> {
         | ServiceError::SourceTooLarge { .. }
         | ServiceError::TooManyFiles { .. }
         | ServiceError::InstallReport(_)
+        | ServiceError::TooManyLabelled { .. }
         | ServiceError::CertificateRequest(_) => return None,
     })
 }

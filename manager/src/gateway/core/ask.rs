@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use robo_model::name::{ApplicationName, DeviceId, ProjectName};
+use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::spec::{Assignment, Generation, InstanceKey};
 use robo_wire::api::Facts;
 use robo_wire::link::Update;
@@ -19,7 +19,7 @@ pub enum Ask {
     Online(Box<Facts>),
     /// It tells this of itself now. Answer: [`Answer::Facts`].
     Facts(Box<Facts>),
-    /// The number of its newest assignment. Answer: [`Answer::Newest`].
+    /// The number of its newest assignment, and its name. Answer: [`Answer::Newest`].
     Newest,
     /// Everything it should run. Answer: [`Answer::Assignment`].
     Assignment,
@@ -61,8 +61,8 @@ pub enum Answer {
     Online(Vec<ApplicationName>),
     /// Written, and that moved.
     Facts(FactsMoved),
-    /// The number; nothing when the device was removed, or enrolled again with another key.
-    Newest(Option<Generation>),
+    /// Its number and its name; nothing when the device was removed, or enrolled again with another key.
+    Newest(Option<Newest>),
     /// The assignment; nothing before the first one.
     Assignment(Option<Assignment>),
     /// Written.
@@ -71,6 +71,15 @@ pub enum Answer {
     Providers(BTreeMap<ApplicationName, Arc<Offers>>),
     /// Who is released.
     Released(BTreeSet<(DeviceId, InstanceKey)>),
+}
+
+/// What a link looks after.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Newest {
+    /// The number of the device's newest assignment.
+    pub generation: Generation,
+    /// What the device is called.
+    pub name: DeviceName,
 }
 
 impl Ask {

@@ -30,6 +30,7 @@ struct Rig {
     /// What the device was told.
     told: Vec<FromManager>,
     outs: Vec<Out>,
+    name: DeviceName,
     removed: bool,
     /// The number of an assignment that is made while ours is to be numbered anew.
     applied_meanwhile: Option<u64>,
@@ -61,6 +62,7 @@ impl Rig {
             told: Vec::new(),
             outs: Vec::new(),
             removed: false,
+            name: "robot".parse().unwrap(),
             applied_meanwhile: None,
         }
     }
@@ -163,7 +165,9 @@ impl Rig {
         match ask {
             Ask::Online(_) => Answer::Online(Vec::new()),
             Ask::Facts(_) => Answer::Facts(crate::store::FactsMoved::default()),
-            Ask::Newest => Answer::Newest((!self.removed).then_some(self.generation)),
+            Ask::Newest => {
+                Answer::Newest((!self.removed).then(|| Newest { generation: self.generation, name: self.name.clone() }))
+            }
             Ask::Assignment => Answer::Assignment(self.assignment.clone()),
             Ask::Accepted(_) | Ask::Refused(..) => Answer::Done,
             Ask::RaiseGeneration { from, to } => {
@@ -618,4 +622,20 @@ fn the_end_rings_for_those_who_waited_for_the_device() {
     let needs = Ring::Needs(ProjectName::default_project(), ["shop".parse().unwrap()].into());
     assert!(rig.core.ended().contains(&needs));
     assert!(!Rig::new(0).core.ended().iter().any(|ring| matches!(ring, Ring::Needs(..))));
+}
+
+#[test]
+fn a_device_is_told_its_new_name_once() {
+    let mut rig = Rig::up();
+    let look = || Woken { newest: true, ..Woken::default() };
+    rig.wake(look());
+    assert_eq!(rig.words(), [""; 0]);
+    rig.name = "hall".parse().unwrap();
+    rig.wake(look());
+    rig.wake(look());
+    assert_eq!(rig.words(), ["named hall"]);
+    // Nobody rang: it is found by the look that comes anyway.
+    rig.name = "yard".parse().unwrap();
+    rig.wait_for_look().unwrap();
+    assert!(rig.words().contains(&"named yard".to_owned()));
 }
