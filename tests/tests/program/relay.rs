@@ -6,12 +6,13 @@ use std::io::{Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::thread;
 
 use robo_agent::shell::Shells;
 use robo_tests::eventually_blocking;
-use robo_tests::programs::{Running, User, robo, robo_agent};
+use robo_tests::programs::{Running, User, robo, robo_agent, root};
 use robo_wire::stream::Verdict;
 use rustix::process::Signal;
 
@@ -430,4 +431,21 @@ fn a_hostile_relay_can_do_nothing_but_refuse() {
     hidden.until_linked();
     assert_eq!(fs::read_to_string(&done).unwrap(), ran, "a replayed request was carried out");
     hidden.run(&["audit", "verify"]);
+}
+
+#[test]
+fn the_unit_of_a_relay_in_the_documents_is_one_that_systemd_takes() {
+    let text = fs::read_to_string(root().join("docs/network.md")).unwrap();
+    let unit = text.split("```ini\n").find(|block| block.contains("robo-relay.service")).unwrap();
+    let unit = unit.split("```").next().unwrap().replace("/usr/local/bin/robo", robo().to_str().unwrap());
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("robo-relay.service");
+    fs::write(&path, unit).unwrap();
+    let Ok(run) = Command::new("systemd-analyze").arg("verify").arg(&path).output() else {
+        println!("there is no systemd-analyze here: not tried");
+        return;
+    };
+    let told = String::from_utf8_lossy(&run.stderr);
+    let ours: Vec<&str> = told.lines().filter(|line| line.contains("robo-relay")).collect();
+    assert!(ours.is_empty(), "{ours:?}");
 }
