@@ -31,6 +31,7 @@ use crate::ledger::{LedgerError, LedgerStore, recover};
 use crate::limits;
 use crate::link::{self, FromLink, Say};
 use crate::order::{Addresses, Report};
+use crate::parts::{CERTIFICATE, LEDGER, LINK, Parts};
 use crate::pilot::{LinkId, Loaded, Now, Out, Pilot};
 use crate::renew;
 use crate::runs::Runs;
@@ -246,6 +247,8 @@ struct Daemon {
     renewal: Option<JoinHandle<()>>,
     /// Folders that are being removed: no folder is made meanwhile, it might be in one that goes.
     removals: JoinSet<()>,
+    /// How all of these are.
+    parts: Parts,
     /// What is to be done first.
     outs: Vec<Out>,
 }
@@ -261,6 +264,9 @@ enum Event {
 impl Daemon {
     fn start(config: Config, keeper: PathBuf, folders: Folders, identity: &Identity) -> Result<Self, AgentError> {
         let (ledger, loaded) = open_ledger(&folders)?;
+        let parts = Parts::default();
+        parts.works(LEDGER, "");
+        parts.rests(CERTIFICATE);
         let (give_reports, reports) = mpsc::channel(MAX_REPORTS);
         let credentials = Credentials::new(identity)?;
         let files = Arc::new(Files::new(folders.files(), config.route.clone(), Arc::clone(&credentials)));
@@ -276,6 +282,7 @@ impl Daemon {
             shells,
             runs: Runs::default(),
             forwards: Forwards::new(config.forward),
+            parts: parts.clone(),
         };
         drop(tokio::spawn(link::run(link_config, give_link)));
         let removals = JoinSet::new();
@@ -294,6 +301,7 @@ impl Daemon {
             credentials,
             renewal,
             removals,
+            parts,
             outs,
         })
     }
@@ -377,8 +385,12 @@ impl Daemon {
         while let Some(out) = outs.pop_front() {
             match out {
                 Out::Write(files) => outs.extend(match self.ledger.save(&files) {
-                    Ok(()) => self.pilot.persisted(time()),
+                    Ok(()) => {
+                        self.parts.works(LEDGER, "");
+                        self.pilot.persisted(time())
+                    }
                     Err(error) => {
+                        self.parts.fails(LEDGER, &error);
                         tracing::error!(%error, "the ledger cannot be written; nothing new is begun until it can");
                         self.pilot.persist_failed(time())
                     }
@@ -397,6 +409,7 @@ impl Daemon {
                 Out::Send(id, bytes) => outs.extend(self.say(id, Say::Bytes(bytes))),
                 Out::Up(id, welcome) => {
                     tracing::info!(name = %welcome.name, manager = %self.config.route, "link up");
+                    self.parts.works(LINK, self.config.route.to_string());
                     outs.extend(self.say(id, Say::Welcomed));
                 }
                 Out::Named(name) => tracing::info!(%name, "this device has another name now"),
@@ -416,7 +429,8 @@ impl Daemon {
             return;
         }
         let (route, folder) = (self.config.route.clone(), self.folders.identity());
-        self.renewal = Some(tokio::spawn(renew::renew(route, folder, Arc::clone(&self.credentials))));
+        self.renewal =
+            Some(tokio::spawn(renew::renew(route, folder, Arc::clone(&self.credentials), self.parts.clone())));
     }
 
     /// Never waits: the link may be stuck for a minute, and what runs here must be looked after meanwhile.

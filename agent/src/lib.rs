@@ -15,7 +15,7 @@
 //!   [`renew`], [`files`], [`facts`] serve it.
 //! - [`daemon`]: the loop that joins them; [`args`]: its options.
 //! - [`doctor`]: looks at a device from the inside; [`code`]: what can be wrong with one; [`collect`]: all that helps to
-//!   find it, in one archive.
+//!   find it, in one archive; [`health`] and [`parts`]: how all of this is, for whoever asks.
 //! - [`folders`]: where everything lies on disk; [`framing`]: frames on streams.
 
 pub mod args;
@@ -33,12 +33,14 @@ pub mod files;
 pub mod folders;
 pub mod forward;
 pub mod framing;
+pub mod health;
 pub mod identity;
 pub mod keeper;
 pub mod ledger;
 mod limits;
 pub mod link;
 pub mod order;
+pub mod parts;
 pub mod pilot;
 pub mod proxy;
 pub mod reconcile;

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use robo_wire::backoff::Backoff;
 use robo_wire::frame::{self, Frame, FrameError};
+use robo_wire::health::HealthOpen;
 use robo_wire::stream::Open;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
@@ -32,6 +33,8 @@ use crate::dial::{DialError, Route, dial};
 use crate::folders::Folders;
 use crate::forward::Forwards;
 use crate::framing::read_frame;
+use crate::health::{self, Whole};
+use crate::parts::{LINK, Parts};
 use crate::pilot::HangUp;
 use crate::runs::Runs;
 use crate::runtime::{exec, logs};
@@ -92,6 +95,8 @@ pub struct Config {
     pub runs: Runs,
     /// Connections through the device: they outlive the link too.
     pub forwards: Forwards,
+    /// How the agent's parts are.
+    pub parts: Parts,
 }
 
 /// Why a connection ended.
@@ -138,6 +143,7 @@ pub async fn run(config: Config, to_loop: mpsc::Sender<FromLink>) {
         if welcomed {
             backoff = Backoff::default();
         }
+        config.parts.fails(LINK, &error);
         let wait = backoff.next(fastrand::f64());
         let is_other = matches!(&error, LinkError::Dial(e) if e.is_wrong_authority());
         let hint = if is_other {
@@ -183,6 +189,7 @@ impl Connection<'_> {
             shells: self.config.shells.clone(),
             runs: self.config.runs.clone(),
             forwards: self.config.forwards.clone(),
+            parts: self.config.parts.clone(),
         };
         let socket = Thrifty::new(Rotating::new(socket, KEYS_LIVE));
         let (control, drive) =
@@ -242,6 +249,16 @@ struct Served {
     shells: Shells,
     runs: Runs,
     forwards: Forwards,
+    parts: Parts,
+}
+
+impl Served {
+    /// All that is told of how this device is.
+    fn whole(self) -> Whole {
+        let counts =
+            [("shells", self.shells.count()), ("commands", self.runs.count()), ("forwards", self.forwards.count())];
+        Whole { parts: self.parts.all(&counts), route: self.route, folders: self.folders }
+    }
 }
 
 /// Serves a stream that the manager opened.
@@ -257,6 +274,7 @@ async fn serve_stream(mut stream: Io, served: Served) {
         Ok(Open::Forward(open)) => served.forwards.serve(open, stream).await,
         Ok(Open::Tail(open)) => Box::pin(tail::serve(served.folders, open, stream)).await,
         Ok(Open::Collect(open)) => Box::pin(collect::serve(served.folders, served.route, open, stream)).await,
+        Ok(Open::Health(HealthOpen {})) => Box::pin(health::serve(served.whole(), stream)).await,
         Err(error) => tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
     }
 }

@@ -18,6 +18,7 @@ use serde::de::DeserializeOwned;
 use crate::credentials::Credentials;
 use crate::dial::{self, DialError, Route};
 use crate::identity::{Identity, IdentityError};
+use crate::parts::{CERTIFICATE, Parts};
 use crate::tls::TlsError;
 
 /// Where a device asks for its next certificate, and says that it has it.
@@ -57,15 +58,23 @@ impl RenewError {
 }
 
 /// Renews until it is done, or the manager says no. From then on everything that is dialled has the new key.
-pub async fn renew(route: Route, folder: PathBuf, credentials: Arc<Credentials>) {
+pub async fn renew(route: Route, folder: PathBuf, credentials: Arc<Credentials>, parts: Parts) {
+    parts.works(CERTIFICATE, "a new one is asked for");
     let mut pause = PAUSE;
     loop {
         match once(&route, &folder, &credentials).await {
-            Ok(fingerprint) => return tracing::info!(fingerprint, "this device has a new key and certificate"),
+            Ok(fingerprint) => {
+                parts.rests(CERTIFICATE);
+                return tracing::info!(fingerprint, "this device has a new key and certificate");
+            }
             Err(error) if error.is_final() => {
+                parts.fails(CERTIFICATE, &error);
                 return tracing::error!(%error, "the certificate is not renewed");
             }
-            Err(error) => tracing::warn!(%error, "cannot renew the certificate yet; trying again"),
+            Err(error) => {
+                parts.fails(CERTIFICATE, &error);
+                tracing::warn!(%error, "cannot renew the certificate yet; trying again");
+            }
         }
         tokio::time::sleep(pause.mul_f64(0.5 + fastrand::f64())).await;
         pause = (pause * 2).min(MAX_PAUSE);

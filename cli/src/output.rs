@@ -20,6 +20,7 @@ pub(crate) mod diff;
 pub(crate) mod event;
 pub(crate) mod explain;
 pub(crate) mod harmless;
+pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod installs;
 pub(crate) mod jobs;

@@ -21,6 +21,7 @@ mod extract;
 mod files;
 mod forward;
 mod frames;
+mod health;
 mod history;
 mod install;
 mod job;
@@ -177,6 +178,7 @@ fn applications() -> OpenApiRouter<ApiState> {
         .routes(routes!(devices::list))
         .routes(routes!(devices::inspect, devices::change, devices::remove))
         .routes(routes!(devices::standing))
+        .routes(routes!(health::health))
         .routes(routes!(install::list))
         .routes(routes!(devices::rotate_key))
         .routes(routes!(devices::move_to))

@@ -11,6 +11,7 @@ mod bindings;
 mod contact;
 mod devices;
 mod events;
+mod health;
 mod identity;
 mod installs;
 mod instances;

@@ -6,6 +6,7 @@ mod attack;
 mod away;
 mod crash;
 mod drift;
+mod health;
 mod hostile;
 mod identity;
 mod jobs;

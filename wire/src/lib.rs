@@ -8,7 +8,8 @@
 //! - [`stream`]: exec and logs, on a stream of their own; [`shell`]: shells, whose sessions outlive their streams;
 //!   [`job`]: commands that do too; [`backlog`]: the last of what was said, which both sides keep for who comes back.
 //! - [`call`]: commands in the foreground whose caller comes back to another manager process.
-//! - [`forward`]: connections through a device; [`tail`]: logs; [`collect`]: all that helps to find a fault.
+//! - [`forward`]: connections through a device; [`tail`]: logs; [`collect`]: all that helps to find a fault;
+//!   [`health`]: how a device is.
 //! - [`thrift`]: what an idle link does not send; [`backoff`]: when who was cut off dials again.
 //! - [`code`]: what can be wrong on a device.
 //! - [`relay`]: between a manager and the relay that it dials.
@@ -27,6 +28,7 @@ pub mod digest;
 pub mod event;
 pub mod forward;
 pub mod frame;
+pub mod health;
 pub mod job;
 pub mod link;
 mod nesting;

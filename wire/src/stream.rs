@@ -18,6 +18,7 @@ use crate::collect::CollectOpen;
 use crate::copy::CopyOpen;
 use crate::forward::ForwardOpen;
 use crate::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
+use crate::health::HealthOpen;
 use crate::job::RunOpen;
 use crate::shell::ShellOpen;
 use crate::tail::TailOpen;
@@ -51,6 +52,8 @@ pub enum Open {
     Tail(TailOpen),
     /// Collects what helps to find a fault.
     Collect(CollectOpen),
+    /// Says how the device is.
+    Health(HealthOpen),
 }
 
 /// A command to run.

@@ -26,6 +26,7 @@ use robo_wire::forward::{
     Accepted, Broken, BrokenKind, FlowId, ForwardFrame, ForwardOpen, ForwardRequest, Opened, Place, Target, Wish,
 };
 use robo_wire::frame::{self, Frame, FrameError, MAX_CONTROL_FRAME};
+use robo_wire::health::HealthOpen;
 use robo_wire::job::{Begun, Ended, Output, RunFrame, RunOpen, RunStart};
 use robo_wire::link::{
     AcceptedGeneration, Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, Named,
@@ -77,6 +78,7 @@ fn what_streams_carry() {
         ("open-shell", Open::Shell(shell_open())),
         ("open-run", Open::Run(run_open())),
         ("open-collect", Open::Collect(CollectOpen { without_logs: true })),
+        ("open-health", Open::Health(HealthOpen {})),
     ];
     for (name, open) in opens {
         golden.check(name, &open, Open::encode, |frame| Open::decode(&frame));
@@ -202,8 +204,17 @@ fn the_golden_file_has_no_line_too_many() {
     names.extend(tail_opens().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("open-{name}")]));
     names.extend(tail_frames().into_iter().map(|(name, _)| name.to_owned()));
     names.extend(
-        ["open-exec", "open-logs", "open-collect", "exec-names", "exec-selector", "exec-all", "answer-targets"]
-            .map(str::to_owned),
+        [
+            "open-exec",
+            "open-logs",
+            "open-collect",
+            "open-health",
+            "exec-names",
+            "exec-selector",
+            "exec-all",
+            "answer-targets",
+        ]
+        .map(str::to_owned),
     );
     names.sort();
     assert_eq!(Golden::read().0.into_keys().collect::<Vec<_>>(), names);

@@ -9,6 +9,7 @@ use robo_wire::api::{
     LabelsRequest, MAX_DEVICE_PAGE, MoveRequest, NOTICE_HEADER, RenameRequest, RevisionDetail, RevisionDiff,
     RevisionView, StandingRequest,
 };
+use robo_wire::health::HealthView;
 use robo_wire::problem::ErrorCode;
 
 use super::{Client, ClientError, DeviceQuery};
@@ -95,6 +96,14 @@ impl Client {
     /// Has a device make itself a new key.
     pub(crate) async fn rotate_key(&self, name: &DeviceName) -> Result<DeviceView, ClientError> {
         self.json(self.request(Method::POST, &format!("devices/{name}/rotate-key"))).await
+    }
+
+    /// How the device is, as it says itself; nothing where the manager is of a version that does not ask.
+    pub(crate) async fn health(&self, name: &DeviceName) -> Result<Option<HealthView>, ClientError> {
+        match self.json(self.request(Method::GET, &format!("devices/{name}/health"))).await {
+            Err(error) if error.code() == Some(ErrorCode::NotFound) => Ok(None),
+            answer => answer.map(Some),
+        }
     }
 
     /// The machines that are on their way to become devices; none where this user may not see them, or the manager is of a

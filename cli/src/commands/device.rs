@@ -8,7 +8,8 @@ mod token;
 
 use robo_model::label::check_label;
 use robo_model::name::{ApplicationName, DeviceName, ProjectName};
-use robo_wire::api::{InstallView, MoveRequest};
+use robo_wire::api::{DeviceView, InstallView, MoveRequest};
+use robo_wire::health::HealthView;
 use robo_wire::problem::ErrorCode;
 
 use self::collect::CollectArgs;
@@ -21,7 +22,7 @@ use super::apply::agreed;
 use crate::cli::{Env, Format};
 use crate::error::{CliError, Exit};
 use crate::output::table::Look;
-use crate::output::{detail, installs};
+use crate::output::{detail, health, installs};
 
 /// Lists devices, shows one, labels one, lets new ones in, shuts one out, removes one, or collects what helps to
 /// find a fault.
@@ -34,7 +35,7 @@ pub(crate) struct DeviceArgs {
 #[derive(Debug, clap::Subcommand)]
 enum DeviceCommand {
     List(ListArgs),
-    /// Shows all that is known of one device, or of a machine that is on its way to become one.
+    /// Shows all that is known of one device, and asks it how it is; or of a machine that is on its way to become one.
     Inspect {
         /// The device.
         #[arg(add = crate::complete::devices())]
@@ -141,11 +142,27 @@ async fn inspect(name: &DeviceName, env: &Env) -> Result<(), CliError> {
         }
         answer => answer?,
     };
-    match ui.format {
-        Format::Json | Format::Yaml => ui.value(&device),
-        Format::Name => ui.line(&device.name),
-        Format::Table | Format::Wide => ui.text(&detail::device(&device, &Look::of(ui))),
+    if ui.format == Format::Name {
+        return ui.line(&device.name);
     }
+    let health = client.health(name).await?;
+    match ui.format {
+        Format::Json | Format::Yaml => ui.value(&Inspected { device, health }),
+        Format::Name | Format::Table | Format::Wide => {
+            let look = Look::of(ui);
+            let health = health.map(|health| health::text(&health, look)).unwrap_or_default();
+            ui.text(&(detail::device(&device, &look) + &health))
+        }
+    }
+}
+
+/// A device, and how it is.
+#[derive(serde::Serialize)]
+struct Inspected {
+    #[serde(flatten)]
+    device: DeviceView,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    health: Option<HealthView>,
 }
 
 fn show_install(install: &InstallView, env: &Env) -> Result<(), CliError> {

@@ -50,6 +50,8 @@ const IN_PROJECT: &[Row] = &[
     (Method::GET, "devices/{name}", Verb::See, On::Device, Audited::Refusals),
     (Method::PATCH, "devices/{name}", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::DELETE, "devices/{name}", Verb::ManageDevices, On::Project, Audited::Yes),
+    // It changes nothing there, and says no more than `inspect` does of the machine.
+    (Method::GET, "devices/{name}/health", Verb::See, On::Device, Audited::Refusals),
     (Method::PUT, "devices/{name}/standing", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::POST, "devices/{name}/rotate-key", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::POST, "devices/{name}/rename", Verb::ManageDevices, On::Project, Audited::Yes),
