@@ -26,7 +26,7 @@ use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{FileHash, Generation, InstanceKey};
 use robo_wire::api::Facts;
 use robo_wire::digest::{self, Digest};
-use robo_wire::frame::{Frame, FrameError};
+use robo_wire::frame::{Frame, FrameError, MAX_CONTROL_FRAME};
 use robo_wire::link::{Hello, PROTOCOL, Welcome};
 use robo_wire::session::{AgentEffect, AgentSession, SessionError};
 
@@ -44,6 +44,9 @@ pub const LONGEST_SLEEP: Millis = Millis::from_secs(60);
 /// Messages of the manager that may wait for the disk. It says little, and whoever says more than this while a write is
 /// under way says it again after the link was up anew.
 const MAX_WAITING: usize = 64;
+
+/// Most bytes of those, the newest assignment apart.
+const MAX_WAITING_BYTES: usize = 2 * MAX_CONTROL_FRAME;
 
 /// Why an assignment is not taken while the disk is full.
 const DISK_REFUSES: &str = "the device's disk does not take the ledger; it is tried again";
@@ -118,7 +121,7 @@ pub enum HangUp {
     #[error(transparent)]
     Session(#[from] SessionError),
     /// The disk is slower than the manager.
-    #[error("more than {MAX_WAITING} messages wait for the device's disk")]
+    #[error("more of what the manager says waits for the device's disk than is kept")]
     Behind,
 }
 
@@ -135,6 +138,8 @@ pub struct Pilot {
     disk: Disk,
     /// What happened and is not taken in yet.
     waiting: VecDeque<Input>,
+    /// How many bytes of it the manager said, assignments apart.
+    waiting_bytes: usize,
     /// What is done when the write under way is there.
     behind: VecDeque<Effect>,
     /// What of the ledger is to be written with the next write.
@@ -185,6 +190,7 @@ impl Pilot {
             core,
             disk: Disk::Idle,
             waiting: VecDeque::new(),
+            waiting_bytes: 0,
             behind: VecDeque::new(),
             rewrite,
             link: None,
@@ -254,6 +260,12 @@ impl Pilot {
             Ok(effect) => effect.map(|effect| self.session_effect(now, effect)).unwrap_or_default(),
             Err(error) => self.hang_up(error.into()),
         };
+        if self.waiting.back().is_some_and(|input| is_of_link(input) && !matches!(input, Input::Assigned(_))) {
+            self.waiting_bytes = self.waiting_bytes.saturating_add(frame.body.len());
+            if self.waiting_bytes > MAX_WAITING_BYTES {
+                outs.extend(self.hang_up(HangUp::Behind));
+            }
+        }
         self.go_on(now, &mut outs);
         outs
     }
@@ -374,6 +386,7 @@ impl Pilot {
                 let more = self.core.handle(now.wall, input);
                 effects = self.sort(more, effects);
             }
+            self.waiting_bytes = 0;
             self.commit(now, effects, outs);
         }
         self.tell(now, outs);
@@ -528,6 +541,7 @@ impl Pilot {
             return;
         }
         self.waiting.retain(|input| !is_of_link(input));
+        self.waiting_bytes = 0;
         self.behind.retain(|effect| !is_answer(effect));
         if self.told_up {
             self.waiting.push_back(Input::Disconnected);

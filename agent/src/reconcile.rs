@@ -156,6 +156,8 @@ pub struct Core {
     released: BTreeSet<InstanceKey>,
     assignment_digest: Digest,
     imports_digest: Digest,
+    /// What the imports take of memory, about.
+    imports_bytes: usize,
     /// True from asking for all imports until they are there.
     resyncing: bool,
     dirty: What,
@@ -182,6 +184,7 @@ impl Core {
         let mut core = Self {
             assignment_digest: digest::of_assignment(&ledger.assignment),
             imports_digest: digest::of_providers(ledger.imports.values()),
+            imports_bytes: ledger.imports.values().map(accept::bytes_of).sum(),
             ledger,
             now,
             nodes: BTreeMap::new(),

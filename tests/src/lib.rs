@@ -6,13 +6,14 @@
 //! - [`inside`]: manager and agents as tasks of this process.
 //! - [`programs`]: the binaries, built once, run with folders of their own.
 //! - [`api`]: the manager's API, as tests call it; [`visitor`]: somebody at a shell session.
-//! - [`proxy`]: a bad network; [`peer`]: somebody bad with a device's key; [`stand_in`]: agents that run nothing, and
-//!   do what a test wants of them.
+//! - [`proxy`]: a bad network; [`peer`]: somebody bad with a device's key; [`impostor`]: with the manager's;
+//!   [`stand_in`]: agents that run nothing, and do what a test wants of them.
 //! - [`sim`]: the seeded simulation, without any of these.
 
 #![expect(clippy::expect_used, reason = "a harness that cannot go on fails its test, and says what was missing")]
 
 pub mod api;
+pub mod impostor;
 pub mod inside;
 pub mod peer;
 pub mod programs;

@@ -566,6 +566,31 @@ fn what_the_machine_is_now_is_told_once_and_after_the_welcome() {
 }
 
 #[test]
+fn large_messages_wait_for_the_disk_only_as_far_as_there_is_room() {
+    let mut desk = Desk::new();
+    desk.up();
+    desk.mood = Mood::Slow;
+    desk.say(&FromManager::Assign(shop(1)));
+    let mut large = provider("/a/db");
+    large.exports.values_mut().for_each(|value| *value = "x".repeat(MAX_CONTROL_FRAME * 3 / 4));
+    let large = FromManager::Imports(ImportsChange { providers: vec![large], ..ImportsChange::default() });
+    for _ in 0..2 {
+        desk.say(&large);
+        assert_eq!(desk.hung_up, None);
+    }
+    desk.say(&large);
+    assert_eq!(desk.hung_up, Some(HangUp::Behind));
+    // What waits is gone with the link, and the next one begins with nothing.
+    assert_eq!(desk.pilot.waiting_bytes, 0);
+    desk.mood = Mood::Fine;
+    desk.written();
+    desk.hung_up = None;
+    desk.up();
+    desk.say(&large);
+    assert_eq!((desk.hung_up.clone(), desk.ledger().imports.len()), (None, 1));
+}
+
+#[test]
 fn who_may_stop_is_passed_on() {
     let mut desk = running();
     desk.say(&FromManager::Released(Released { keys: vec![key("/vm/db")] }));

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use robo_model::effect::Effect as Change;
+use robo_model::resolve::Provider;
 use robo_model::spec::{Assignment, InstanceKey};
 use robo_model::state::{InstanceState, Step};
 use robo_wire::digest::{self, Digest};
@@ -12,6 +13,24 @@ use robo_wire::link::ImportsChange;
 use super::{Core, Effect, tree};
 use crate::ledger::{Hold, Record};
 use crate::order::Addresses;
+
+/// Most that other devices' offers may take of memory, about. What a manager can say at once of very many small ones
+/// fits; one that goes on saying more is none of ours.
+pub(super) const MAX_IMPORTS_BYTES: usize = 64 * 1024 * 1024;
+
+/// What a provider takes besides its texts, about.
+const PROVIDER_BYTES: usize = 128;
+
+/// What a variable takes besides its texts, about.
+const VARIABLE_BYTES: usize = 32;
+
+/// What a provider takes of memory, about.
+pub(super) fn bytes_of(provider: &Provider) -> usize {
+    let Provider { key, component, exports, outside } = provider;
+    let names = key.application.as_str().len() + key.path.as_str().len() + component.as_str().len();
+    let variables = exports.iter().chain(outside);
+    PROVIDER_BYTES + names + variables.map(|(_, value)| VARIABLE_BYTES + value.len()).sum::<usize>()
+}
 
 impl Core {
     pub(super) fn assigned(&mut self, assignment: Assignment) {
@@ -122,6 +141,7 @@ impl Core {
         for key in removed {
             if let Some(gone) = self.ledger.imports.remove(&key) {
                 self.imports_digest = self.imports_digest.without(digest::of_provider(&gone));
+                self.imports_bytes = self.imports_bytes.saturating_sub(bytes_of(&gone));
                 self.dirty.imports = true;
                 self.offer(&key);
             }
@@ -131,9 +151,15 @@ impl Core {
             if self.ledger.imports.get(&key) == Some(&provider) {
                 continue;
             }
-            self.imports_digest = self.imports_digest.with(digest::of_provider(&provider));
-            if let Some(before) = self.ledger.imports.insert(key.clone(), provider) {
+            if let Some(before) = self.ledger.imports.remove(&key) {
                 self.imports_digest = self.imports_digest.without(digest::of_provider(&before));
+                self.imports_bytes = self.imports_bytes.saturating_sub(bytes_of(&before));
+            }
+            let bytes = self.imports_bytes.saturating_add(bytes_of(&provider));
+            if bytes <= MAX_IMPORTS_BYTES {
+                self.imports_bytes = bytes;
+                self.imports_digest = self.imports_digest.with(digest::of_provider(&provider));
+                self.ledger.imports.insert(key.clone(), provider);
             }
             self.dirty.imports = true;
             self.offer(&key);
@@ -220,5 +246,41 @@ impl Core {
             }
             self.transition(&key, InstanceState::DeployedStopped, Vec::new());
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use robo_model::limits::MAX_VALUE_BYTES;
+
+    use super::super::Input;
+    use super::super::sim::{World, provider};
+    use super::*;
+
+    /// The manager says that these are offered, and whether it is all.
+    fn told(world: &mut World, names: std::ops::Range<usize>, value: &str, full: bool) {
+        let providers = names.map(|name| provider(&format!("/other/db{name}"), "Db", value)).collect();
+        drop(
+            world.core.handle(world.now, Input::Imports(ImportsChange { full, providers, ..ImportsChange::default() })),
+        );
+    }
+
+    #[test]
+    fn offers_without_end_take_a_bounded_part_of_memory() {
+        let (mut world, large) = (World::new(), "x".repeat(MAX_VALUE_BYTES));
+        let enough = MAX_IMPORTS_BYTES / MAX_VALUE_BYTES;
+        for batch in 0..4 {
+            told(&mut world, batch * enough / 2..(batch + 1) * enough / 2, &large, false);
+        }
+        let kept = world.core.ledger().imports.len();
+        assert!((enough * 9 / 10..enough).contains(&kept), "{kept} of {}", enough * 2);
+        // What it has may change, and go; then there is room again.
+        told(&mut world, 0..1, "1", false);
+        assert_eq!(world.core.ledger().imports.len(), kept);
+        told(&mut world, 0..3, "1", true);
+        told(&mut world, 3..9, &large, false);
+        assert_eq!(world.core.ledger().imports.len(), 9);
+        let sum: usize = world.core.ledger().imports.values().map(bytes_of).sum();
+        assert_eq!(world.core.imports_bytes, sum);
     }
 }

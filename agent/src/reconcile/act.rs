@@ -10,6 +10,9 @@ use robo_wire::link::{Act, Acted};
 use super::{Core, Effect};
 use crate::ledger::{Hold, Record};
 
+/// Most characters of who asked that are kept: a name is far shorter, and events are kept for weeks.
+const MAX_BY: usize = 256;
+
 impl Core {
     /// Does it to each instance in its scope where there is something to do; the others are not named in the answer.
     pub(super) fn act(&mut self, act: &Act) {
@@ -21,9 +24,10 @@ impl Core {
             .filter(|(key, record)| covers(&act.scope, self.specification(key, record)))
             .map(|(key, _)| key.clone())
             .collect();
+        let by: String = act.by.chars().take(MAX_BY).collect();
         let done = in_scope.into_iter().filter(|key| match act.verb {
-            Verb::Cancel => self.cancel(key, &act.by),
-            Verb::Retry => self.retry(key, &act.by),
+            Verb::Cancel => self.cancel(key, &by),
+            Verb::Retry => self.retry(key, &by),
         });
         let instances = done.collect();
         self.effects.push(Effect::Acted(Acted { id: act.id, instances }));

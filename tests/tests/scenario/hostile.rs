@@ -1,11 +1,12 @@
 //! The attackers' list: each is refused, changes nothing, and is told of in the audit log.
 //!
 //! `docs/security.md` names the test of each. `crowds`: who comes in numbers; `strangers`: who has no key of ours;
-//! `device`: who has a device's key and is no agent; `people`: who has a
+//! `device`: who has a device's key and is no agent; `manager`: who has the manager's keys and is none; `people`: who has a
 //! token, and wants more than it is for.
 
 mod crowds;
 mod device;
+mod manager;
 mod people;
 mod strangers;
 

@@ -1,6 +1,7 @@
 //! Who comes in crowds, and says nothing or half a word.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::time::Duration;
 
 use reqwest::Method;
 use robo_tests::PATIENCE;
@@ -18,6 +19,9 @@ const CROWD: usize = 2_000;
 
 /// Where somebody comes from who is not of the crowd: all of 127.0.0.0/8 is this machine.
 const ELSEWHERE: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 2);
+
+/// Within this time a peer that takes all takes it.
+const SOON: Duration = Duration::from_millis(200);
 
 async fn connect_from(from: Ipv4Addr, to: SocketAddr) -> TcpStream {
     let socket = TcpSocket::new_v4().unwrap();
@@ -57,5 +61,28 @@ async fn a_crowd_that_says_half_a_word_keeps_nobody_out() {
     assert_eq!(devices.as_array().map(Vec::len), Some(1));
     assert_eq!(crowd.len(), CROWD);
     drop((crowd, peer));
+    assert_well(&manager).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_reads_nothing_and_sends_without_end_holds_up_nobody() {
+    const SLOW: usize = 64;
+    let folder = folder();
+    let manager = Manager::start(&folder.path().join("manager")).await;
+    let identity = enrolled(&manager, &folder.path().join("one"), "one").await;
+    let ask = "GET /v1/openapi.json HTTP/1.1\r\nhost: robo\r\n\r\n";
+    let begin = "POST /v1/enroll HTTP/1.1\r\nhost: robo\r\ncontent-length: 60000\r\n\r\n{";
+    let mut slow = Vec::with_capacity(SLOW);
+    for number in 0..SLOW {
+        let mut stream = secured(&manager, connect_from(Ipv4Addr::LOCALHOST, manager.address).await).await;
+        // As many questions as are taken, and no answer is read; or a request of which the rest never comes.
+        let words = if number % 2 == 0 { ask.repeat(1_000) } else { begin.to_owned() };
+        let sent = timeout(SOON, async { stream.write_all(words.as_bytes()).await.and(stream.flush().await) }).await;
+        assert!(number % 2 == 0 || matches!(sent, Ok(Ok(()))));
+        slow.push(stream);
+    }
+    let peer = timeout(PATIENCE, Peer::welcomed(manager.address, &identity)).await.expect("in time");
+    assert_eq!(manager.api.devices().await.len(), 1);
+    drop((slow, peer));
     assert_well(&manager).await;
 }
