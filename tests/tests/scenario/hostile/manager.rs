@@ -115,7 +115,7 @@ impl Robbed {
     }
 
     /// Nothing was written elsewhere, and the true manager finds what ran before.
-    async fn is_unharmed(self) {
+    async fn assert_unharmed(self) {
         assert_eq!(outside(self.folder.path(), &self.agent.state), self.outside);
         drop(self.thief);
         let data = self.folder.path().join("manager");
@@ -134,12 +134,10 @@ fn raw(kind: u8, body: &[u8]) -> Vec<u8> {
 async fn a_manager_that_talks_nonsense_is_left_and_what_runs_runs_on() {
     let mut robbed = Robbed::new().await;
     let assign = FromManager::Assign(robbed.assignment()).encode().unwrap();
-    let other = |protocol| match welcome(Millis::from_secs(5)) {
-        FromManager::Welcome(mut welcome) => {
-            welcome.protocol = protocol;
-            FromManager::Welcome(welcome).encode().unwrap()
-        }
-        message => panic!("{message:?}"),
+    let other = |protocol| {
+        let FromManager::Welcome(mut welcome) = welcome(Millis::from_secs(5)) else { panic!("no welcome") };
+        welcome.protocol = protocol;
+        FromManager::Welcome(welcome).encode().unwrap()
     };
     let deep = raw(ASSIGN, &vec![0x81; 1024 * 1024]);
     for bytes in [&[0xff; 64][..], &[0; 64], &assign, &deep, &other(0), &other(999), &raw(65, b"\xa1\x61")] {
@@ -171,17 +169,17 @@ async fn a_manager_that_talks_nonsense_is_left_and_what_runs_runs_on() {
     line.say(&FromManager::Assign(Assignment::default())).await;
     assert!(refused(&mut line).await.contains("older"));
     drop(line);
-    robbed.is_unharmed().await;
+    robbed.assert_unharmed().await;
 }
 
 /// Why the agent does not take an assignment. What else it says is heard.
 async fn refused(line: &mut Line) -> String {
     loop {
-        match line.hear().await.expect("the link stays") {
-            FromAgent::Refused(refused) => return refused.reason,
-            FromAgent::Accepted(accepted) => panic!("it takes {}", accepted.generation),
-            _ => {}
+        let said = line.hear().await.expect("the link stays");
+        if let FromAgent::Refused(refused) = said {
+            return refused.reason;
         }
+        assert!(!matches!(said, FromAgent::Accepted(_)), "{said:?}");
     }
 }
 
@@ -223,7 +221,7 @@ async fn an_assignment_that_is_old_or_leads_elsewhere_is_not_taken() {
         line.end().await;
         assert_eq!(robbed.assignment(), now, "{to}");
     }
-    robbed.is_unharmed().await;
+    robbed.assert_unharmed().await;
 }
 
 /// How many bytes all files in a folder have.
@@ -274,7 +272,7 @@ async fn files_of_another_digest_or_without_end_are_not_taken() {
     assert!(!files.join("ab".repeat(32)).exists());
     assert!(size_of(&files) <= 4 * SIZE);
     drop(line);
-    robbed.is_unharmed().await;
+    robbed.assert_unharmed().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -300,5 +298,5 @@ async fn streams_without_end_end_the_link_and_nothing_else() {
         drop(tokio::time::timeout(PATIENCE, end).await.expect("the stream ends"));
     }
     drop(line);
-    robbed.is_unharmed().await;
+    robbed.assert_unharmed().await;
 }
