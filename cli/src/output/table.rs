@@ -266,13 +266,29 @@ fn device_row(device: &DeviceView, look: Look) -> Vec<Cell> {
 
 /// A device's state in its colour: green is there, yellow waits, grey was there and is not, red is shut out or missed.
 pub(crate) fn device_state(device: &DeviceView, palette: Palette) -> String {
-    let text = device.state.as_str();
-    match device.state {
+    let state = state_of(device);
+    let text = state.as_str();
+    match state {
         DeviceState::Online => palette.good(text),
         DeviceState::Pending => palette.busy(text),
         DeviceState::New => palette.bold(text),
         DeviceState::Offline | DeviceState::Unknown => palette.dim(text),
         DeviceState::Silent | DeviceState::Rejected | DeviceState::Revoked => palette.bad(text),
+    }
+}
+
+/// Where a device stands, also when an older manager does not say it in one word.
+fn state_of(device: &DeviceView) -> DeviceState {
+    if device.state != DeviceState::Unknown {
+        return device.state;
+    }
+    match (device.standing, device.online, device.last_seen) {
+        (Standing::Pending, ..) => DeviceState::Pending,
+        (Standing::Revoked, ..) => DeviceState::Revoked,
+        (Standing::Accepted, true, _) => DeviceState::Online,
+        (Standing::Accepted, false, None) => DeviceState::New,
+        (Standing::Accepted, false, Some(_)) if device.silent => DeviceState::Silent,
+        (Standing::Accepted, false, Some(_)) => DeviceState::Offline,
     }
 }
 
