@@ -14,11 +14,13 @@ use robo_model::name::DeviceName;
 use robo_model::spec::{FileHash, InstanceKey};
 use robo_model::state::Step;
 use robo_wire::frame::Frame;
+use robo_wire::link::Welcome;
 use rustix::fs::FlockOperation;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::bearer::Bearer;
 use crate::credentials::Credentials;
 use crate::dial::Route;
 use crate::enroll::{EnrollError, Enrolment, enroll};
@@ -241,6 +243,8 @@ struct Daemon {
     link: Option<(LinkId, mpsc::Sender<Say>)>,
     /// The address that it leaves from.
     leaves: Option<IpAddr>,
+    /// Which device this is, as the manager said last.
+    bearer: Bearer,
     /// What is shown when something is dialled.
     credentials: Arc<Credentials>,
     /// A new key that is being certified.
@@ -272,6 +276,8 @@ impl Daemon {
         let files = Arc::new(Files::new(folders.files(), config.route.clone(), Arc::clone(&credentials)));
         let shells = Shells::new(keeper.clone());
         let runtime = Runtime::new(folders.clone(), keeper, files, give_reports);
+        let bearer = Bearer::load(&folders.bearer(), &identity.enrolled);
+        runtime.set_bearer(bearer.clone());
         let boot = config.boot.clone().unwrap_or_else(boot_id);
         let (pilot, outs) = Pilot::new(loaded, addresses_of(&config), boot, time());
         let (give_link, from_link) = mpsc::channel(link::QUEUE);
@@ -298,6 +304,7 @@ impl Daemon {
             from_link,
             link,
             leaves,
+            bearer,
             credentials,
             renewal,
             removals,
@@ -410,9 +417,14 @@ impl Daemon {
                 Out::Up(id, welcome) => {
                     tracing::info!(name = %welcome.name, manager = %self.config.route, "link up");
                     self.parts.works(LINK, self.config.route.to_string());
+                    let Welcome { name, project, .. } = welcome;
+                    self.called(Bearer { name, project, ..self.bearer.clone() });
                     outs.extend(self.say(id, Say::Welcomed));
                 }
-                Out::Named(name) => tracing::info!(%name, "this device has another name now"),
+                Out::Named(name) => {
+                    tracing::info!(%name, "this device has another name now");
+                    self.called(Bearer { name, ..self.bearer.clone() });
+                }
                 Out::Renew => self.renew(),
                 Out::HangUp(id, why) => {
                     // A full queue ends it as well: its other end goes with the sender.
@@ -420,6 +432,15 @@ impl Daemon {
                     self.link.take_if(|(link, _)| *link == id);
                 }
             }
+        }
+    }
+
+    /// The manager says what the device is called: what is begun from here on is told so.
+    fn called(&mut self, bearer: Bearer) {
+        if bearer != self.bearer {
+            bearer.note(&self.folders.bearer());
+            self.runtime.set_bearer(bearer.clone());
+            self.bearer = bearer;
         }
     }
 

@@ -115,6 +115,12 @@ impl Folders {
         self.root.join("manager")
     }
 
+    /// The file with the device's identity, its name and its project, as the manager said last.
+    #[must_use]
+    pub fn bearer(&self) -> PathBuf {
+        self.root.join("device")
+    }
+
     /// The file in which an enrolment token may wait for the agent; it goes once the device has come with it.
     #[must_use]
     pub fn token(&self) -> PathBuf {

@@ -12,13 +12,14 @@
 //! - [`forward`]: connections through the device; [`tail`]: logs of it; [`diary`]: the agent's own.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
-//!   [`renew`], [`files`], [`facts`] serve it.
+//!   [`renew`], [`files`], [`facts`], [`bearer`] serve it.
 //! - [`daemon`]: the loop that joins them; [`args`]: its options.
 //! - [`doctor`]: looks at a device from the inside; [`code`]: what can be wrong with one; [`collect`]: all that helps to
 //!   find it, in one archive; [`health`] and [`parts`]: how all of this is, for whoever asks.
 //! - [`folders`]: where everything lies on disk; [`framing`]: frames on streams.
 
 pub mod args;
+pub mod bearer;
 pub mod code;
 pub mod collect;
 pub mod copy;

@@ -19,6 +19,7 @@ use robo_model::spec::{FileRef, InstanceKey};
 use tokio::sync::{Notify, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
 
+use crate::bearer::Bearer;
 use crate::folders::{Folders, InstanceFolder};
 use crate::keeper::user::User;
 use crate::order::{Context, Order, Report, RunId};
@@ -105,6 +106,8 @@ struct Shared {
     ending: Semaphore,
     /// There is news in [`Table::files`].
     files_moved: Notify,
+    /// Which device this is, for what runs on it; nothing where nobody said.
+    bearer: Mutex<Option<Bearer>>,
 }
 
 #[derive(Default)]
@@ -137,10 +140,16 @@ impl Runtime {
             beginning: Semaphore::new(MAX_STEPS),
             ending: Semaphore::new(MAX_STEPS),
             files_moved: Notify::new(),
+            bearer: Mutex::default(),
         };
         let shared = Arc::new(shared);
         shared.spawn(managed::watch(Arc::clone(&shared)));
         Self { inner: Arc::new(Inner(shared)) }
+    }
+
+    /// Says which device this is: what is begun from here on is told so.
+    pub fn set_bearer(&self, bearer: Bearer) {
+        *self.shared().bearer.lock().unwrap_or_else(PoisonError::into_inner) = Some(bearer);
     }
 
     /// Begins a step; its end is reported. A run that is under way is not begun again, one that ended while no agent

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::fs::{MetadataExt as _, fchown};
+use std::sync::PoisonError;
 
 use robo_model::graph::Installer;
 use robo_model::name::Variable;
@@ -10,6 +11,7 @@ use robo_model::state::Step;
 use serde_json::{Value, json};
 
 use super::Shared;
+use crate::bearer::Bearer;
 use crate::folders::{InstanceFolder, replace};
 use crate::order::{Context, ImportChange, Order};
 
@@ -21,6 +23,7 @@ pub(super) struct Surroundings<'a> {
     pub(super) folder: &'a InstanceFolder,
     pub(super) path: &'a str,
     pub(super) user: &'a str,
+    pub(super) bearer: Option<&'a Bearer>,
 }
 
 impl Shared {
@@ -28,7 +31,8 @@ impl Shared {
     pub(super) fn environment(&self, order: &Order) -> Environment {
         let folder = self.folder(order);
         let user = order.settings.user.as_deref().unwrap_or(&self.user.name);
-        let around = Surroundings { folder: &folder, path: &self.path, user };
+        let bearer = self.bearer.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let around = Surroundings { folder: &folder, path: &self.path, user, bearer: bearer.as_ref() };
         let mut env = environment(&order.context, order.step, &around);
         if let Installer::Process(process) = &order.installer {
             env.extend(process.env.iter().map(|(k, v)| (k.clone(), v.clone())));
@@ -49,6 +53,7 @@ pub(super) fn environment(context: &Context, step: Step, around: &Surroundings<'
         }
     }
     add_identity(&mut env, context);
+    add_bearer(&mut env, around.bearer);
     if step == Step::Update {
         add_change(&mut env, &context.changes);
     }
@@ -116,8 +121,17 @@ fn add_identity(env: &mut Environment, context: &Context) {
         ("ROBOCONF_COMPONENT_NAME", context.component.to_string()),
         ("ROBOCONF_CLEAN_INSTANCE_PATH", joined(path.segments().collect())),
         ("ROBOCONF_CLEAN_REVERSED_INSTANCE_PATH", joined(path.segments().rev().collect())),
+        ("ROBO_APPLICATION", context.key.application.to_string()),
+        ("ROBO_INSTANCE", path.to_string()),
     ];
     env.extend(ours.map(|(name, value)| (name.to_owned(), value)));
+}
+
+fn add_bearer(env: &mut Environment, bearer: Option<&Bearer>) {
+    let Some(Bearer { device, name, project }) = bearer else { return };
+    let ours =
+        [("ROBO_DEVICE_ID", device.as_str()), ("ROBO_DEVICE_NAME", name.as_str()), ("ROBO_PROJECT", project.as_str())];
+    env.extend(ours.map(|(name, value)| (name.to_owned(), value.to_owned())));
 }
 
 /// The original knows one change at a time: the last provider that is there, else the last one that went.
@@ -239,7 +253,9 @@ mod tests {
 
     fn build(step: Step, context: &Context) -> Environment {
         let folder = Folders::new("/s").instance(&context.key);
-        environment(context, step, &Surroundings { folder: &folder, path: "/bin", user: "robo" })
+        let bearer =
+            Bearer { device: "d1".parse().unwrap(), name: "robot-7".parse().unwrap(), project: "lab".parse().unwrap() };
+        environment(context, step, &Surroundings { folder: &folder, path: "/bin", user: "robo", bearer: Some(&bearer) })
     }
 
     #[test]
@@ -264,6 +280,11 @@ mod tests {
             ("HOME", "/s/instances/shop/vm 1/web-a/@data"),
             ("ROBO_CONTEXT", "/s/instances/shop/vm 1/web-a/@context.json"),
             ("ROBO_STEP", "start"),
+            ("ROBO_DEVICE_ID", "d1"),
+            ("ROBO_DEVICE_NAME", "robot-7"),
+            ("ROBO_PROJECT", "lab"),
+            ("ROBO_APPLICATION", "shop"),
+            ("ROBO_INSTANCE", "/vm 1/web-a"),
             ("USER", "robo"),
         ] {
             assert_eq!(env.get(name).map(String::as_str), Some(value), "{name}");

@@ -50,7 +50,7 @@ fn context() -> Context {
     }
 }
 
-const ALWAYS: [&str; 17] = [
+const ALWAYS: [&str; 22] = [
     "ANCESTOR_VM_ip=127.0.0.1",
     "Db_0_ip=10.0.0.2",
     "Db_0_max_connections=5",
@@ -62,6 +62,11 @@ const ALWAYS: [&str; 17] = [
     "ROBOCONF_COMPONENT_NAME=Web",
     "ROBOCONF_INSTANCE_NAME=web",
     "ROBOCONF_INSTANCE_PATH=/vm 1/web",
+    "ROBO_APPLICATION=shop",
+    "ROBO_DEVICE_ID=d1",
+    "ROBO_DEVICE_NAME=robot-7",
+    "ROBO_INSTANCE=/vm 1/web",
+    "ROBO_PROJECT=lab",
     "Stock_0_ip=10.1.0.1",
     "Stock_0_name=/far/db",
     "Stock_size=1",
@@ -81,6 +86,11 @@ const UPDATE: [&str; 5] = [
 #[tokio::test]
 async fn every_documented_variable_reaches_every_script() {
     let mut bench = Bench::new();
+    bench.runtime.set_bearer(robo_agent::bearer::Bearer {
+        device: "d1".parse().unwrap(),
+        name: "robot-7".parse().unwrap(),
+        project: "lab".parse().unwrap(),
+    });
     let script = "#!/bin/sh\nenv | sort > \"$HOME/$ROBO_STEP.env\"; cp \"$ROBO_CONTEXT\" \"$HOME/$ROBO_STEP.json\"\n";
     let scripts = ["deploy", "start", "update", "stop"].map(|step| (format!("scripts/{step}.sh"), script));
     let scripts: Vec<(&str, &str)> = scripts.iter().map(|(path, script)| (path.as_str(), *script)).collect();
