@@ -34,6 +34,7 @@ use serde::de::DeserializeOwned;
 
 use again::Again;
 pub(crate) use failure::ClientError;
+pub(crate) use jobs::JobQuery;
 pub(crate) use tls::Address;
 
 use crate::context::Context;

@@ -103,7 +103,7 @@ pub(crate) fn sessions(ended_too: bool) -> ArgValueCompleter {
 pub(crate) fn jobs(ended_too: bool) -> ArgValueCompleter {
     ArgValueCompleter::new(move |current: &OsStr| {
         ask(current, async |client, current| {
-            let all = client.jobs().await.ok()?;
+            let all = client.jobs(&crate::client::JobQuery::default()).await.ok()?;
             let wanted = all.iter().filter(|view| ended_too || view.ended_at.is_none());
             let told = |view: &robo_wire::job::JobView| crate::output::jobs::command(view, false);
             Some(wanted.filter_map(|view| offer(view.id.as_str(), &told(view), current)).collect())

@@ -7,7 +7,7 @@
 mod kept;
 pub(crate) mod line;
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -208,6 +208,14 @@ impl Jobs {
     pub(crate) async fn list(&self, project: &ProjectName) -> Result<Vec<JobView>, JobError> {
         let all = self.0.service.store().jobs(project).await?;
         Ok(all.into_iter().map(|(record, counts)| view(record, counts, Vec::new())).collect())
+    }
+
+    /// Which of the project's jobs have a target that has one of these names.
+    ///
+    /// # Errors
+    /// When the store fails.
+    pub(crate) async fn on(&self, project: &ProjectName, names: &[&str]) -> Result<BTreeSet<JobId>, JobError> {
+        Ok(self.0.service.store().jobs_on(project, names).await?)
     }
 
     /// One of them, with its targets.

@@ -346,6 +346,51 @@ pub struct JobView {
     pub runs: Vec<RunView>,
 }
 
+/// Where a job as a whole stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum JobState {
+    /// Targets have no verdict yet.
+    Going,
+    /// The same, and somebody cancelled it.
+    Cancelling,
+    /// It has ended because somebody cancelled it.
+    Cancelled,
+    /// It has ended, and every verdict is ok.
+    Ok,
+    /// It has ended, and some verdict is not.
+    Failed,
+}
+
+impl JobState {
+    /// Its name.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Going => "going",
+            Self::Cancelling => "cancelling",
+            Self::Cancelled => "cancelled",
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+impl JobView {
+    /// Where it stands.
+    #[must_use]
+    pub const fn state(&self) -> JobState {
+        match (self.ended_at.is_some(), self.cancelled_by.is_some()) {
+            (false, false) => JobState::Going,
+            (false, true) => JobState::Cancelling,
+            (true, true) => JobState::Cancelled,
+            (true, false) if self.not_ok == 0 => JobState::Ok,
+            (true, false) => JobState::Failed,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeMap;

@@ -1,15 +1,40 @@
 //! Calls about jobs.
 
 use reqwest::Method;
-use robo_model::name::JobId;
-use robo_wire::job::{JobRequest, JobView};
+use robo_model::name::{DeviceName, JobId, UserName};
+use robo_model::quantity::UnixMillis;
+use robo_wire::job::{JobRequest, JobState, JobView};
+use serde::Serialize;
 
 use super::{ByteStream, Client, ClientError};
 
+/// Which jobs.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub(crate) struct JobQuery {
+    /// Those in this state.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) state: Option<JobState>,
+    /// Those that this user ordered.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) user: Option<UserName>,
+    /// Those on this device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) device: Option<DeviceName>,
+    /// Those on devices whose labels match.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) selector: Option<String>,
+    /// Those that were ordered since then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) since: Option<UnixMillis>,
+    /// The newest so many.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub(crate) limit: Option<u32>,
+}
+
 impl Client {
-    /// All jobs that are known, newest first, without their targets.
-    pub(crate) async fn jobs(&self) -> Result<Vec<JobView>, ClientError> {
-        self.json(self.request(Method::GET, "jobs")).await
+    /// The jobs that are known and all of what is asked for, newest first, without their targets.
+    pub(crate) async fn jobs(&self, query: &JobQuery) -> Result<Vec<JobView>, ClientError> {
+        self.json(self.request(Method::GET, "jobs").query(query)).await
     }
 
     /// Begins a job.

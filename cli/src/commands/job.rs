@@ -2,13 +2,16 @@
 
 use std::time::Duration;
 
-use robo_model::name::JobId;
-use robo_wire::job::{JobView, RunView};
+use robo_model::label::Selector;
+use robo_model::name::{DeviceName, JobId, UserName};
+use robo_model::quantity::UnixMillis;
+use robo_wire::job::{JobState, JobView, RunView};
 use robo_wire::stream::Verdict;
 
 use super::exec::{self, Whose};
+use super::logs::point;
 use crate::cli::{Env, Format};
-use crate::client::Client;
+use crate::client::{Client, JobQuery};
 use crate::error::{CliError, Exit};
 use crate::output::jobs;
 use crate::output::table::Look;
@@ -24,12 +27,8 @@ pub(crate) struct JobArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum JobCommand {
-    /// Lists the jobs, newest first.
-    List {
-        /// Only those in this state.
-        #[arg(long, value_name = "STATE", value_parser = ["going", "cancelling", "cancelled", "ok", "failed"])]
-        state: Option<String>,
-    },
+    /// Lists the jobs, newest first: those that are all of what is given.
+    List(ListArgs),
     /// Shows a job: what it runs, and what became of each device.
     Show {
         /// The job.
@@ -62,13 +61,56 @@ enum JobCommand {
     },
 }
 
+#[derive(Debug, clap::Args)]
+struct ListArgs {
+    /// Only those in this state.
+    #[arg(long, value_name = "STATE", value_parser = state)]
+    state: Option<JobState>,
+    /// Only those that this user ordered.
+    #[arg(long, value_name = "USER")]
+    user: Option<UserName>,
+    /// Only those on this device.
+    #[arg(long, value_name = "DEVICE", conflicts_with = "selector", add = crate::complete::devices())]
+    on: Option<DeviceName>,
+    /// Only those on a device whose labels match, as in `site=tokyo,gpu`.
+    #[arg(short = 'l', long)]
+    selector: Option<Selector>,
+    /// Only those that were ordered since then: so long ago, as in `10m`, or a time, as in `2026-01-31T13:45:00Z`.
+    #[arg(long, value_name = "TIME", value_parser = point)]
+    since: Option<UnixMillis>,
+    /// The newest so many.
+    #[arg(short = 'n', long, value_name = "COUNT", value_parser = clap::value_parser!(u32).range(1..))]
+    lines: Option<u32>,
+}
+
+impl ListArgs {
+    fn into_query(self) -> JobQuery {
+        JobQuery {
+            state: self.state,
+            user: self.user,
+            device: self.on,
+            selector: self.selector.map(|selector| selector.to_string()),
+            since: self.since,
+            limit: self.lines,
+        }
+    }
+}
+
+/// A state by its name.
+fn state(text: &str) -> Result<JobState, String> {
+    let all = [JobState::Going, JobState::Cancelling, JobState::Cancelled, JobState::Ok, JobState::Failed];
+    let names: Vec<&str> = all.iter().map(|state| state.name()).collect();
+    let found = all.iter().find(|state| state.name() == text).copied();
+    found.ok_or_else(|| format!("no job is in the state `{text}`; there are {}", names.join(", ")))
+}
+
 /// How often it is looked whether a job has ended.
 const LOOK: Duration = Duration::from_millis(250);
 
 pub(crate) async fn run(args: JobArgs, env: &Env) -> Result<Exit, CliError> {
     let client = env.client()?;
     match args.command {
-        JobCommand::List { state } => list(&client, state.as_deref(), env).await?,
+        JobCommand::List(args) => list(&client, &args.into_query(), env).await?,
         JobCommand::Show { id } => show(&client.job(&id).await?, env)?,
         JobCommand::Logs { id, device, follow } => {
             let whose = Whose { id, device, follow };
@@ -80,13 +122,16 @@ pub(crate) async fn run(args: JobArgs, env: &Env) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-async fn list(client: &Client, state: Option<&str>, env: &Env) -> Result<(), CliError> {
+async fn list(client: &Client, query: &JobQuery, env: &Env) -> Result<(), CliError> {
     let ui = &env.ui;
-    let mut all = client.jobs().await?;
-    all.retain(|view| state.is_none_or(|state| state == jobs::state_word(view)));
+    let all = client.jobs(query).await?;
     match ui.format {
         Format::Json | Format::Yaml => ui.value(&all),
         Format::Name => all.iter().try_for_each(|view| ui.line(&view.id)),
+        Format::Table | Format::Wide if all.is_empty() && *query != JobQuery::default() => {
+            ui.note("No job is all of that; without options all are listed.");
+            Ok(())
+        }
         Format::Table | Format::Wide if all.is_empty() => {
             ui.note("There is no job. Begin one: `robo exec --background DEVICE -- COMMAND`");
             Ok(())

@@ -77,7 +77,7 @@ pub(crate) struct LogsArgs {
 }
 
 /// So long ago, or a time.
-fn point(text: &str) -> Result<UnixMillis, String> {
+pub(crate) fn point(text: &str) -> Result<UnixMillis, String> {
     if let Ok(ago) = text.parse::<Millis>() {
         return Ok(UnixMillis(when::now().0.saturating_sub(ago.0)));
     }

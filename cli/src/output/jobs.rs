@@ -3,7 +3,7 @@
 use comfy_table::Cell;
 use jiff::tz::TimeZone;
 use robo_model::quantity::Millis;
-use robo_wire::job::{JobView, RunState, RunView};
+use robo_wire::job::{JobState, JobView, RunState, RunView};
 use robo_wire::stream::Verdict;
 
 use super::table::{Look, judged, plain};
@@ -50,20 +50,9 @@ pub(crate) fn runs(runs: &[RunView], look: Look) -> String {
     plain(&["DEVICE", "STATE", "LASTED", "NOT KEPT"], runs.iter().map(row).collect(), look.palette)
 }
 
-/// Where a job stands, in a word: `going`, `cancelling`, `cancelled`, `ok` or `failed`.
-pub(crate) fn state_word(view: &JobView) -> &'static str {
-    match (view.ended_at.is_some(), view.cancelled_by.is_some()) {
-        (false, false) => "going",
-        (false, true) => "cancelling",
-        (true, true) => "cancelled",
-        (true, false) if view.not_ok == 0 => "ok",
-        (true, false) => "failed",
-    }
-}
-
 fn state(view: &JobView) -> Cell {
-    let word = state_word(view);
-    judged(word, matches!(word, "going" | "ok"))
+    let state = view.state();
+    judged(state.name(), matches!(state, JobState::Going | JobState::Ok))
 }
 
 fn verdict(run: &RunView) -> Cell {

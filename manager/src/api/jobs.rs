@@ -1,5 +1,6 @@
 //! Jobs in the background: ordered, listed, cancelled, and their output.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use axum::extract::State;
@@ -7,9 +8,10 @@ use axum::response::Response;
 use axum::{Extension, Json as Answer};
 use bytes::Bytes;
 use robo_model::access::{Thing, Verb};
-use robo_model::name::{JobId, ProjectName};
+use robo_model::label::Selector;
+use robo_model::name::{DeviceName, JobId, ProjectName, UserName};
 use robo_wire::api::AuditOutcome;
-use robo_wire::job::{JobRequest, JobView, Output};
+use robo_wire::job::{JobRequest, JobState, JobView, Output};
 use robo_wire::problem::Problem;
 use robo_wire::stream::{Answer as Said, DeviceTarget, MAX_CHUNK, StreamFrame, Verdict};
 use serde::Deserialize;
@@ -22,6 +24,7 @@ use super::extract::{Job, Json, Project, Query};
 use super::job::OUTPUT_QUEUE;
 use super::problem::Refusal;
 use crate::jobs::{JobError, JobTarget, Jobs};
+use crate::service::ServiceError;
 
 /// How long at most it is waited for news of a job before it is looked at again: a bell may be missed.
 const LOOK: Duration = Duration::from_secs(5);
@@ -29,18 +32,78 @@ const LOOK: Duration = Duration::from_secs(5);
 /// What happens within this time is told together: each telling looks at every target.
 const TOGETHER: Duration = Duration::from_millis(50);
 
+/// Which jobs: those that are all of what is given.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ListQuery {
+    /// In this state.
+    state: Option<JobState>,
+    /// Ordered by this user.
+    #[param(value_type = Option<String>)]
+    user: Option<UserName>,
+    /// On this device, also one that was removed since.
+    #[param(value_type = Option<String>)]
+    device: Option<DeviceName>,
+    /// On a device whose labels match now.
+    selector: Option<String>,
+    /// Ordered since then, in milliseconds since 1970.
+    since: Option<u64>,
+    /// The newest so many, at least one; all where it is left out.
+    limit: Option<u32>,
+}
+
 /// Lists the jobs, newest first, without their targets.
 #[utoipa::path(get, path = "/v1/projects/{project}/jobs", tag = "jobs", security(("token" = [])),
-    params(("project" = String, Path)),
-    responses((status = 200, body = Vec<JobView>), (status = 404, body = Problem)))]
+    params(("project" = String, Path), ListQuery),
+    responses((status = 200, body = Vec<JobView>), (status = 400, body = Problem), (status = 404, body = Problem)))]
 pub(super) async fn list(
     State(state): State<ApiState>,
     Extension(may): Extension<May>,
     Project(project): Project,
+    Query(query): Query<ListQuery>,
 ) -> Result<Answer<Vec<JobView>>, Refusal> {
+    if query.limit == Some(0) {
+        return Err(Refusal::bad_request("`limit` is at least 1"));
+    }
+    let on = on(&state, &may, &project, &query).await?;
     let mut jobs = state.jobs.list(&project).await?;
-    jobs.retain(|job| is_theirs(&may, &project, job, Verb::See));
+    jobs.retain(|job| {
+        is_theirs(&may, &project, job, Verb::See)
+            && query.state.is_none_or(|state| job.state() == state)
+            && query.user.as_ref().is_none_or(|user| job.by == user.as_str())
+            && query.since.is_none_or(|since| job.created_at.0 >= since)
+            && on.as_ref().is_none_or(|on| on.contains(&job.id))
+    });
+    jobs.truncate(query.limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX));
     Ok(Answer(jobs))
+}
+
+/// The jobs on the devices that are asked for; nothing when it is not asked for devices.
+async fn on(
+    state: &ApiState,
+    may: &May,
+    project: &ProjectName,
+    query: &ListQuery,
+) -> Result<Option<BTreeSet<JobId>>, Refusal> {
+    match (&query.device, &query.selector) {
+        (Some(_), Some(_)) => Err(Refusal::bad_request("`device` and `selector` are not given together")),
+        (None, None) => Ok(None),
+        (Some(device), None) => {
+            let on = state.jobs.on(project, &[device.as_str()]).await?;
+            if on.is_empty() {
+                state.service.record_of(project, device).await?;
+            }
+            Ok(Some(on))
+        }
+        (None, Some(text)) => {
+            let selector: Selector = text.parse().map_err(ServiceError::Label)?;
+            let mut devices = state.service.store().devices(project).await.map_err(ServiceError::from)?;
+            devices.retain(|device| may.access.sees(project, &device.labels) && selector.matches(&device.labels));
+            let names: Vec<&str> = devices.iter().map(|device| device.name.as_str()).collect();
+            Ok(Some(state.jobs.on(project, &names).await?))
+        }
+    }
 }
 
 /// Begins a job in the background: it goes on without the client, and keeps its output.

@@ -1,6 +1,6 @@
 //! Jobs: which commands were ordered for which devices, and what became of each.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use robo_model::name::{DeviceId, JobId, ProjectName};
 use robo_model::quantity::UnixMillis;
@@ -13,6 +13,9 @@ use super::{Columns, NewEvent, Store, StoreError, Tx, at, big, commit, events, t
 
 /// Most jobs of one project that are kept after their end, with their output.
 pub const MAX_JOBS: u32 = 500;
+
+/// So many names are asked for in one query: far fewer than the database takes.
+const NAMES_AT_ONCE: usize = 500;
 
 /// How long a job is kept after its end.
 const KEPT_MILLIS: u64 = 30 * 24 * 60 * 60 * 1000;
@@ -212,6 +215,31 @@ impl Store {
             .await
             .map_err(at("reading jobs"))?;
         rows.iter().map(record).collect()
+    }
+
+    /// Which of the project's jobs have a target that has one of these names.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn jobs_on(&self, project: &ProjectName, names: &[&str]) -> Result<BTreeSet<JobId>, StoreError> {
+        let reading = "reading which jobs a device has";
+        let mut tx = self.snapshot().await?;
+        let mut jobs = BTreeSet::new();
+        for names in names.chunks(NAMES_AT_ONCE) {
+            let begin = "SELECT DISTINCT job FROM runs JOIN jobs ON id = job WHERE project = ";
+            let mut query = sqlx::QueryBuilder::new(begin);
+            query.push_bind(project.as_str()).push(" AND name IN (");
+            let mut list = query.separated(", ");
+            for name in names {
+                list.push_bind(*name);
+            }
+            query.push(")");
+            let found: Vec<String> = query.build_query_scalar().fetch_all(&mut *tx).await.map_err(at(reading))?;
+            for id in found {
+                jobs.insert(super::parse("a job", &id)?);
+            }
+        }
+        Ok(jobs)
     }
 
     /// One job of the project.

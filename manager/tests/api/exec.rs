@@ -271,3 +271,58 @@ async fn a_caller_that_sends_more_input_than_may_be_under_way_is_cut_off() {
     let said = answers(&manager.exec(body).await);
     assert!(!said.iter().any(|answer| matches!(answer, Answer::From(_, StreamFrame::Verdict(_)))), "{said:?}");
 }
+
+#[tokio::test]
+async fn jobs_are_listed_by_state_user_device_labels_and_time() {
+    let manager = Manager::start().await;
+    for name in ["one", "two"] {
+        manager.enrol(name).await;
+    }
+    manager.call(Method::PATCH, "devices/two", json!({"set": {"site": "tokyo"}})).await.unwrap();
+    let ann = manager.user("ann", &[json!({"role": "operator", "project": "default"})]).await;
+    let job = |names: &[&str], words: &[&str]| json!({"targets": {"names": names}, "command": {"argv": words}});
+    let begin = async |body: Value| manager.post("jobs", body).await.unwrap()["id"].as_str().unwrap().to_owned();
+    let failed = begin(job(&["one"], &["say", "a"])).await;
+    let mut bell = manager.service.bus().listen();
+    let cancelled = begin(job(&["one", "two"], &["hang"])).await;
+    manager.call(Method::DELETE, &format!("jobs/{cancelled}"), Value::Null).await.unwrap();
+    let hers = ann.response(Method::POST, "jobs", job(&["two", "gone"], &["hang"]).to_string()).await;
+    let hers = answer(hers).await.unwrap()["id"].as_str().unwrap().to_owned();
+    let listed = async |query: &str| {
+        let all = manager.get(&format!("jobs?{query}")).await.unwrap();
+        let ids = all.as_array().unwrap().iter().map(|job| job["id"].as_str().unwrap().to_owned());
+        ids.collect::<BTreeSet<_>>()
+    };
+    let set = |ids: &[&String]| ids.iter().map(|id| (*id).clone()).collect::<BTreeSet<String>>();
+    let until = async |bell: &mut robo_manager::bus::Listener, query: &str, id: &String| {
+        while !listed(query).await.contains(id) {
+            tokio::time::timeout(BOUND, bell.next()).await.unwrap();
+        }
+    };
+    until(&mut bell, "state=failed", &failed).await;
+    assert_eq!(listed("").await, set(&[&failed, &cancelled, &hers]));
+    assert_eq!(listed("state=failed").await, set(&[&failed]));
+    assert!(listed("state=going").await.contains(&hers));
+    assert_eq!(listed("user=ann").await, set(&[&hers]));
+    assert_eq!(listed("user=nobody").await, set(&[]));
+    assert_eq!(listed("device=one").await, set(&[&failed, &cancelled]));
+    assert_eq!(listed("device=gone").await, set(&[&hers]), "a device that is gone had jobs");
+    assert_eq!(listed("selector=site%3Dtokyo").await, set(&[&cancelled, &hers]));
+    assert_eq!(listed("selector=site%3Drome").await, set(&[]));
+    assert_eq!(listed("selector=site%3Dtokyo&user=admin").await, set(&[&cancelled]));
+    assert_eq!(listed("limit=1").await.len(), 1);
+    assert_eq!(listed("since=1").await.len(), 3);
+    assert_eq!(listed("since=99999999999999").await.len(), 0);
+    let check = async |query: &str, code, says: &str| {
+        refused(manager.get(&format!("jobs?{query}")).await, code, says);
+    };
+    check("state=done", ErrorCode::BadRequest, "").await;
+    check("user=a/b", ErrorCode::BadRequest, "").await;
+    check("device=a/b", ErrorCode::BadRequest, "").await;
+    check("device=nobody", ErrorCode::NotFound, "nobody").await;
+    check("device=one&selector=a", ErrorCode::BadRequest, "not given together").await;
+    check("selector=,,", ErrorCode::BadRequest, "").await;
+    check("since=yesterday", ErrorCode::BadRequest, "").await;
+    check("limit=0", ErrorCode::BadRequest, "at least 1").await;
+    check("colour=red", ErrorCode::BadRequest, "colour").await;
+}

@@ -156,3 +156,29 @@ fn streams_are_sent_again_when_the_manager_says_so() {
     let audit = lab.user.run(&["audit", "list", "-o", "json"]).expect(0).out;
     assert!(audit.contains("\"requests\""), "nobody was told to wait: {audit}");
 }
+
+#[test]
+fn jobs_are_listed_as_they_are_asked_for() {
+    let lab = Lab::new();
+    let _machines = machines(&lab, &["one"]);
+    let run = |arguments: &[&str]| lab.user.run(&[&["job", "list"], arguments].concat());
+    let begin = |words: &[&str]| {
+        let begun = lab.user.run(&[&["exec", "one", "--background", "--"], words].concat()).expect(0).out;
+        begun.trim().to_owned()
+    };
+    let (good, bad) = (begin(&["true"]), begin(&["false"]));
+    lab.user.run(&["job", "wait", &good]).expect(0);
+    lab.user.run(&["job", "wait", &bad]).expect(3);
+    let names = |arguments: &[&str]| run(&[arguments, &["-o", "name"]].concat()).expect(0).out;
+    assert_eq!(names(&["--state", "ok"]), format!("{good}\n"));
+    assert_eq!(names(&["--state", "failed", "--user", "admin", "--on", "one", "--since", "1h"]), format!("{bad}\n"));
+    assert_eq!(names(&["-n", "1"]), format!("{bad}\n"));
+    assert_eq!(names(&["--user", "nobody"]), "");
+    assert!(run(&["-l", "site=tokyo"]).expect(0).err.contains("No job is all of that"));
+    assert!(run(&["--on", "ghost"]).expect(1).err.contains("ghost"));
+    assert!(run(&["--state", "done"]).expect(1).err.contains("there are going, cancelling"));
+    assert!(run(&["--since", "yesterday"]).expect(1).err.contains("how long ago"));
+    assert!(run(&["-l", ",,"]).expect(1).err.contains(",,"));
+    assert!(run(&["--on", "one", "-l", "a"]).expect(1).err.contains("cannot be used with"));
+    assert!(run(&["-n", "0"]).expect(1).err.contains("--lines"));
+}
