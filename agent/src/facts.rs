@@ -51,6 +51,10 @@ pub fn facts(addresses: &Addresses, ssh: &Path, folder: &Path) -> Facts {
     }
 }
 
+#[cfg_attr(
+    target_pointer_width = "64",
+    expect(clippy::useless_conversion, reason = "on machines of 32 bits it is another type")
+)]
 fn memory() -> u64 {
     let told = rustix::system::sysinfo();
     u64::from(told.totalram).saturating_mul(u64::from(told.mem_unit))

@@ -9,8 +9,6 @@ pub(crate) enum Exit {
     Done,
     /// An error.
     Error,
-    /// The command line makes no sense.
-    Usage,
     /// `plan`: an apply would change something.
     Changes,
     /// Some targets failed.
@@ -33,7 +31,7 @@ impl Exit {
         match self {
             Self::Done => 0,
             Self::Error => 1,
-            Self::Usage | Self::Changes => 2,
+            Self::Changes => 2,
             Self::SomeFailed => 3,
             Self::Unreachable => 4,
             Self::LoginOver => 5,

@@ -26,9 +26,9 @@ pub struct Query {
 
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Node {
-    Any(Vec<Node>),
-    All(Vec<Node>),
-    Not(Box<Node>),
+    Any(Vec<Self>),
+    All(Vec<Self>),
+    Not(Box<Self>),
     /// It is there, and neither empty as a number nor `false`.
     Has(String),
     Compare(String, Relation, String),

@@ -143,7 +143,7 @@ impl Desk {
             stored,
         );
         self.say_effect(welcome.unwrap());
-        hello
+        *hello
     }
 
     fn say_effect(&mut self, effect: ManagerEffect) {

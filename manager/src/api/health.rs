@@ -72,6 +72,9 @@ async fn ask(state: &ApiState, device: &DeviceId) -> Result<HealthReport, String
             | StreamFrame::StdinEnd
             | StreamFrame::Signal(_)
             | StreamFrame::Stderr(_)
+            | StreamFrame::Received(..)
+            | StreamFrame::Seen(_)
+            | StreamFrame::Taken(_)
             | StreamFrame::Unknown(_) => {}
         }
     }

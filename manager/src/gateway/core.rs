@@ -205,7 +205,7 @@ pub struct LinkCore {
 /// What the device said that the store has to know.
 #[derive(Debug)]
 enum Heard {
-    Hello(Hello),
+    Hello(Box<Hello>),
     Update(Update),
     Accepted(Generation),
     Refused(Generation, String),
@@ -511,7 +511,8 @@ impl LinkCore {
 
     fn ask_for(&mut self, heard: Heard, outs: &mut Vec<Out>) -> Option<(Asked, Ask)> {
         Some(match heard {
-            Heard::Hello(Hello { facts, generation, assignment, imports, .. }) => {
+            Heard::Hello(hello) => {
+                let Hello { facts, generation, assignment, imports, .. } = *hello;
                 (Asked::Online(Greeting { generation, assignment, imports }), Ask::Online(Box::new(facts)))
             }
             Heard::Facts(facts) => (Asked::Nothing, Ask::Facts(facts)),

@@ -196,8 +196,7 @@ async fn a_record_says_all_of_a_device_and_each_state_since_when() {
     let order = ["enrolled", "online", "offline: ", "revoked by admin: lost", "let in by admin", "online"];
     let mut rest = kinds.as_str();
     for expect in order {
-        let at = rest.find(expect).unwrap_or_else(|| panic!("no `{expect}` in its place: {kinds}"));
-        rest = &rest[at + expect.len()..];
+        (_, rest) = rest.split_once(expect).unwrap_or_else(|| panic!("no `{expect}` in its place: {kinds}"));
     }
 }
 

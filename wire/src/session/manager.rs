@@ -46,7 +46,7 @@ enum State {
 #[derive(Debug, PartialEq, Eq)]
 pub enum ManagerEffect {
     /// The agent is there: look into the store, then call [`ManagerSession::welcome`].
-    Hello(Hello),
+    Hello(Box<Hello>),
     /// Store this, then send [`ManagerSession::ack`].
     Update(Update),
     /// The device has this assignment on its disk.
@@ -100,7 +100,7 @@ impl ManagerSession {
                 }
                 self.state = State::Greeted(hello.protocol.min(PROTOCOL));
                 self.last_said = now;
-                Ok(Some(ManagerEffect::Hello(hello)))
+                Ok(Some(ManagerEffect::Hello(Box::new(hello))))
             }
             (State::Greeted(_) | State::Up, FromAgent::Hello(_)) => {
                 Err(SessionError::OutOfTurn { what: "a hello", when: "for the second time" })

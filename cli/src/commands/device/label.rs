@@ -80,7 +80,7 @@ pub(super) async fn rename(RenameArgs { from, to }: &RenameArgs, env: &Env) -> R
 }
 
 pub(super) async fn label(args: &LabelArgs, env: &Env) -> Result<Exit, CliError> {
-    let request = request(args).map_err(|error| error.exit_with(Exit::Usage))?;
+    let request = request(args)?;
     let (ui, results) = (&env.ui, env.client()?.label_devices(&request).await?);
     match ui.format {
         Format::Json | Format::Yaml => ui.value(&results)?,

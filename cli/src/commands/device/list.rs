@@ -14,7 +14,7 @@ use serde::Serialize;
 
 use crate::cli::{Env, Format};
 use crate::client::{Client, ClientError, DeviceQuery, EventQuery};
-use crate::error::{CliError, Exit};
+use crate::error::CliError;
 use crate::output::table::{self, Look};
 use crate::output::{installs, when};
 
@@ -68,7 +68,7 @@ struct Change<'a> {
 pub(super) async fn list(args: ListArgs, env: &Env) -> Result<(), CliError> {
     if let Some(error) = args.question.as_deref().and_then(|text| text.parse::<Query>().err()) {
         let [text, mark] = error.marked();
-        let what = CliError::new(format!("the question is wrong: {}", error.what())).exit_with(Exit::Usage);
+        let what = CliError::new(format!("the question is wrong: {}", error.what()));
         return Err(what.note(text).note(mark).help("`robo device list --help` has examples"));
     }
     let query = DeviceQuery { selector: args.selector.map(|selector| selector.to_string()), question: args.question };

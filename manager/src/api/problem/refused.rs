@@ -1,5 +1,7 @@
 //! What clients are told of each refusal of the service: its code, and what to do about it.
 
+use std::collections::BTreeSet;
+
 use robo_model::name::{ApplicationName, ComponentName};
 use robo_wire::problem::ErrorCode;
 
@@ -105,10 +107,7 @@ pub(super) fn help(error: &ServiceError) -> Option<String> {
         ServiceError::NoteTooLong { .. } => "say it shorter, and the rest where your team keeps such things".to_owned(),
         ServiceError::FilesMissing(_) => "upload them and ask again".to_owned(),
         ServiceError::BoundToItself { .. } => "import what the same application offers without `external`".to_owned(),
-        ServiceError::NotImported { application, imported, .. } => match &*names(imported) {
-            "" => format!("`{application}` has no import with `external`"),
-            prefixes => format!("it imports {prefixes}"),
-        },
+        ServiceError::NotImported { application, imported, .. } => imports_of(application, imported),
         ServiceError::WrongPrefix { prefix, candidates, .. } => offering(prefix, candidates),
         ServiceError::TooManyBound { .. } => "bind it to an application that gathers what these offer".to_owned(),
         ServiceError::InUse { name, .. } => format!(
@@ -154,6 +153,13 @@ pub(super) fn help(error: &ServiceError) -> Option<String> {
         | ServiceError::TooManyLabelled { .. }
         | ServiceError::CertificateRequest(_) => return None,
     })
+}
+
+fn imports_of(application: &ApplicationName, imported: &BTreeSet<ComponentName>) -> String {
+    match &*names(imported) {
+        "" => format!("`{application}` has no import with `external`"),
+        prefixes => format!("it imports {prefixes}"),
+    }
 }
 
 fn meant(near: Option<&String>, otherwise: &str) -> String {
