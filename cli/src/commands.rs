@@ -21,6 +21,7 @@ pub(crate) mod explain;
 pub(crate) mod fmt;
 pub(crate) mod forward;
 pub(crate) mod graph;
+pub(crate) mod group;
 pub(crate) mod history;
 pub(crate) mod job;
 pub(crate) mod login;
@@ -78,6 +79,7 @@ pub(crate) enum Command {
     SshProxy(ssh_proxy::SshProxyArgs),
     Device(device::DeviceArgs),
     User(user::UserArgs),
+    Group(group::GroupArgs),
     Auth(auth::AuthArgs),
     Audit(audit::AuditArgs),
     Project(project::ProjectArgs),
@@ -158,6 +160,7 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::SshProxy(args) => Box::pin(ssh_proxy::run(args, env)).await,
         Command::Device(args) => Box::pin(device::run(args, env)).await,
         Command::User(args) => Box::pin(user::run(args, env)).await,
+        Command::Group(args) => Box::pin(group::run(args, env)).await,
         Command::Auth(args) => Box::pin(auth::run(args, env)).await,
         Command::Audit(args) => Box::pin(audit::run(args, env)).await,
         Command::Project(args) => Box::pin(project::run(args, env)).await,

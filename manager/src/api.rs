@@ -21,6 +21,7 @@ mod extract;
 mod files;
 mod forward;
 mod frames;
+mod groups;
 mod health;
 mod history;
 mod install;
@@ -237,6 +238,10 @@ fn access() -> OpenApiRouter<ApiState> {
         .routes(routes!(users::revoke_token))
         .routes(routes!(users::grants, users::grant))
         .routes(routes!(users::take_away))
+        .routes(routes!(groups::list, groups::add))
+        .routes(routes!(groups::remove))
+        .routes(routes!(groups::join, groups::leave))
+        .routes(routes!(groups::apply))
         .routes(routes!(users::projects, users::add_project))
         .routes(routes!(audit::of_project))
         .routes(routes!(audit::all))

@@ -91,6 +91,8 @@ pub struct Config {
     pub requests: Rate,
     /// With whose identities people log in, where they may.
     pub login: Option<LoginConfig>,
+    /// How long lines of the audit log are kept; for ever where nothing is said.
+    pub audit_keep: Option<Millis>,
 }
 
 /// Why a manager cannot run.
@@ -141,6 +143,7 @@ pub enum ManagerError {
 pub struct Server {
     listener: Option<(TcpListener, SocketAddr)>,
     relay: Option<RelayWay>,
+    audit_keep: Option<Millis>,
     heartbeat: Millis,
     tls: Arc<ServerConfig>,
     service: Service,
@@ -190,8 +193,20 @@ impl Server {
             Some(address) => Some(listen(address).await.map_err(|source| ManagerError::Listen { address, source })?),
             None => None,
         };
-        let Config { relay, heartbeat, .. } = config;
-        Ok(Self { listener, relay, heartbeat, tls, service, gateway, watchman, router, ca_fingerprint, ca_pem })
+        let Config { relay, heartbeat, audit_keep, .. } = config;
+        Ok(Self {
+            audit_keep,
+            listener,
+            relay,
+            heartbeat,
+            tls,
+            service,
+            gateway,
+            watchman,
+            router,
+            ca_fingerprint,
+            ca_pem,
+        })
     }
 
     /// Where it listens; nothing when it does not.
@@ -219,7 +234,7 @@ impl Server {
         let mut bell = JoinSet::new();
         bell.spawn(Arc::clone(&self.gateway).pass_on());
         bell.spawn(self.watchman.run());
-        bell.spawn(tell_refusals(self.service.clone()));
+        bell.spawn(tell_refusals(self.service.clone(), self.audit_keep));
         let shared = Arc::new(Shared {
             tls: self.tls,
             service: self.service,
@@ -256,11 +271,14 @@ async fn listen(address: SocketAddr) -> io::Result<(TcpListener, SocketAddr)> {
     Ok((listener, address))
 }
 
-/// Writes down what was refused again and again, also where nobody comes any more.
-async fn tell_refusals(service: Service) {
+/// Writes down what was refused again and again, also where nobody comes any more; and takes away lines whose time is over.
+async fn tell_refusals(service: Service, audit_keep: Option<Millis>) {
     loop {
         tokio::time::sleep(TELL_REFUSALS).await;
         service.audit_over().await;
+        if let Some(keep) = audit_keep {
+            service.trim_audit(keep).await;
+        }
     }
 }
 

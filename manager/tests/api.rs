@@ -40,6 +40,8 @@ use tower::ServiceExt as _;
 
 #[path = "api/access.rs"]
 mod access;
+#[path = "api/audit.rs"]
+mod audit;
 #[path = "api/bindings.rs"]
 mod bindings;
 #[path = "api/devices.rs"]
@@ -48,6 +50,8 @@ mod devices;
 mod exec;
 #[path = "api/fleet.rs"]
 mod fleet;
+#[path = "api/groups.rs"]
+mod groups;
 #[path = "api/install.rs"]
 mod install;
 #[path = "api/names.rs"]

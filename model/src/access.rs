@@ -262,16 +262,23 @@ pub struct Decision {
 /// Whether somebody with these grants, through a token that is `narrowed` to no more than that, may do `verb` to `thing`.
 #[must_use]
 pub fn decide(grants: &[Grant], narrowed: Option<&Grant>, verb: Verb, thing: Thing<'_>) -> Decision {
+    let named: Vec<(&Grant, String)> = grants.iter().map(|grant| (grant, grant.to_string())).collect();
+    decide_named(&named, narrowed, verb, thing)
+}
+
+/// The same as [`decide`], with what reasons call each grant.
+#[must_use]
+pub fn decide_named(grants: &[(&Grant, String)], narrowed: Option<&Grant>, verb: Verb, thing: Thing<'_>) -> Decision {
     if let Some(short) = narrowed.and_then(|limit| limit.falls_short(verb, thing)) {
         let limit = narrowed.map(ToString::to_string).unwrap_or_default();
         return Decision { allowed: false, reasons: vec![format!("the token is for {limit}: {}", why(short, verb))] };
     }
-    if let Some(grant) = grants.iter().find(|grant| grant.allows(verb, thing)) {
-        return Decision { allowed: true, reasons: vec![format!("`{verb}` needs {}: {grant}", verb.role())] };
+    if let Some((_, name)) = grants.iter().find(|(grant, _)| grant.allows(verb, thing)) {
+        return Decision { allowed: true, reasons: vec![format!("`{verb}` needs {}: {name}", verb.role())] };
     }
     let mut reasons: Vec<String> = grants
         .iter()
-        .filter_map(|grant| grant.falls_short(verb, thing).map(|short| format!("{grant}: {}", why(short, verb))))
+        .filter_map(|(grant, name)| grant.falls_short(verb, thing).map(|short| format!("{name}: {}", why(short, verb))))
         .collect();
     if reasons.is_empty() {
         reasons.push("no role was granted".to_owned());

@@ -64,6 +64,7 @@ impl Manager {
             forbidden_ports: PortRanges::default(),
             requests: REQUESTS,
             login: None,
+            audit_keep: None,
         }
     }
 

@@ -8,6 +8,7 @@ mod exec;
 mod faults;
 mod fleet;
 mod forward;
+mod groups;
 mod history;
 mod input;
 mod install;

@@ -5,6 +5,7 @@
 mod access;
 mod devices;
 mod enroll;
+mod groups;
 mod install;
 mod login;
 
@@ -17,8 +18,9 @@ use robo_model::state::{InstanceReport, InstanceState, Wanted};
 use serde::{Deserialize, Serialize};
 
 pub use self::access::{
-    AuditBreak, AuditEntry, AuditOutcome, AuditVerdict, CanI, CanIAnswer, GrantRequest, GrantView, LAST_USED_STEP, Me,
-    NewUserToken, ProjectRequest, ProjectView, UserKind, UserRequest, UserTokenRequest, UserTokenView, UserView,
+    AuditAnchor, AuditBreak, AuditEntry, AuditOutcome, AuditVerdict, CanI, CanIAnswer, GrantRequest, GrantView,
+    LAST_USED_STEP, Me, NewUserToken, ProjectRequest, ProjectView, UserKind, UserRequest, UserTokenRequest,
+    UserTokenView, UserView,
 };
 pub use self::devices::{
     DeviceChange, DeviceInstance, DeviceState, DeviceView, Facts, Interface, LabelOutcome, LabelResult, LabelsRequest,
@@ -28,6 +30,10 @@ pub use self::devices::{
 pub use self::enroll::{
     CertificateRequest, CertificateView, EnrollRequest, EnrollResponse, EnrollTokenView, KeyView, MAX_ENROLL_BODY,
     NO_FILE, TokenRequest, TokenView,
+};
+pub use self::groups::{
+    AccessAction, AccessChange, AccessFile, AccessRequest, GroupRequest, GroupView, GroupWish, MAX_ACCESS_FILE,
+    RoleBinding,
 };
 pub use self::install::{InstallReport, InstallStage, InstallView, MAX_HOST, MAX_INSTALL_DETAIL, MAX_INSTALL_REPORT};
 pub use self::login::{

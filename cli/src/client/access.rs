@@ -4,9 +4,9 @@ use reqwest::{Method, RequestBuilder};
 use robo_model::access::Decision;
 use robo_model::name::{ProjectName, UserName};
 use robo_wire::api::{
-    AuditEntry, AuditVerdict, CanI, GrantRequest, GrantView, LoginCode, LoginProof, LoginRequest, LoginState,
-    LogoutRequest, Me, NewUserToken, ProjectRequest, ProjectView, UserRequest, UserTokenRequest, UserTokenView,
-    UserView,
+    AccessChange, AccessRequest, AuditEntry, AuditVerdict, CanI, GrantRequest, GrantView, GroupRequest, GroupView,
+    LoginCode, LoginProof, LoginRequest, LoginState, LogoutRequest, Me, NewUserToken, ProjectRequest, ProjectView,
+    UserRequest, UserTokenRequest, UserTokenView, UserView,
 };
 
 use super::{Client, ClientError, QUICK};
@@ -89,6 +89,37 @@ impl Client {
     /// Takes a role away.
     pub(crate) async fn take_away(&self, id: u64) -> Result<GrantView, ClientError> {
         self.json(self.whole_manager(Method::DELETE, &format!("grants/{id}"))).await
+    }
+
+    /// The groups.
+    pub(crate) async fn groups(&self) -> Result<Vec<GroupView>, ClientError> {
+        self.json(self.whole_manager(Method::GET, "groups")).await
+    }
+
+    /// Makes a group.
+    pub(crate) async fn add_group(&self, request: &GroupRequest) -> Result<GroupView, ClientError> {
+        self.json(self.whole_manager(Method::POST, "groups").json(request)).await
+    }
+
+    /// Removes a group.
+    pub(crate) async fn remove_group(&self, name: &UserName) -> Result<GroupView, ClientError> {
+        self.json(self.whole_manager(Method::DELETE, &format!("groups/{name}"))).await
+    }
+
+    /// Takes a user into a group, or out of it.
+    pub(crate) async fn set_member(
+        &self,
+        group: &UserName,
+        user: &UserName,
+        is_in: bool,
+    ) -> Result<GroupView, ClientError> {
+        let method = if is_in { Method::PUT } else { Method::DELETE };
+        self.json(self.whole_manager(method, &format!("groups/{group}/members/{user}"))).await
+    }
+
+    /// Makes users, groups and roles as a file says.
+    pub(crate) async fn apply_access(&self, request: &AccessRequest) -> Result<Vec<AccessChange>, ClientError> {
+        self.json(self.whole_manager(Method::POST, "access").json(request)).await
     }
 
     /// The projects.

@@ -1,5 +1,7 @@
 //! `robo audit`: what was done and refused, and whether that is what was written.
 
+use robo_model::quantity::UnixMillis;
+
 use crate::cli::{Env, Format};
 use crate::error::{CliError, Exit};
 use crate::output::access;
@@ -14,8 +16,20 @@ pub(crate) struct AuditArgs {
 
 #[derive(Debug, clap::Subcommand)]
 enum AuditCommand {
-    /// Lists the newest lines of the project, the oldest of them first.
+    /// Lists the newest lines of the project, the oldest of them first; the manager looks for them.
     List {
+        /// Only those with this verb, as in `exec`.
+        #[arg(long)]
+        verb: Option<String>,
+        /// Only those of things whose text has this in it: a device, a user, a path.
+        #[arg(long, value_name = "TEXT")]
+        thing: Option<String>,
+        /// Only those since then: so long ago, as in `2h`, or a time, as in `2026-01-31T13:45:00Z`.
+        #[arg(long, value_name = "WHEN", value_parser = super::logs::point)]
+        since: Option<UnixMillis>,
+        /// Only those until then.
+        #[arg(long, value_name = "WHEN", value_parser = super::logs::point)]
+        until: Option<UnixMillis>,
         /// Only those of this user.
         #[arg(long, value_name = "USER")]
         who: Option<String>,
@@ -50,8 +64,18 @@ fn expected(text: &str) -> Result<(u64, String), String> {
 
 pub(crate) async fn run(args: AuditArgs, env: &Env) -> Result<Exit, CliError> {
     match args.command {
-        AuditCommand::List { who, limit, before, all_projects } => {
+        AuditCommand::List { verb, thing, since, until, who, limit, before, all_projects } => {
+            if let (Some(since), Some(until)) = (since, until)
+                && since > until
+            {
+                let error = CliError::new("`--since` is later than `--until`: nothing can be between them");
+                return Err(error);
+            }
             let mut query = vec![("limit", limit.to_string())];
+            query.extend(verb.map(|verb| ("verb", verb)));
+            query.extend(thing.map(|thing| ("thing", thing)));
+            query.extend(since.map(|at| ("since", at.0.to_string())));
+            query.extend(until.map(|at| ("until", at.0.to_string())));
             query.extend(who.map(|who| ("who", who)));
             query.extend(before.map(|line| ("before", line.to_string())));
             list(&query, all_projects, env).await?;
@@ -86,7 +110,12 @@ async fn verify(expect: Option<(u64, String)>, env: &Env) -> Result<Exit, CliErr
         .collect();
     if let Some((id, hash)) = expect {
         let found = client.audit(true, &[("before", (id + 1).to_string()), ("limit", "1".to_owned())]).await?;
+        let anchor = verdict.anchor.as_ref();
         match found.first().filter(|line| line.id == id) {
+            None if anchor.is_some_and(|anchor| anchor.id == id && anchor.hash == hash) => {}
+            None if anchor.is_some_and(|anchor| anchor.id > id) => {
+                trouble.push(format!("line {id} went when its time was over: expect a later one"));
+            }
             Some(line) if line.hash == hash => {}
             Some(_) => trouble.push(format!("line {id} is another one than you expect: the log was written anew")),
             None => trouble.push(format!("line {id} is gone: lines were taken away at the end")),
@@ -97,6 +126,9 @@ async fn verify(expect: Option<(u64, String)>, env: &Env) -> Result<Exit, CliErr
         Format::Name | Format::Table | Format::Wide => {
             ui.line(format!("{}:{}", verdict.last, verdict.hash))?;
             if trouble.is_empty() {
+                if let Some(anchor) = &verdict.anchor {
+                    ui.note(format!("The lines up to {} went when their time was over.", anchor.id));
+                }
                 ui.note(format!("All {} lines are as they were written. Keep the last one elsewhere.", verdict.lines));
             }
         }

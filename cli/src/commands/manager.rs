@@ -63,11 +63,27 @@ pub(crate) struct ManagerArgs {
     /// The file that says with which OpenID provider's identities people log in, and what each may; see docs/access.md.
     #[arg(long, value_name = "FILE")]
     oidc: Option<PathBuf>,
+    /// How long lines of the audit log are kept, at least a day, as in 365d: older ones go, a thousand at a time, after
+    /// they were verified. For ever where nothing is said.
+    #[arg(long, value_name = "DURATION", value_parser = audit_keep)]
+    audit_keep: Option<Millis>,
     /// Writes the address to this file as soon as it listens.
     #[arg(long, hide = true, value_name = "FILE")]
     ready_file: Option<PathBuf>,
     #[command(flatten)]
     log: LogArgs,
+}
+
+/// Shortest time that lines of the audit log are kept.
+const MIN_AUDIT_KEEP: Millis = Millis::from_secs(24 * 3600);
+
+fn audit_keep(text: &str) -> Result<Millis, String> {
+    let keep: Millis = text.parse().map_err(|error: robo_model::quantity::QuantityError| error.to_string())?;
+    if keep < MIN_AUDIT_KEEP {
+        Err("lines are kept for at least a day: write 24h or more".to_owned())
+    } else {
+        Ok(keep)
+    }
 }
 
 /// Where a manager listens.
@@ -117,6 +133,7 @@ pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> 
             burst: args.requests_per_second.saturating_mul(BURST),
             per_second: f64::from(args.requests_per_second),
         },
+        audit_keep: args.audit_keep,
         login: args.oidc.as_deref().map(read_login).transpose()?,
     };
     let server = Server::bind(config).await.map_err(|error| explain(&error, "manager"))?;

@@ -1,5 +1,6 @@
 //! `robo user`: who may ask the manager, and for what.
 
+mod apply;
 mod token;
 
 use robo_model::access::{Grant, Role};
@@ -46,9 +47,9 @@ enum UserCommand {
         /// The user.
         name: UserName,
     },
-    /// Gives a user a role in this project.
+    /// Gives a user, or a group, a role in this project.
     Grant {
-        /// The user.
+        /// The user or the group.
         name: UserName,
         /// What the user may: `viewer`, `operator` or `admin`.
         role: Role,
@@ -67,6 +68,7 @@ enum UserCommand {
         grant: u64,
     },
     Token(token::TokenArgs),
+    Apply(apply::ApplyArgs),
 }
 
 pub(crate) async fn run(args: UserArgs, env: &Env) -> Result<Exit, CliError> {
@@ -89,6 +91,7 @@ pub(crate) async fn run(args: UserArgs, env: &Env) -> Result<Exit, CliError> {
             tell(env, &view, view.id, || format!("{} is no more {}.", view.user, view.grant))?;
         }
         UserCommand::Token(args) => token::run(args, env).await?,
+        UserCommand::Apply(args) => return apply::apply(&args, env).await,
     }
     Ok(Exit::Done)
 }

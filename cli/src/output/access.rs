@@ -4,7 +4,9 @@ use comfy_table::Cell;
 use jiff::tz::TimeZone;
 use robo_model::name::ProjectName;
 use robo_model::quantity::UnixMillis;
-use robo_wire::api::{AuditEntry, AuditOutcome, GrantView, Me, ProjectView, UserKind, UserTokenView, UserView};
+use robo_wire::api::{
+    AuditEntry, AuditOutcome, GrantView, GroupView, Me, ProjectView, UserKind, UserTokenView, UserView,
+};
 
 use super::table::{Look, judged, plain, with_notes};
 use super::when;
@@ -25,6 +27,19 @@ pub(crate) fn users(users: &[UserView], look: Look) -> String {
     let rows: Vec<_> = users.iter().map(row).collect();
     let none = vec![String::new(); rows.len()];
     with_notes(&["USER", "KIND", "TOKENS", "LAST USED", "MAY"], rows, &none, look)
+}
+
+/// The groups.
+pub(crate) fn groups(groups: &[GroupView], look: Look) -> String {
+    let row = |group: &GroupView| {
+        let members: Vec<&str> = group.members.iter().map(|member| member.as_str()).collect();
+        let may: Vec<String> = group.grants.iter().map(|view| view.grant.to_string()).collect();
+        let may = if may.is_empty() { "nothing".to_owned() } else { may.join("; ") };
+        [group.name.to_string(), members.join(" "), may].map(Cell::new).to_vec()
+    };
+    let rows: Vec<_> = groups.iter().map(row).collect();
+    let none = vec![String::new(); rows.len()];
+    with_notes(&["GROUP", "MEMBERS", "MAY"], rows, &none, look)
 }
 
 /// Roles.

@@ -2,6 +2,7 @@
 
 use axum::Json as Answer;
 use axum::extract::State;
+use robo_model::quantity::UnixMillis;
 use robo_wire::api::{AuditEntry, AuditVerdict};
 use robo_wire::problem::Problem;
 use serde::Deserialize;
@@ -22,6 +23,14 @@ const DEFAULT_LINES: u32 = 100;
 pub(super) struct AuditQuery {
     /// Only those of this user or device.
     who: Option<String>,
+    /// Only those with this verb.
+    verb: Option<String>,
+    /// Only those of things whose text has this in it.
+    thing: Option<String>,
+    /// Only those since then, in milliseconds since 1970.
+    since: Option<u64>,
+    /// Only those until then, in milliseconds since 1970.
+    until: Option<u64>,
     /// Only those before this line.
     before: Option<u64>,
     /// At most so many, the newest: 100 where it is left out, at most 10,000.
@@ -31,7 +40,16 @@ pub(super) struct AuditQuery {
 impl AuditQuery {
     fn filter(self, project: Option<String>) -> AuditFilter {
         let limit = self.limit.unwrap_or(DEFAULT_LINES).min(MAX_AUDIT);
-        AuditFilter { project, who: self.who, before: self.before, limit }
+        AuditFilter {
+            project,
+            who: self.who,
+            verb: self.verb,
+            thing: self.thing,
+            since: self.since.map(UnixMillis),
+            until: self.until.map(UnixMillis),
+            before: self.before,
+            limit,
+        }
     }
 }
 

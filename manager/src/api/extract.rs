@@ -129,6 +129,17 @@ impl FromRequestParts<ApiState> for User {
     }
 }
 
+/// `{group}` of users.
+pub(super) struct Group(pub(super) UserName);
+
+impl FromRequestParts<ApiState> for Group {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        parameter(parts, state, "group").await.map(Self)
+    }
+}
+
 /// `{id}` of a grant.
 pub(super) struct GrantId(pub(super) u64);
 

@@ -131,6 +131,13 @@ const ELSEWHERE: &[Row] = &[
     (Method::GET, "/v1/grants", Verb::Grant, On::Oneself, Audited::Refusals),
     (Method::POST, "/v1/grants", Verb::Grant, On::Oneself, Audited::Handler),
     (Method::DELETE, "/v1/grants/{id}", Verb::Grant, On::Oneself, Audited::Yes),
+    (Method::GET, "/v1/groups", Verb::ManageUsers, On::Manager, Audited::Refusals),
+    (Method::POST, "/v1/groups", Verb::ManageUsers, On::Manager, Audited::Yes),
+    (Method::DELETE, "/v1/groups/{group}", Verb::ManageUsers, On::Manager, Audited::Yes),
+    (Method::PUT, "/v1/groups/{group}/members/{user}", Verb::ManageUsers, On::Manager, Audited::Yes),
+    (Method::DELETE, "/v1/groups/{group}/members/{user}", Verb::ManageUsers, On::Manager, Audited::Yes),
+    // A line for each change.
+    (Method::POST, "/v1/access", Verb::ManageUsers, On::Manager, Audited::Handler),
     (Method::GET, "/v1/projects", Verb::See, On::Oneself, Audited::Refusals),
     (Method::POST, "/v1/projects", Verb::ManageUsers, On::Manager, Audited::Yes),
     (Method::GET, "/v1/audit", Verb::Audit, On::Manager, Audited::Yes),

@@ -4,7 +4,7 @@ mod error;
 
 use std::path::Path;
 
-use robo_model::access::{Decision, Grant, Role, Thing, Verb, decide, is_allowed};
+use robo_model::access::{Decision, Grant, Role, Thing, Verb, decide_named, is_allowed};
 use robo_model::label::Labels;
 use robo_model::name::{ProjectName, UserName};
 use robo_model::quantity::{Millis, UnixMillis};
@@ -26,7 +26,7 @@ const ADMIN: &str = "admin";
 pub(super) const MAX_USERS: usize = 100_000;
 
 /// Most roles of one user: each request looks at all of them.
-const MAX_GRANTS: usize = 100;
+pub(super) const MAX_GRANTS: usize = 100;
 
 /// Characters of a token's hash that name it.
 const TOKEN_ID: usize = 12;
@@ -53,7 +53,7 @@ impl Access {
     /// Whether it is allowed, and why.
     #[must_use]
     pub fn decide(&self, verb: Verb, thing: Thing<'_>) -> Decision {
-        decide(&self.plain, self.token.narrowed.as_ref(), verb, thing)
+        decide_named(&named(&self.grants), self.token.narrowed.as_ref(), verb, thing)
     }
 
     /// Whether a device with these labels is seen.
@@ -128,8 +128,7 @@ impl Service {
     /// # Errors
     /// When the store fails.
     pub async fn user_may(&self, user: &UserName, verb: Verb, thing: Thing<'_>) -> Result<Decision, ServiceError> {
-        let grants: Vec<Grant> = self.store().grants(Some(user)).await?.into_iter().map(|view| view.grant).collect();
-        Ok(decide(&grants, None, verb, thing))
+        Ok(decide_named(&named(&self.store().grants(Some(user)).await?), None, verb, thing))
     }
 
     /// Whether somebody may, and why.
@@ -190,6 +189,9 @@ impl Service {
         let all = self.store().users().await?;
         if all.len() >= MAX_USERS && !all.iter().any(|user| user.name == name) {
             return Err(AccessError::TooManyUsers { max: MAX_USERS }.into());
+        }
+        if self.store().groups().await?.iter().any(|group| group.name == name) {
+            return Err(AccessError::GroupsName { name }.into());
         }
         let user = UserRecord { name: name.clone(), kind, created_at: now(), created_by: by.to_owned() };
         self.store().add_user(&user).await?;
@@ -310,8 +312,11 @@ impl Service {
         if let Some(project) = &grant.project {
             self.check_project(project).await?;
         }
-        self.check_user(&user).await?;
-        if self.store().grants(Some(&user)).await?.len() >= MAX_GRANTS {
+        if !self.store().has_holder(&user).await? {
+            return Err(AccessError::NoUser { name: user }.into());
+        }
+        let own = self.store().grants(Some(&user)).await?.into_iter().filter(|view| view.group.is_none());
+        if own.count() >= MAX_GRANTS {
             return Err(AccessError::TooManyGrants { user, max: MAX_GRANTS }.into());
         }
         Ok(self.store().add_grant(&user, &grant, access.user.as_str(), now()).await?)
@@ -359,7 +364,7 @@ impl Service {
         Ok(ProjectView { name, role: Role::Admin })
     }
 
-    async fn check_user(&self, name: &UserName) -> Result<(), ServiceError> {
+    pub(super) async fn check_user(&self, name: &UserName) -> Result<(), ServiceError> {
         if self.store().has_user(name).await? {
             return Ok(());
         }
@@ -385,7 +390,17 @@ fn within(own: Option<&Grant>, wanted: Option<Grant>) -> Result<Option<Grant>, S
     }
 }
 
-const fn everything() -> Grant {
+/// Whether this is the user who has to stay.
+pub(super) fn is_admin(name: &UserName) -> bool {
+    name.as_str() == ADMIN
+}
+
+/// What reasons call each role.
+fn named(grants: &[GrantView]) -> Vec<(&Grant, String)> {
+    grants.iter().map(|view| (&view.grant, view.to_string())).collect()
+}
+
+pub(super) const fn everything() -> Grant {
     Grant { role: Role::Admin, project: None, selector: None }
 }
 

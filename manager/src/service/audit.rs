@@ -7,12 +7,12 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use robo_model::quantity::UnixMillis;
+use robo_model::quantity::{Millis, UnixMillis};
 use robo_wire::api::{AuditEntry, AuditOutcome, AuditVerdict};
 
 use super::error::ServiceError;
 use super::{Service, now};
-use crate::store::{AuditFilter, AuditLine};
+use crate::store::{AuditFilter, AuditLine, Trimmed};
 
 /// How long the same refusal of nobody known is counted before it is a line again.
 const WINDOW: Duration = Duration::from_secs(60);
@@ -22,6 +22,9 @@ const MAX_COUNTED: usize = 256;
 
 /// Most characters of what comes from outside in a line.
 const MAX_TEXT: usize = 500;
+
+/// Most segments of old lines that are taken away at a time.
+const MAX_SEGMENTS: usize = 100;
 
 /// Most lines told at once.
 pub const MAX_AUDIT: u32 = 10_000;
@@ -179,6 +182,37 @@ impl Service {
         }
         if let Err(error) = self.store().add_audit(lines).await {
             tracing::error!(error = &error as &dyn std::error::Error, "refusals cannot be written down");
+        }
+    }
+
+    /// Takes away the lines that are older than `keep`, in whole segments that were verified first; each is a new line.
+    pub async fn trim_audit(&self, keep: Millis) {
+        // Bounded: more than so many thousand lines go the next time.
+        for _ in 0..MAX_SEGMENTS {
+            let older_than = UnixMillis(now().0.saturating_sub(keep.0));
+            match self.store().trim_audit(older_than, now()).await {
+                Ok(Trimmed::Nothing) => return,
+                Ok(Trimmed::Done { first, last }) => {
+                    let thing = format!("lines {first} to {} of the audit log, whose time was over", last.id);
+                    let actor = Actor { who: Some("manager".to_owned()), ..Actor::default() };
+                    let told = self.audit(&actor, ("trim", &thing), AuditOutcome::Allowed, &last.hash).await;
+                    if let Err(error) = told {
+                        tracing::error!(error = &error as &dyn std::error::Error, "a trim cannot be written down");
+                    }
+                }
+                Ok(Trimmed::Broken(broken)) => {
+                    tracing::error!(
+                        line = broken.id,
+                        broken.reason,
+                        "the audit log was changed: nothing of it is taken away"
+                    );
+                    return;
+                }
+                Err(error) => {
+                    tracing::error!(error = &error as &dyn std::error::Error, "old lines cannot be taken away");
+                    return;
+                }
+            }
         }
     }
 

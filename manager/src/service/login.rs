@@ -78,13 +78,15 @@ impl Service {
 
     async fn name_of(&self, (config, subject): (&LoginConfig, &str), let_in: LetIn) -> Result<UserName, LoginError> {
         let known = self.store().identity(&config.issuer, subject).await.map_err(ServiceError::from)?;
-        // Whoever wrote the rules says who somebody is; then it stays who it was.
+        let groups = self.store().groups().await.map_err(ServiceError::from)?;
+        let is_group = |name: &UserName| groups.iter().any(|group| group.name == *name);
+        // Whoever wrote the rules says who somebody is; then it stays who it was. A group is nobody.
         if let Some(name) = let_in.named.or(known) {
-            return Ok(name);
+            return if is_group(&name) { Err(LoginError::NameTaken { name }) } else { Ok(name) };
         }
         let name = let_in.claimed.ok_or_else(|| LoginError::NoName { claim: config.user_claim.clone() })?;
         let users = self.store().users().await.map_err(ServiceError::from)?;
-        if users.iter().any(|user| user.name == name) {
+        if users.iter().any(|user| user.name == name) || is_group(&name) {
             return Err(LoginError::NameTaken { name });
         }
         if users.len() >= MAX_USERS {

@@ -6,6 +6,7 @@ use robo_model::quantity::UnixMillis;
 use robo_wire::api::{GrantView, UserKind};
 use sqlx::sqlite::SqliteRow;
 
+use super::groups;
 use super::{Columns, Store, StoreError, Tx, at, big, commit, from_json, parse, to_json};
 
 /// A user.
@@ -56,7 +57,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn users(&self) -> Result<Vec<UserRecord>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM users ORDER BY name").fetch_all(&self.readers).await;
+        let rows =
+            sqlx::query("SELECT * FROM users WHERE kind <> 'group' ORDER BY name").fetch_all(&self.readers).await;
         rows.map_err(at("reading the users"))?.iter().map(user).collect()
     }
 
@@ -65,7 +67,8 @@ impl Store {
     /// # Errors
     /// When the database fails.
     pub async fn has_user(&self, name: &UserName) -> Result<bool, StoreError> {
-        let query = sqlx::query_scalar::<_, i64>("SELECT 1 FROM users WHERE name = $1").bind(name.as_str());
+        let query =
+            sqlx::query_scalar::<_, i64>("SELECT 1 FROM users WHERE name = $1 AND kind <> 'group'").bind(name.as_str());
         Ok(query.fetch_optional(&self.readers).await.map_err(at("reading a user"))?.is_some())
     }
 
@@ -77,25 +80,27 @@ impl Store {
         insert_user(&self.writer, user).await
     }
 
+    /// Whether there is this user, or this group.
+    ///
+    /// # Errors
+    /// When the database fails.
+    pub async fn has_holder(&self, name: &UserName) -> Result<bool, StoreError> {
+        let query = sqlx::query_scalar::<_, i64>("SELECT 1 FROM users WHERE name = $1").bind(name.as_str());
+        Ok(query.fetch_optional(&self.readers).await.map_err(at("reading a user"))?.is_some())
+    }
+
     /// Removes a user with its tokens and grants. False when there is none of that name.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn remove_user(&self, name: &UserName) -> Result<bool, StoreError> {
-        let mut tx = self.begin().await?;
-        let failed = at("removing a user");
-        let statements = [
-            "DELETE FROM api_tokens WHERE name = $1",
-            "DELETE FROM grants WHERE name = $1",
-            "DELETE FROM identities WHERE name = $1",
-        ];
-        for statement in statements {
-            sqlx::query(statement).bind(name.as_str()).execute(&mut *tx).await.map_err(&failed)?;
+        if !self.has_user(name).await? {
+            return Ok(false);
         }
-        let done = sqlx::query("DELETE FROM users WHERE name = $1").bind(name.as_str()).execute(&mut *tx).await;
-        let done = done.map_err(&failed)?;
+        let mut tx = self.begin().await?;
+        groups::remove(&mut tx, name).await?;
         commit(tx).await?;
-        Ok(done.rows_affected() > 0)
+        Ok(true)
     }
 
     /// Remembers a token by its hash. One that is there stays as it is.
@@ -162,17 +167,24 @@ impl Store {
         query.execute(&self.writer).await.map_err(at("noting that a token was used")).map(drop)
     }
 
-    /// What users may: one of them, or all.
+    /// What users may: one of them, with what is theirs by their groups, or what each user and each group was given.
     ///
     /// # Errors
     /// When the database fails.
     pub async fn grants(&self, of: Option<&UserName>) -> Result<Vec<GrantView>, StoreError> {
-        let rows = sqlx::query("SELECT * FROM grants WHERE $1 = '' OR name = $1 ORDER BY name, id")
-            .bind(of.map_or("", UserName::as_str))
-            .fetch_all(&self.readers)
-            .await
-            .map_err(at("reading the grants"))?;
-        rows.iter().map(grant).collect()
+        let rows = sqlx::query(
+            "SELECT * FROM grants WHERE $1 = '' OR name = $1 \
+             OR name IN (SELECT name FROM group_members WHERE member = $1) ORDER BY name <> $1, name, id",
+        )
+        .bind(of.map_or("", UserName::as_str))
+        .fetch_all(&self.readers)
+        .await
+        .map_err(at("reading the grants"))?;
+        let by_group = |view: GrantView| match of {
+            Some(user) if view.user != *user => GrantView { group: Some(view.user), user: user.clone(), ..view },
+            Some(_) | None => view,
+        };
+        rows.iter().map(|row| grant(row).map(by_group)).collect()
     }
 
     /// Gives a user a role. Answers with the grant, which may have been there.
@@ -280,7 +292,7 @@ pub(super) fn columns_of(grant: &Grant) -> (String, String) {
     (project, grant.selector.as_ref().map(ToString::to_string).unwrap_or_default())
 }
 
-fn user(row: &SqliteRow) -> Result<UserRecord, StoreError> {
+pub(super) fn user(row: &SqliteRow) -> Result<UserRecord, StoreError> {
     let columns = Columns::of("a user", row);
     let kind = if columns.text("kind")? == kind_name(UserKind::Machine) { UserKind::Machine } else { UserKind::Person };
     Ok(UserRecord {
@@ -318,6 +330,7 @@ fn grant(row: &SqliteRow) -> Result<GrantView, StoreError> {
     Ok(GrantView {
         id: columns.number("id")?,
         user: columns.name("name")?,
+        group: None,
         grant: Grant {
             role: columns.name::<Role>("role")?,
             project: if project.is_empty() { None } else { Some(parse("a grant's project", project)?) },

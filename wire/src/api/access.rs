@@ -61,6 +61,9 @@ pub struct GrantView {
     pub id: u64,
     /// Whose it is.
     pub user: UserName,
+    /// The group by which the user has it; nothing where it is the user's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub group: Option<UserName>,
     /// What it gives.
     #[serde(flatten)]
     pub grant: Grant,
@@ -68,6 +71,13 @@ pub struct GrantView {
     pub granted_at: UnixMillis,
     /// Who gave it.
     pub granted_by: String,
+}
+
+impl std::fmt::Display for GrantView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}", self.grant)?;
+        self.group.as_ref().map_or(Ok(()), |group| write!(f, ", by group `{group}`"))
+    }
 }
 
 /// `POST /v1/grants`: gives a user a role. The same again changes nothing.
@@ -266,6 +276,19 @@ pub struct AuditVerdict {
     /// The last line's number; who keeps it with its hash elsewhere finds out when lines are taken away at the end.
     pub last: u64,
     /// The last line's hash.
+    pub hash: String,
+    /// The last line that was taken away because its time was over; what follows is bound to it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub anchor: Option<AuditAnchor>,
+}
+
+/// Where the audit log begins, after lines were taken away whose time was over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct AuditAnchor {
+    /// The last line that was taken away.
+    pub id: u64,
+    /// Its hash, which was right when it went.
     pub hash: String,
 }
 

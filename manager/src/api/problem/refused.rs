@@ -70,13 +70,16 @@ pub(super) fn code(error: &ServiceError) -> Option<ErrorCode> {
 
 const fn code_of_access(error: &AccessError) -> ErrorCode {
     match error {
-        AccessError::NoUser { .. } | AccessError::NoUserToken { .. } | AccessError::NoGrant { .. } => {
-            ErrorCode::NotFound
-        }
+        AccessError::NoUser { .. }
+        | AccessError::NoGroup { .. }
+        | AccessError::NoUserToken { .. }
+        | AccessError::NoGrant { .. } => ErrorCode::NotFound,
+        AccessError::UsersName { .. } | AccessError::GroupsName { .. } => ErrorCode::NameTaken,
+        AccessError::ShutsOut { .. } => ErrorCode::Conflict,
         AccessError::TheAdmin | AccessError::MayNotGrant { .. } | AccessError::OthersRights { .. } => {
             ErrorCode::Forbidden
         }
-        AccessError::DeviceOfWhat => ErrorCode::BadRequest,
+        AccessError::DeviceOfWhat | AccessError::File { .. } => ErrorCode::BadRequest,
         AccessError::TooManyGrants { .. } | AccessError::TooManyTokens { .. } | AccessError::TooManyUsers { .. } => {
             ErrorCode::TooLarge
         }

@@ -11,6 +11,38 @@ pub enum AccessError {
         /// Its name.
         name: UserName,
     },
+    /// There is no such group.
+    #[error("there is no group `{name}`")]
+    NoGroup {
+        /// Its name.
+        name: UserName,
+    },
+    /// A user is called as the group is to be.
+    #[error("`{name}` is a user, and no group")]
+    UsersName {
+        /// The name.
+        name: UserName,
+    },
+    /// A group is called as the user is to be.
+    #[error("`{name}` is a group, and no user")]
+    GroupsName {
+        /// The name.
+        name: UserName,
+    },
+    /// A file of users says what cannot be.
+    #[error("{place}: {what}")]
+    File {
+        /// Where in the file.
+        place: String,
+        /// What.
+        what: String,
+    },
+    /// Whoever asks would not be able to ask again.
+    #[error("`{user}`, who asks, could not manage users any more")]
+    ShutsOut {
+        /// Who.
+        user: UserName,
+    },
     /// There is no such token of the user.
     #[error("user `{user}` has no token `{id}`")]
     NoUserToken {
@@ -73,6 +105,12 @@ impl AccessError {
     pub fn help(&self) -> Option<String> {
         Some(match self {
             Self::NoUser { .. } => "`robo user list` shows all".to_owned(),
+            Self::NoGroup { .. } => "`robo group list` shows all".to_owned(),
+            Self::UsersName { .. } | Self::GroupsName { .. } => "users and groups have names of their own".to_owned(),
+            Self::File { .. } => "`robo user apply --help` shows a file that is right".to_owned(),
+            Self::ShutsOut { .. } => {
+                "name your own role in the file (admin, `all_projects: true`), or let `admin` do it".to_owned()
+            }
             Self::NoUserToken { user, .. } => format!("`robo user token list {user}` shows all"),
             Self::NoGrant { .. } => "`robo user grants` shows all".to_owned(),
             Self::MayNotGrant { .. } | Self::OthersRights { .. } => "`robo auth whoami` shows what you may".to_owned(),
