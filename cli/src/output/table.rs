@@ -244,12 +244,11 @@ pub(crate) fn devices(devices: &[DeviceView], installs: &[InstallView], look: Lo
 }
 
 fn device_row(device: &DeviceView, look: Look) -> Vec<Cell> {
-    let state = Cell::new(device_state(device, look.palette));
     let seen = device.last_seen.map_or_else(|| "never".into(), |at| when::ago(at, look.now));
     let applications: Vec<_> = device.applications.iter().map(|a| a.as_str()).collect();
     let mut cells = vec![
         Cell::new(&device.name),
-        state,
+        device_state_cell(device, look.palette),
         Cell::new(seen).set_alignment(CellAlignment::Right),
         Cell::new(&device.facts.address),
         Cell::new(labels(device)),
@@ -274,6 +273,22 @@ pub(crate) fn device_state(device: &DeviceView, palette: Palette) -> String {
         DeviceState::New => palette.bold(text),
         DeviceState::Offline | DeviceState::Unknown => palette.dim(text),
         DeviceState::Silent | DeviceState::Rejected | DeviceState::Revoked => palette.bad(text),
+    }
+}
+
+/// The same in a cell, whose text has no colours of its own: text of devices must not have any.
+fn device_state_cell(device: &DeviceView, palette: Palette) -> Cell {
+    let state = state_of(device);
+    let cell = Cell::new(state.as_str());
+    if !palette.is_on() {
+        return cell;
+    }
+    match state {
+        DeviceState::Online => cell.fg(Color::DarkGreen),
+        DeviceState::Pending => cell.fg(Color::DarkYellow),
+        DeviceState::New => cell.add_attribute(Attribute::Bold),
+        DeviceState::Offline | DeviceState::Unknown => cell.add_attribute(Attribute::Dim),
+        DeviceState::Silent | DeviceState::Rejected | DeviceState::Revoked => cell.fg(Color::DarkRed),
     }
 }
 
@@ -610,5 +625,16 @@ pub(crate) mod tests {
         let plain = console::strip_ansi_codes(&coloured);
         let lines: Vec<_> = plain.lines().map(str::trim_end).collect();
         assert_eq!(lines, status(&shop(), look(Some(80))).lines().collect::<Vec<_>>());
+
+        let device: DeviceView = serde_json::from_value(serde_json::json!({
+            "id": "d1", "name": "hall", "labels": {}, "facts": {}, "key_fingerprint": "", "online": true,
+            "enrolled_at": 0, "last_seen": NOW.0, "generation": 1, "accepted": 1,
+        }))
+        .unwrap();
+        let of = |on| devices(std::slice::from_ref(&device), &[], Look { palette: Palette::new(on), ..look(Some(80)) });
+        let coloured = of(true);
+        assert!(coloured.contains("\u{1b}[38;5;2monline"), "{coloured:?}");
+        let plain = console::strip_ansi_codes(&coloured);
+        assert_eq!(plain.lines().map(str::trim_end).collect::<Vec<_>>(), of(false).lines().collect::<Vec<_>>());
     }
 }
