@@ -97,11 +97,12 @@ fn root_cause(error: &(dyn StdError + 'static)) -> String {
     while let Some(source) = last.source() {
         last = source;
     }
-    if last.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::UnexpectedEof) {
-        // TLS has a paragraph with an address for this.
+    let text = last.to_string();
+    let is_end = |error: &std::io::Error| error.kind() == std::io::ErrorKind::UnexpectedEof;
+    // TLS has a paragraph with an address for this, of which HTTP/2 keeps only the words.
+    if last.downcast_ref::<std::io::Error>().is_some_and(is_end) || text.contains("without sending TLS close_notify") {
         return "it broke off".into();
     }
-    let text = last.to_string();
     // `Connection refused (os error 111)`: the number helps nobody.
     match text.split_once(" (os error") {
         Some((plain, _)) => plain.to_lowercase(),
@@ -213,6 +214,7 @@ mod tests {
         use std::io::{Error, ErrorKind};
         let check = |error: Error, expect: &str| assert_eq!(root_cause(&error), expect);
         check(Error::new(ErrorKind::UnexpectedEof, "no goodbye: https://example.org/manual"), "it broke off");
+        check(Error::other("peer closed connection without sending TLS close_notify: https://example.org"), "it broke off");
         check(Error::from_raw_os_error(111), "connection refused");
         check(Error::other("it is full"), "it is full");
     }
