@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use robo_model::name::DeviceName;
+use robo_wire::api::MAX_USER;
 
 use crate::Config;
 use crate::collect;
@@ -16,6 +17,9 @@ use crate::proxy::{SettingError, Variables};
 
 /// The enrolment token, for services that get their secrets by environment.
 pub const TOKEN_VARIABLE: &str = "ROBO_TOKEN";
+
+/// The user that commands run as, for services that get their settings by environment.
+pub const EXEC_USER_VARIABLE: &str = "ROBO_EXEC_USER";
 
 /// Most bytes of a token or certificate that are read; they have some hundred.
 const MAX_INPUT_BYTES: u64 = 64 * 1024;
@@ -52,6 +56,11 @@ pub struct Args {
     /// What people may reach through this device with `robo forward`.
     #[arg(long, value_enum, default_value_t, value_name = "WHAT")]
     pub forward: Policy,
+    /// The user that commands and shells run as where nobody says another; it is the agent's own where this is not given.
+    /// Then it takes the right to `root` to run anything as somebody else, root included, and to copy files. Also in
+    /// ROBO_EXEC_USER.
+    #[arg(long, value_name = "NAME", value_parser = user_name)]
+    pub exec_user: Option<String>,
     /// The folder with the public keys of this machine's SSH server, as `ssh_host_ed25519_key.pub`; `robo ssh-proxy` tells
     /// them to whoever connects.
     #[arg(long, default_value = crate::facts::SSH_KEYS, value_name = "DIR")]
@@ -165,6 +174,9 @@ pub enum ArgsError {
     /// What the environment says about a proxy is of no use.
     #[error(transparent)]
     Proxy(#[from] SettingError),
+    /// What the environment says of a user is of no use.
+    #[error("{EXEC_USER_VARIABLE}: {0}")]
+    ExecUser(String),
     /// There is a token, and nothing in it.
     #[error(
         "the enrolment token is empty: make one with `robo device enroll`, or leave it out when this device is enrolled already"
@@ -187,6 +199,7 @@ impl Args {
             name: self.name,
             addresses: self.address,
             forward: self.forward,
+            exec_user: self.exec_user.map_or_else(exec_user, |name| Ok(Some(name)))?,
             ssh: self.ssh_keys,
             boot: self.boot_id,
         })
@@ -226,6 +239,20 @@ fn read(path: &Path, what: &'static str) -> Result<String, ArgsError> {
     };
     let from = if is_stdin { "standard input".to_owned() } else { path.display().to_string() };
     done.map(|_| text).map_err(|source| ArgsError::Read { what, from, source })
+}
+
+fn exec_user() -> Result<Option<String>, ArgsError> {
+    match std::env::var_os(EXEC_USER_VARIABLE) {
+        None => Ok(None),
+        Some(text) => user_name(&text.to_string_lossy()).map(Some).map_err(ArgsError::ExecUser),
+    }
+}
+
+/// A name that a user of a system may have.
+fn user_name(text: &str) -> Result<String, String> {
+    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let good = !text.is_empty() && text.len() <= MAX_USER && !text.starts_with('-') && text.bytes().all(is_good);
+    if good { Ok(text.to_owned()) } else { Err(format!("`{text}` is no name of a user: write one of /etc/passwd")) }
 }
 
 /// `HOST:PORT`; the port is added where it is missing, and a URL's scheme is taken off.
@@ -279,6 +306,19 @@ mod tests {
         std::fs::write(state.join("token"), "\n").unwrap();
         assert!(matches!(token(&[]), Err(ArgsError::EmptyToken)));
         assert!(matches!(token(&["--token-file", "/none/here"]), Err(ArgsError::Read { .. })));
+    }
+
+    #[test]
+    fn a_user_is_named_as_systems_name_them() {
+        use clap::Parser as _;
+        for good in ["robot", "www-data", "_ntp", "svc.robot", "r2"] {
+            assert_eq!(user_name(good).as_deref(), Ok(good));
+        }
+        for bad in ["", "-robot", "a b", "robot:x", "a/b", "roböt", &"x".repeat(MAX_USER + 1)] {
+            assert!(user_name(bad).unwrap_err().contains("no name of a user"), "{bad}");
+            let line = ["robo-agent", "--manager", "m", &format!("--exec-user={bad}")].map(str::to_owned);
+            assert!(Program::try_parse_from(line).is_err(), "{bad}");
+        }
     }
 
     #[test]

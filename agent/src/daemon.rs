@@ -13,6 +13,7 @@ use std::time::Duration;
 use robo_model::name::DeviceName;
 use robo_model::spec::{FileHash, InstanceKey};
 use robo_model::state::Step;
+use robo_wire::api::Facts;
 use robo_wire::frame::Frame;
 use robo_wire::link::Welcome;
 use rustix::fs::FlockOperation;
@@ -74,6 +75,8 @@ pub struct Config {
     pub forward: Policy,
     /// The folder with the public keys of the machine's SSH server.
     pub ssh: PathBuf,
+    /// The user that commands and shells run as where they name none; the agent's own where nothing is given.
+    pub exec_user: Option<String>,
     /// What names this boot of the machine; the kernel is asked where nothing is given. For tests.
     pub boot: Option<String>,
 }
@@ -160,6 +163,10 @@ fn note_manager(folders: &Folders, manager: &str) {
     }
 }
 
+fn facts_of(config: &Config, addresses: &Addresses, folders: &Folders) -> Facts {
+    facts(addresses, &config.ssh, folders.root(), config.exec_user.as_deref())
+}
+
 async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentError> {
     if let Some(identity) = Identity::load(&folders.identity())? {
         return enrolled_anew(config, folders, identity).await;
@@ -167,7 +174,7 @@ async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentE
     let token = config.token.clone().ok_or(AgentError::NoToken)?;
     let enrolment = Enrolment { token, ca_pem: config.ca_pem.clone(), name: config.name.clone() };
     loop {
-        let about = facts(&addresses_of(config), &config.ssh, folders.root());
+        let about = facts_of(config, &addresses_of(config), folders);
         match enroll(&config.route, &folders.identity(), &enrolment, about).await {
             Ok(identity) => return Ok(identity),
             Err(error) if error.is_passing() => {
@@ -203,7 +210,7 @@ async fn enrolled_anew(config: &Config, folders: &Folders, identity: Identity) -
     let anew = Identity::anew(&folders.identity());
     let folder_error = |source| AgentError::Folder { path: anew.clone(), source };
     create_dir(&anew).map_err(folder_error)?;
-    match enroll(&config.route, &anew, &enrolment, facts(&addresses_of(config), &config.ssh, folders.root())).await {
+    match enroll(&config.route, &anew, &enrolment, facts_of(config, &addresses_of(config), folders)).await {
         Ok(_) => Ok(Identity::keep_anew(&folders.identity())?.ok_or(AgentError::NoToken)?),
         Err(error) => {
             tracing::warn!(%error, "cannot enrol anew with this token; this device stays who it is");
@@ -286,6 +293,7 @@ impl Daemon {
             credentials: Arc::clone(&credentials),
             folders: folders.clone(),
             shells,
+            exec_user: config.exec_user.clone(),
             runs: Runs::default(),
             forwards: Forwards::new(config.forward),
             parts: parts.clone(),
@@ -356,14 +364,14 @@ impl Daemon {
         let outs = match message {
             FromLink::Open { address, say } => {
                 let addresses = addresses(&self.config.addresses, address, self.pilot.core().addresses());
-                let facts = facts(&addresses, &self.config.ssh, self.folders.root());
+                let facts = facts_of(&self.config, &addresses, &self.folders);
                 let (id, outs) = self.pilot.connect(time(), addresses, facts);
                 (self.link, self.leaves) = (Some((id, say)), address);
                 outs
             }
             FromLink::Network => {
                 let addresses = addresses(&self.config.addresses, self.leaves, self.pilot.core().addresses());
-                let facts = facts(&addresses, &self.config.ssh, self.folders.root());
+                let facts = facts_of(&self.config, &addresses, &self.folders);
                 self.pilot.network(time(), addresses, facts)
             }
             FromLink::Frame(frame) => self.frame(&frame),

@@ -9,6 +9,7 @@ use std::path::Path;
 
 use robo_wire::api::Facts;
 
+use crate::keeper::user::User;
 use crate::order::Addresses;
 
 /// Where the public keys of a machine's SSH server lie, where nothing else is said.
@@ -27,9 +28,9 @@ const CAPABILITIES: [(&str, &str); 8] = [
 ];
 
 /// What this machine is. `addresses` are what others reach it by; the public keys of its SSH server lie in `ssh`, and the
-/// agent works in `folder`.
+/// agent works in `folder`. Commands run as `exec_user`, where one was set.
 #[must_use]
-pub fn facts(addresses: &Addresses, ssh: &Path, folder: &Path) -> Facts {
+pub fn facts(addresses: &Addresses, ssh: &Path, folder: &Path, exec_user: Option<&str>) -> Facts {
     let name = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     Facts {
@@ -48,6 +49,8 @@ pub fn facts(addresses: &Addresses, ssh: &Path, folder: &Path) -> Facts {
         memory: memory(),
         disk: disk(folder),
         capabilities: capabilities(),
+        exec_user: exec_user.unwrap_or_default().to_owned(),
+        agent_user: exec_user.map(|_| User::own().name).unwrap_or_default(),
     }
 }
 
@@ -143,10 +146,11 @@ mod tests {
     #[test]
     fn the_way_to_loopback_is_loopback() {
         assert_eq!(outbound_address("127.0.0.1:9"), Some(IpAddr::from([127, 0, 0, 1])));
-        let facts = facts(&Addresses::only("10.0.0.1"), Path::new("/nothing"), Path::new("/"));
+        let facts = facts(&Addresses::only("10.0.0.1"), Path::new("/nothing"), Path::new("/"), None);
         assert!(!facts.kernel.is_empty());
         assert!(facts.cores > 0 && facts.memory > 1 << 20 && facts.disk > 1 << 20, "{facts:?}");
         assert!(facts.capabilities.is_sorted());
+        assert_eq!((facts.exec_user.as_str(), facts.agent_user.as_str()), ("", ""));
     }
 
     #[test]

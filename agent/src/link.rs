@@ -93,6 +93,8 @@ pub struct Config {
     pub shells: Shells,
     /// The commands of jobs: they do too.
     pub runs: Runs,
+    /// The user that commands and shells run as where they name none.
+    pub exec_user: Option<String>,
     /// Connections through the device: they outlive the link too.
     pub forwards: Forwards,
     /// How the agent's parts are.
@@ -187,6 +189,7 @@ impl Connection<'_> {
             route: self.config.route.clone(),
             folders: self.config.folders.clone(),
             shells: self.config.shells.clone(),
+            exec_user: self.config.exec_user.clone(),
             runs: self.config.runs.clone(),
             forwards: self.config.forwards.clone(),
             parts: self.config.parts.clone(),
@@ -248,6 +251,7 @@ struct Served {
     folders: Folders,
     shells: Shells,
     runs: Runs,
+    exec_user: Option<String>,
     forwards: Forwards,
     parts: Parts,
 }
@@ -261,11 +265,26 @@ impl Served {
     }
 }
 
+/// What runs as `user`, unless it says as whom.
+fn as_user(mut open: Open, user: Option<&String>) -> Open {
+    let own = match &mut open {
+        Open::Exec(command) => Some(&mut command.user),
+        Open::Run(run) => run.start.as_mut().map(|start| &mut start.command.user),
+        Open::Shell(shell) => shell.start.as_mut().map(|start| &mut start.user),
+        // Copies and sockets are the agent's own doing: the manager asks for more before it opens one.
+        Open::Logs(_) | Open::Copy(_) | Open::Forward(_) | Open::Tail(_) | Open::Collect(_) | Open::Health(_) => None,
+    };
+    if let Some(own @ None) = own {
+        *own = user.cloned();
+    }
+    open
+}
+
 /// Serves a stream that the manager opened.
 async fn serve_stream(mut stream: Io, served: Served) {
     let opened = timeout(OPENING, read_frame(&mut stream, frame::MAX_STREAM_FRAME)).await;
     let Ok(Ok(Some(first))) = opened else { return };
-    match Open::decode(&first) {
+    match Open::decode(&first).map(|open| as_user(open, served.exec_user.as_ref())) {
         Ok(Open::Exec(command)) => exec::exec(command, stream).await,
         Ok(Open::Logs(open)) => logs::logs(served.folders, open, stream).await,
         Ok(Open::Shell(open)) => served.shells.serve(open, stream).await,

@@ -29,6 +29,7 @@ fn start(argv: &[&str]) -> ShellStart {
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
         env: BTreeMap::new(),
         cwd: Some("/".into()),
+        user: None,
         term: "xterm".into(),
         size: Size { cols: 100, rows: 30 },
         keep: ShellStart::KEEP,

@@ -5,6 +5,7 @@
 //! reports before it, which carry that token's hash, and what is installed, which is no secret.
 //! All errors, those of the router too, are `application/problem+json` with a stable code.
 
+mod above;
 mod acts;
 mod agent;
 mod applications;

@@ -385,13 +385,18 @@ impl Keeper {
         tracing::info!(job = %record.id, "a job has ended");
     }
 
-    /// Waits until whoever ordered it may run commands on no device of the project any more.
+    /// Waits until whoever ordered it may run commands on no device of the project any more, or none as the user that it
+    /// names and could.
     async fn forbidden(&self) {
         let record = &self.live.record;
         let mut moved = self.service.rights_moved();
+        let thing = Thing::SomeDevice(&record.project);
+        let could = record.request.command.user.is_some() && self.may(Verb::Root, thing).await == Ok(true);
         loop {
             moved.borrow_and_update();
-            if self.may(Thing::SomeDevice(&record.project)).await == Ok(false) {
+            if self.may(Verb::Exec, thing).await == Ok(false)
+                || (could && self.may(Verb::Root, thing).await == Ok(false))
+            {
                 return;
             }
             // The sender is in the service.
@@ -399,11 +404,11 @@ impl Keeper {
         }
     }
 
-    /// Whether whoever ordered it may run commands there now.
-    async fn may(&self, thing: Thing<'_>) -> Result<bool, String> {
+    /// Whether whoever ordered it may do this there now.
+    async fn may(&self, verb: Verb, thing: Thing<'_>) -> Result<bool, String> {
         // A name that is none of a user has no rights.
         let Ok(user) = UserName::new(&self.live.record.by) else { return Ok(false) };
-        let decision = self.service.user_may(&user, Verb::Exec, thing).await.map_err(|error| error.to_string())?;
+        let decision = self.service.user_may(&user, verb, thing).await.map_err(|error| error.to_string())?;
         Ok(decision.allowed)
     }
 
@@ -416,7 +421,15 @@ impl Keeper {
                 let reason = format!("the device is in project `{project}` no more");
                 return Err(Verdict::Refused { reason });
             }
-            Ok(Some(device)) => self.may(Thing::Device(project, &device.labels)).await,
+            Ok(Some(device)) => {
+                let thing = Thing::Device(project, &device.labels);
+                // What the device wants may be more than it was when the job was ordered.
+                let is_above = device.facts.is_above(self.live.record.request.command.user.as_deref());
+                match self.may(Verb::Exec, thing).await {
+                    Ok(true) if is_above => self.may(Verb::Root, thing).await,
+                    may => may,
+                }
+            }
             Ok(None) => Ok(true),
             Err(error) => Err(error),
         };

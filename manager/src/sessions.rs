@@ -151,6 +151,7 @@ impl Sessions {
             name: device.name.clone(),
             by,
             command: shortened(&start.argv),
+            user: start.user.clone(),
             keep: start.keep,
             size: start.size,
             started_at: now(),
@@ -255,6 +256,7 @@ impl Sessions {
             device: record.name,
             by: record.by,
             command: record.command,
+            user: record.user,
             started_at: record.started_at,
             ended_at,
             verdict,
@@ -334,7 +336,13 @@ async fn why_forbidden(service: &Service, record: &SessionRecord) -> Result<Opti
     // A name of an older version, which was none of a user.
     let Ok(user) = UserName::new(&record.by) else { return Ok(TAKEN) };
     let thing = Thing::Device(&record.project, &device.labels);
-    Ok(if service.user_may(&user, Verb::Shell, thing).await?.allowed { None } else { TAKEN })
+    let verbs = [Some(Verb::Shell), device.facts.is_above(record.user.as_deref()).then_some(Verb::Root)];
+    for verb in verbs.into_iter().flatten() {
+        if !service.user_may(&user, verb, thing).await?.allowed {
+            return Ok(TAKEN);
+        }
+    }
+    Ok(None)
 }
 
 impl Inner {

@@ -38,6 +38,8 @@ use sha2::{Digest as _, Sha256};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tower::ServiceExt as _;
 
+#[path = "api/above.rs"]
+mod above;
 #[path = "api/access.rs"]
 mod access;
 #[path = "api/audit.rs"]

@@ -122,6 +122,8 @@ verbs! {
     Copy, "copy", Operator, Device;
     /// Pass connections through a device.
     Forward, "forward", Operator, Device;
+    /// Act as root, or as anybody but the user that a device runs commands as.
+    Root, "root", Admin, Device;
     /// Make and revoke the tokens that devices enrol with.
     Enroll, "enroll", Admin, Project;
     /// Change a device's labels, let it in or shut it out, have it change its key, remove it.

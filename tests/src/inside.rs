@@ -105,6 +105,8 @@ pub struct Agent {
     /// Its folder.
     pub state: PathBuf,
     task: Option<JoinHandle<()>>,
+    /// The user that commands run as from its next start on; the agent's own where nothing is given.
+    pub exec_user: Option<String>,
 }
 
 impl Agent {
@@ -127,7 +129,7 @@ impl Agent {
         through: SocketAddr,
     ) -> Self {
         let token = manager.api.enroll_token(name).await;
-        let mut agent = Self { state: below.join(name), task: None };
+        let mut agent = Self { state: below.join(name), task: None, exec_user: None };
         agent.resume_on(Route::direct(through.to_string()), Some(token), address);
         agent
     }
@@ -135,7 +137,7 @@ impl Agent {
     /// Starts an agent on a folder of its own.
     #[must_use]
     pub fn on(state: &Path, manager: &Manager, token: Option<String>, address: &str) -> Self {
-        let mut agent = Self { state: state.to_owned(), task: None };
+        let mut agent = Self { state: state.to_owned(), task: None, exec_user: None };
         agent.resume(manager, token, address);
         agent
     }
@@ -146,7 +148,7 @@ impl Agent {
     /// When no token can be had.
     pub async fn start_on(route: Route, manager: &Manager, below: &Path, name: &str) -> Self {
         let token = manager.api.enroll_token(name).await;
-        let mut agent = Self { state: below.join(name), task: None };
+        let mut agent = Self { state: below.join(name), task: None, exec_user: None };
         agent.resume_on(route, Some(token), "127.0.0.1");
         agent
     }
@@ -166,6 +168,7 @@ impl Agent {
             addresses: vec![address.parse().expect("an IP address")],
             forward: Policy::default(),
             ssh: PathBuf::from("/etc/ssh"),
+            exec_user: self.exec_user.clone(),
             boot: None,
         };
         // It may have to be built first, which is nothing that a test should wait for in vain.

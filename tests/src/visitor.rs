@@ -43,6 +43,7 @@ pub fn start(argv: &[&str]) -> ShellStart {
         argv: argv.iter().map(|word| (*word).to_owned()).collect(),
         env: BTreeMap::new(),
         cwd: Some("/".to_owned()),
+        user: None,
         term: "xterm".to_owned(),
         size: Size::USUAL,
         keep: ShellStart::KEEP,

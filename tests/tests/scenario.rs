@@ -1,5 +1,6 @@
 //! Whole stories with the real manager and real agents in this process.
 
+mod above;
 mod access;
 mod across;
 mod attack;

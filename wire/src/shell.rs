@@ -66,6 +66,9 @@ pub struct ShellStart {
     /// The working directory; the user's home where none is given.
     #[serde(default)]
     pub cwd: Option<String>,
+    /// The user to run it as; whom the device chooses where none is given.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// The kind of terminal, for `TERM`.
     pub term: String,
     /// Its size at first.
@@ -107,7 +110,7 @@ impl ShellStart {
             ));
         }
         let words = self.argv.iter().chain(self.env.iter().flat_map(|(name, value)| [name, value]));
-        let words = words.chain(&self.cwd).chain([&self.term]);
+        let words = words.chain(&self.cwd).chain(&self.user).chain([&self.term]);
         let mut bytes = 0;
         for word in words {
             bytes += word.len() + 1;
@@ -123,6 +126,9 @@ impl ShellStart {
         }
         if self.argv.first().is_some_and(String::is_empty) {
             return Err("the command's first word is empty".into());
+        }
+        if self.user.as_deref() == Some("") {
+            return Err("the user's name is empty".into());
         }
         Ok(())
     }
@@ -207,6 +213,9 @@ pub struct SessionView {
     /// What it runs; empty for the login shell.
     #[serde(default)]
     pub command: Vec<String>,
+    /// The user that it was asked to run as; nothing where the device chose.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
     /// When it began.
     pub started_at: UnixMillis,
     /// When it ended; nothing while it goes on.
@@ -394,6 +403,7 @@ mod tests {
             argv: Vec::new(),
             env: BTreeMap::new(),
             cwd: None,
+            user: None,
             term: "xterm".into(),
             size: Size::USUAL,
             keep: ShellStart::KEEP,

@@ -68,7 +68,7 @@ pub struct Command {
     /// The working directory; the user's home where none is given.
     #[serde(default)]
     pub cwd: Option<String>,
-    /// The user to run it as; the agent's own where none is given.
+    /// The user to run it as; whom the device chooses where none is given.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub user: Option<String>,
     /// How long it may run; no limit where none is given.

@@ -76,6 +76,7 @@ fn what_streams_carry() {
         ("open-exec", Open::Exec(command())),
         ("open-logs", Open::Logs(logs())),
         ("open-shell", Open::Shell(shell_open())),
+        ("open-shell-user", Open::Shell(shell_as_root())),
         ("open-run", Open::Run(run_open())),
         ("open-collect", Open::Collect(CollectOpen { without_logs: true })),
         ("open-health", Open::Health(HealthOpen {})),
@@ -207,6 +208,7 @@ fn the_golden_file_has_no_line_too_many() {
         [
             "open-exec",
             "open-logs",
+            "open-shell-user",
             "open-collect",
             "open-health",
             "exec-names",
@@ -419,6 +421,7 @@ fn from_agent() -> Vec<(&'static str, FromAgent)> {
         ("update-part", FromAgent::Update(Update { seq: 1, more: true, ..Update::default() })),
         ("update-imports", FromAgent::Update(Update { seq: 1, imports: Some(Digest(1)), ..Update::default() })),
         ("facts", FromAgent::Facts(machine())),
+        ("facts-users", FromAgent::Facts(users())),
         ("resync", FromAgent::Resync),
         ("acted", FromAgent::Acted(Acted { id: 7, instances: vec![key("/vm/web")] })),
     ]
@@ -507,11 +510,17 @@ fn shell_start() -> ShellStart {
         argv: vec!["htop".into()],
         env: [("LANG".into(), "C.UTF-8".into())].into(),
         cwd: Some("/srv".into()),
+        user: None,
         term: "xterm-256color".into(),
         size: Size { cols: 200, rows: 50 },
         keep: ShellStart::KEEP,
         idle: ShellStart::IDLE,
     }
+}
+
+fn shell_as_root() -> ShellOpen {
+    let start = ShellStart { user: Some("root".into()), ..shell_start() };
+    ShellOpen { start: Some(start), ..shell_open() }
 }
 
 fn shell_open() -> ShellOpen {
@@ -580,6 +589,10 @@ fn facts() -> Facts {
         installers: vec!["target".into(), "script".into()],
         ..Facts::default()
     }
+}
+
+fn users() -> Facts {
+    Facts { exec_user: "robot".into(), agent_user: "root".into(), ..facts() }
 }
 
 fn machine() -> Facts {

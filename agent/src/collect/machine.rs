@@ -36,7 +36,7 @@ const FILES: [(&str, &str); 15] = [
 /// # Errors
 /// When nothing can be written.
 pub(super) fn add<W: Write>(bundle: &mut Bundle<W>, folders: &Folders, addresses: &Addresses) -> io::Result<()> {
-    let facts = facts::facts(addresses, Path::new(facts::SSH_KEYS), folders.root());
+    let facts = facts::facts(addresses, Path::new(facts::SSH_KEYS), folders.root(), None);
     bundle.json("facts.json", &facts)?;
     bundle.add("system/disks", Ok::<_, io::Error>(Taken::whole(disks(folders))))?;
     let own: Vec<String> = facts::machine_addresses().iter().map(ToString::to_string).collect();

@@ -92,15 +92,7 @@ pub async fn exec<S: AsyncRead + AsyncWrite + Unpin>(command: Command, stream: S
 /// # Errors
 /// One sentence that says why it cannot be run.
 pub(crate) fn start(command: &Command) -> Result<Child, String> {
-    let other = command.user.as_deref().map(user_to_become).transpose()?.flatten();
-    let (user, home) = match &other {
-        Some(user) => (user.clone(), user.home.clone()),
-        None => {
-            let own = User::own();
-            let home = std::env::var_os("HOME").map_or_else(|| own.home.clone(), PathBuf::from);
-            (own, home)
-        }
-    };
+    let (user, home, other) = whom(command.user.as_deref())?;
     let Some((program, arguments)) = command.argv.split_first() else {
         return Err("no command was given".to_owned());
     };
@@ -132,6 +124,22 @@ pub(crate) fn start(command: &Command) -> Result<Child, String> {
     let child = process.spawn().map_err(|e| explain(&e, program, &cwd, other.as_ref()))?;
     limits::give_back(child.id());
     Ok(child)
+}
+
+/// Who runs something for `name`, and that user's home; at last the user to become, where that is not the agent's own.
+///
+/// # Errors
+/// One sentence that says why it cannot be.
+pub(crate) fn whom(name: Option<&str>) -> Result<(User, PathBuf, Option<User>), String> {
+    let other = name.map(user_to_become).transpose()?.flatten();
+    Ok(match &other {
+        Some(user) => (user.clone(), user.home.clone(), other),
+        None => {
+            let own = User::own();
+            let home = std::env::var_os("HOME").map_or_else(|| own.home.clone(), PathBuf::from);
+            (own, home, None)
+        }
+    })
 }
 
 /// The words for a command are others than those for an instance: there is no `user:` to change.

@@ -13,6 +13,7 @@ use std::time::Duration;
 use robo_model::name::SessionId;
 use robo_wire::shell::{ShellStart, Size};
 use robo_wire::stream::Verdict;
+use rustix::fs::{Uid, fchown};
 use rustix::io::ioctl_fionbio;
 use rustix::process::{Pid, Signal, kill_process_group};
 use rustix::pty::{OpenptFlags, grantpt, ioctl_tiocgptpeer, openpt, unlockpt};
@@ -25,7 +26,7 @@ use tokio::time::timeout;
 use super::leader;
 use crate::keeper::user::User;
 use crate::limits;
-use crate::runtime::DEFAULT_PATH;
+use crate::runtime::{DEFAULT_PATH, exec};
 
 /// The shell of whoever has none.
 const FALLBACK_SHELL: &str = "/bin/sh";
@@ -54,8 +55,7 @@ impl Terminal {
     /// # Errors
     /// One sentence for people: no such program, no such folder, no terminal to be had.
     pub(super) async fn start(exe: &Path, session: &SessionId, start: &ShellStart) -> Result<(Self, Program), String> {
-        let user = User::own();
-        let home = std::env::var_os("HOME").map_or_else(|| user.home.clone(), PathBuf::from);
+        let (user, home, other) = exec::whom(start.user.as_deref())?;
         let cwd = match &start.cwd {
             Some(folder) => home.join(folder),
             None if home.is_dir() => home.clone(),
@@ -69,6 +69,12 @@ impl Terminal {
         command.arg(leader::ARGUMENT);
         command.args(words(start, &shell)).env_clear().envs(environment(session, start, &user, &home, &shell));
         let (master, slave) = open(start.size).map_err(|e| format!("this device has no terminal to give: {e}"))?;
+        if let Some(user) = &other {
+            let uid = Some(Uid::from_raw(user.uid));
+            fchown(&slave, uid, None).map_err(|e| format!("the terminal cannot be given to `{}`: {e}", user.name))?;
+            // This also drops all other groups of ours.
+            command.uid(user.uid).gid(user.gid);
+        }
         command.stdin(slave.try_clone().map_err(|e| e.to_string())?).stdout(slave).stderr(Stdio::piped());
         let mut child = command.current_dir(&cwd).kill_on_drop(true).spawn().map_err(|e| e.to_string())?;
         // It holds our copies of the terminal's other side, whose end we want to see.

@@ -24,7 +24,7 @@ enum AuthCommand {
     #[command(after_help = "\
 Verbs: see, logs, see-applications     (viewer)
        apply, exec, shell, copy, forward   (operator)
-       enroll, manage-devices, grant, audit, manage-users   (admin)
+       root, enroll, manage-devices, grant, audit, manage-users   (admin)
 
 Examples:
   robo auth can-i apply

@@ -67,7 +67,8 @@ pub(crate) struct ExecArgs {
     /// The folder to run it in.
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
-    /// The user to run it as; without it, that of the device's agent. Another one takes an agent that runs as root.
+    /// The user to run it as; without it, whom the device's agent was told, or its own. Another one takes an agent that runs
+    /// as root, and the right to `root` where the agent was told one.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
     /// The command is one text for `/bin/sh`.

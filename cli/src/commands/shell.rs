@@ -26,7 +26,7 @@ const USUAL_TERM: &str = "xterm-256color";
 /// A terminal on a device.
 ///
 /// Your terminal becomes the device's: full-screen programs, sizes, Ctrl-C. The shell is the login shell of the user
-/// that the agent runs as, or what stands after `--`; its exit code is ours. When the network is cut, the session goes
+/// that commands run as there, or what stands after `--`; its exit code is ours. When the network is cut, the session goes
 /// on and the command line comes back to it by itself. Ctrl-] d leaves it and lets it go on; `robo session attach`
 /// comes back. What is on the screen is recorded; what is typed is not.
 #[derive(Debug, clap::Args)]
@@ -53,6 +53,10 @@ pub(crate) struct ShellArgs {
     /// The folder to begin in.
     #[arg(long, value_name = "DIR")]
     cwd: Option<String>,
+    /// The user to run it as; without it, whom the device's agent was told, or its own. Another one takes an agent that
+    /// runs as root, and the right to `root` where the agent was told one.
+    #[arg(long, value_name = "USER")]
+    user: Option<String>,
     /// Program and arguments, after `--`, instead of the login shell.
     #[arg(last = true, value_name = "COMMAND")]
     command: Vec<String>,
@@ -91,6 +95,7 @@ impl ShellArgs {
             argv: self.command,
             env,
             cwd: self.cwd,
+            user: self.user,
             term: std::env::var("TERM").ok().filter(|term| !term.is_empty()).unwrap_or_else(|| USUAL_TERM.to_owned()),
             size: terminal::size(),
             keep: self.keep,
@@ -117,11 +122,12 @@ mod tests {
             let words = std::iter::once("shell").chain(words.split_ascii_whitespace());
             Line::try_parse_from(words).map(|line| line.args)
         };
-        let args = parse("robot-7 --keep 2h -e K=V --cwd /srv -- vim -d a b").unwrap();
+        let args = parse("robot-7 --keep 2h -e K=V --cwd /srv --user root -- vim -d a b").unwrap();
         assert_eq!(args.device.as_str(), "robot-7");
         let start = args.into_start();
         assert_eq!(start.argv, ["vim", "-d", "a", "b"]);
         assert_eq!((start.env["K"].as_str(), start.cwd.as_deref()), ("V", Some("/srv")));
+        assert_eq!(start.user.as_deref(), Some("root"));
         assert_eq!((start.keep, start.idle), (Millis::from_secs(7200), ShellStart::IDLE));
         assert_eq!(start.check(), Ok(()));
         assert!(parse("robot-7 --keep 1ms").unwrap().into_start().check().is_err());

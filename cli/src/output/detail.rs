@@ -117,6 +117,7 @@ pub(crate) fn device(view: &DeviceView, look: &Look) -> String {
     lines.add("machine", &machine(&view.facts));
     lines.add("has", &view.facts.capabilities.join(", "));
     lines.add("agent", &view.facts.agent_version);
+    lines.add("runs as", &view.facts.exec_user);
     lines.add("installers", &view.facts.installers.join(", "));
     let by = if view.enrolled_by.is_empty() { String::new() } else { format!(" by {}", view.enrolled_by) };
     lines.add("registered", &format!("{}{by}", when::full(view.enrolled_at, &zone)));

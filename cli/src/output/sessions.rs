@@ -87,6 +87,7 @@ mod tests {
             device: "robot-7".parse().unwrap(),
             by: "ann".into(),
             command: Vec::new(),
+            user: None,
             started_at: UnixMillis(1_000),
             ended_at: verdict.is_some().then_some(UnixMillis(61_000)),
             verdict,

@@ -15,6 +15,7 @@ use robo_model::name::{DeviceName, ProjectName};
 use robo_wire::api::{AuditOutcome, NO_FILE, Standing};
 use robo_wire::problem::ErrorCode;
 
+use super::above::Above;
 use super::limit::{counts, too_many, wrong};
 use super::needs::{Audited, Need, On, need};
 use super::problem::Refusal;
@@ -60,6 +61,8 @@ pub(super) struct About {
     device: Option<DeviceName>,
     /// The devices that the handler let it begin on.
     begun_on: Vec<DeviceName>,
+    /// Those of them where it takes the right to `root`.
+    above: Vec<DeviceName>,
     /// It goes on: a device that is not in the project any more was there.
     goes_on: bool,
 }
@@ -75,12 +78,29 @@ impl About {
         if let Some(BegunOn(devices)) = response.extensions().get() {
             self.begun_on.clone_from(devices);
         }
+        if let Some(Above(devices)) = response.extensions().get() {
+            self.above.clone_from(devices);
+        }
         self.goes_on = true;
         self
     }
 
     /// Whether it is allowed, as things are now.
     pub(super) async fn judge(&self, service: &Service, access: &Access) -> Result<Decision, ServiceError> {
+        let decision = self.judge_verb(service, access).await?;
+        let Some(project) = self.project.as_ref().filter(|_| decision.allowed) else { return Ok(decision) };
+        for name in &self.above {
+            // That it is gone was judged.
+            let Some(device) = service.store().device_named(project, name).await? else { continue };
+            let decision = access.decide(Verb::Root, Thing::Device(project, &device.labels));
+            if !decision.allowed {
+                return Ok(decision);
+            }
+        }
+        Ok(decision)
+    }
+
+    async fn judge_verb(&self, service: &Service, access: &Access) -> Result<Decision, ServiceError> {
         let denied = || Decision { allowed: false, reasons: Vec::new() };
         let gone = || Decision { allowed: false, reasons: vec!["the device is in this project no more".to_owned()] };
         Ok(match (self.on, &self.project) {
@@ -218,6 +238,7 @@ async fn about(parts: &mut Parts, state: &ApiState, need: Option<Need>) -> Resul
         project: find("project").map(ProjectName::try_from).transpose().map_err(bad)?,
         device: device.map(DeviceName::try_from).transpose().map_err(bad)?,
         begun_on: Vec::new(),
+        above: Vec::new(),
         goes_on: false,
     })
 }

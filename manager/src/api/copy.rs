@@ -4,7 +4,7 @@
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use robo_model::access::Verb;
 use robo_wire::api::AuditOutcome;
 use robo_wire::copy::CopyOpen;
@@ -14,6 +14,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use super::ApiState;
+use super::above::{self, Above};
 use super::auth::May;
 use super::exec::framed;
 use super::extract::{Device, Project};
@@ -47,6 +48,11 @@ pub(super) async fn copy(
     let (thing, what) = (format!("device {name}"), said(&open));
     state.service.audit(&may.actor, (Verb::Copy.name(), &thing), AuditOutcome::Allowed, &what).await?;
     let device = state.service.record_of(&project, &name).await?;
+    let above = match device.facts.is_agent_above() {
+        // With the agent's rights a file can be put anywhere, and then it runs.
+        true => above::check(&state, &may, (&project, &device), ("copy", &what)).await?,
+        false => Above(Vec::new()),
+    };
     let stream = state.links.open(&device.id, Open::Copy(open)).await.map_err(|error| match error {
         OpenError::Offline => Refusal::new(ErrorCode::DeviceOffline, format!("`{name}` is not connected"))
             .help(format!("see since when: `robo device inspect {name}`")),
@@ -56,7 +62,7 @@ pub(super) async fn copy(
     })?;
     let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
     tokio::spawn(relay(stream, input, output));
-    Ok(framed(answer))
+    Ok((Extension(above), framed(answer)).into_response())
 }
 
 /// What is copied, for the audit log.

@@ -25,6 +25,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::ApiState;
+use super::above::{self, Above};
 use super::auth::{BegunOn, May};
 use super::extract::{Project, Query};
 use super::frames::BodyFrames;
@@ -62,10 +63,10 @@ pub(super) async fn exec(
     let mut input = BodyFrames::new(request.into_body());
     let request = input.first(ExecRequest::decode).await?;
     request.command.check().map_err(Refusal::bad_request)?;
-    let targets = targets(&state.service, &may.access, &project, &request.targets).await?;
+    let user = request.command.user.as_deref();
+    let targets = targets(&state.service, &may.access, &project, (&request.targets, user)).await?;
     audit(&state, &may, (&request.command, AuditOutcome::Allowed), &targets).await?;
-    let begun: Vec<_> = targets.iter().filter(|target| target.device.is_ok()).collect();
-    let begun_on = BegunOn(begun.into_iter().filter_map(|target| target.shown.device.clone()).collect());
+    let begun = begun(&targets);
     let call = match request.resumable {
         true => {
             let whose = (&project, &may.access.user);
@@ -74,7 +75,7 @@ pub(super) async fn exec(
         false => None,
     };
     let started = Started { project, command: request.command, targets, call };
-    Ok((Extension(begun_on), started.run(state, input)?).into_response())
+    Ok((begun, started.run(state, input)?).into_response())
 }
 
 /// Goes on with a command whose caller was cut off, also by an end of the manager. The request's body is frames: a
@@ -95,7 +96,8 @@ pub(super) async fn resume(
     request.check().map_err(Refusal::bad_request)?;
     let (ticket, command) = (request.ticket, request.command);
     let (names, places) = request.targets.into_iter().map(|target| (target.name, target.place)).unzip();
-    let targets = targets(&state.service, &may.access, &project, &Targets::Names(names)).await?;
+    let asked = (&Targets::Names(names), command.user.as_deref());
+    let targets = targets(&state.service, &may.access, &project, asked).await?;
     let whose = (&project, &may.access.user);
     if !state.calls.knows(&state.service, whose, &ticket, &command).await? {
         audit(&state, &may, (&command, AuditOutcome::Refused), &targets).await?;
@@ -104,12 +106,19 @@ pub(super) async fn resume(
         return Err(Refusal::new(ErrorCode::Forbidden, title).help(help));
     }
     audit(&state, &may, (&command, AuditOutcome::Allowed), &targets).await?;
-    let begun_on =
-        BegunOn(targets.iter().filter(|t| t.device.is_ok()).filter_map(|t| t.shown.device.clone()).collect());
+    let begun = begun(&targets);
     let age = Duration::from_millis(now().since(ticket.asked_at).0);
     let call = Some((ticket, Some(age), request.input, places));
     let started = Started { project, command, targets, call };
-    Ok((Extension(begun_on), started.run(state, input)?).into_response())
+    Ok((begun, started.run(state, input)?).into_response())
+}
+
+/// The devices on which something begins, and those of them where it takes the right to `root`.
+fn begun(targets: &[Target]) -> (Extension<BegunOn>, Extension<Above>) {
+    let begun = || targets.iter().filter(|target| target.device.is_ok());
+    let on = begun().filter_map(|target| target.shown.device.clone()).collect();
+    let above = begun().filter(|target| target.is_above).filter_map(|target| target.shown.device.clone()).collect();
+    (Extension(BegunOn(on)), Extension(Above(above)))
 }
 
 /// A command that may begin, or go on.
@@ -204,19 +213,24 @@ pub(super) async fn logs(
     Ok((Extension(begun_on), framed(answer)).into_response())
 }
 
-/// The devices that were named, each once; or those that match. What somebody does not see is not there.
+/// The devices that were named, each once, or those that match, for a command as this user. What somebody does not see is not there.
 pub(super) async fn targets(
     service: &Service,
     access: &Access,
     project: &ProjectName,
-    asked: &Targets,
+    (asked, user): (&Targets, Option<&str>),
 ) -> Result<Vec<Target>, Refusal> {
     let mut devices = service.store().devices(project).await.map_err(ServiceError::from)?;
     devices.retain(|device| access.sees(project, &device.labels));
-    let may = |device: &DeviceRecord| access.may(Verb::Exec, Thing::Device(project, &device.labels));
-    let target = |device: &DeviceRecord| Target {
-        device: if may(device) { Ok(device.id.clone()) } else { Err("you may not run commands there") },
-        ..target(device)
+    let may = |verb: Verb, device: &DeviceRecord| access.may(verb, Thing::Device(project, &device.labels));
+    let target = |device: &DeviceRecord| {
+        let is_above = device.facts.is_above(user);
+        let id = match (may(Verb::Exec, device), !is_above || may(Verb::Root, device)) {
+            (false, _) => Err("you may not run commands there"),
+            (true, false) => Err(above::REASON),
+            (true, true) => Ok(device.id.clone()),
+        };
+        Target { device: id, is_above, ..target(device) }
     };
     let found: Vec<Target> = match asked {
         Targets::All => devices.iter().map(target).collect(),
@@ -240,12 +254,12 @@ pub(super) async fn targets(
 
 fn target(device: &DeviceRecord) -> Target {
     let shown = DeviceTarget { name: device.name.to_string(), device: Some(device.name.clone()) };
-    Target { shown, device: Ok(device.id.clone()) }
+    Target { shown, device: Ok(device.id.clone()), is_above: false }
 }
 
 fn missing(name: &str) -> Target {
     let shown = DeviceTarget { name: name.to_owned(), device: None };
-    Target { shown, device: Err("there is no such device") }
+    Target { shown, device: Err("there is no such device"), is_above: false }
 }
 
 /// Writes down who runs what where, before it begins.
@@ -257,6 +271,15 @@ pub(super) async fn audit(
 ) -> Result<(), ServiceError> {
     let on: Vec<&str> = targets.iter().map(|target| target.shown.name.as_str()).collect();
     let words = recorded(&command.argv).join(" ");
+    let of = |wanted: Result<(), &str>| -> Vec<&str> {
+        let is_it =
+            |target: &&Target| target.is_above && target.device.as_ref().map(drop).map_err(|why| *why) == wanted;
+        targets.iter().filter(is_it).map(|target| target.shown.name.as_str()).collect()
+    };
+    let what = format!("as {}: {words}", command.user.as_deref().unwrap_or_default());
+    // A call that somebody else goes on with is refused as a whole, and its line says so.
+    let allowed = if outcome == AuditOutcome::Allowed { of(Ok(())) } else { Vec::new() };
+    above::tell(state, may, (&allowed, &of(Err(above::REASON))), &what).await?;
     let devices = if on.len() == 1 { "device" } else { "devices" };
     let thing = format!("{} {devices}: {}", on.len(), on.join(" "));
     state.service.audit(&may.actor, (Verb::Exec.name(), &thing), outcome, &words).await

@@ -3,10 +3,10 @@
 use axum::Extension;
 use axum::body::Bytes;
 use axum::extract::{Request, State};
-use axum::response::Response;
+use axum::response::{IntoResponse as _, Response};
 use robo_model::access::Verb;
 use robo_wire::api::AuditOutcome;
-use robo_wire::forward::{ForwardOpen, ForwardRequest, Opened};
+use robo_wire::forward::{ForwardOpen, ForwardRequest, Opened, Target, Wish};
 use robo_wire::frame::{self, Frame, MAX_STREAM_FRAME};
 use robo_wire::problem::{ErrorCode, Problem};
 use robo_wire::stream::Open;
@@ -14,6 +14,7 @@ use tokio::io::{AsyncWriteExt as _, ReadHalf, WriteHalf, split};
 use tokio::sync::mpsc;
 
 use super::ApiState;
+use super::above::{self, Above};
 use super::auth::{Caller, May};
 use super::exec::framed;
 use super::extract::{Device, Project};
@@ -56,6 +57,13 @@ pub(super) async fn forward(
         let wish = format!("{wish:?}");
         state.service.audit(&may.actor, (Verb::Forward.name(), &thing), AuditOutcome::Allowed, &wish).await?;
     }
+    let above = match &request.wish {
+        // Who may open a socket says who may use it, and the agent opens it as its own user.
+        Some(Wish::Connect(Target::Unix { path })) if device.facts.is_agent_above() => {
+            above::check(&state, &may, (&project, &device), ("forward", path)).await?
+        }
+        Some(_) | None => Above(Vec::new()),
+    };
     let open = ForwardOpen { flow: request.flow, by: by.clone(), wish: request.wish.clone(), taken: request.taken };
     let stream = state.links.open(&device.id, Open::Forward(open)).await.map_err(|error| match error {
         OpenError::Offline => SessionError::Offline(device.name.clone()).into(),
@@ -66,7 +74,7 @@ pub(super) async fn forward(
     }
     let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
     tokio::spawn(Relay { output }.run(stream, input));
-    Ok(framed(answer))
+    Ok((Extension(above), framed(answer)).into_response())
 }
 
 struct Relay {

@@ -45,6 +45,8 @@ pub(super) struct Target {
     pub(super) shown: DeviceTarget,
     /// The device, or why nothing can be done on it.
     pub(super) device: Result<DeviceId, &'static str>,
+    /// What is to be done there takes the right to `root`.
+    pub(super) is_above: bool,
 }
 
 /// What is to be done, and where the answer goes.

@@ -118,7 +118,8 @@ pub(super) async fn begin(
     Project(project): Project,
     Json(request): Json<JobRequest>,
 ) -> Result<Answer<JobView>, Refusal> {
-    let found = targets(&state.service, &may.access, &project, &request.targets).await?;
+    let asked = (&request.targets, request.command.user.as_deref());
+    let found = targets(&state.service, &may.access, &project, asked).await?;
     audit(&state, &may, (&request.command, AuditOutcome::Allowed), &found).await?;
     let found = found.into_iter().map(|target| JobTarget { name: target.shown.name, device: target.device });
     Ok(Answer(state.jobs.begin(&project, by, request, found.collect()).await?))

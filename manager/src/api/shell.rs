@@ -17,6 +17,7 @@ use serde::Deserialize;
 use tokio::sync::mpsc;
 
 use super::ApiState;
+use super::above::{self, Above};
 use super::auth::{BegunOn, Caller, May};
 use super::exec::framed;
 use super::extract::{Device, Project, Query, Session};
@@ -24,6 +25,7 @@ use super::frames::BodyFrames;
 use super::problem::Refusal;
 use crate::service::ServiceError;
 use crate::sessions::{Crowded, Live, Place, SessionError};
+use crate::store::DeviceRecord;
 
 /// Frames on their way to one client. Few, so that a slow one is noticed.
 const OUTPUT_QUEUE: usize = 8;
@@ -43,6 +45,7 @@ const ASCIICAST: &str = "application/x-asciicast";
 pub(super) async fn shell(
     State(state): State<ApiState>,
     Extension(Caller(by)): Extension<Caller>,
+    Extension(may): Extension<May>,
     Project(project): Project,
     Device(name): Device,
     request: Request,
@@ -50,10 +53,11 @@ pub(super) async fn shell(
     let mut input = BodyFrames::new(request.into_body());
     let request = input.first(ShellRequest::decode).await?;
     let device = state.service.record_of(&project, &name).await?;
+    let above = above(&state, &may, (&project, &device), request.start.user.as_deref()).await?;
     let size = request.start.size;
     let live = state.sessions.begin(&device, by, request.start).await?;
     let place = live.change(|state| state.join(request.client, None, size)).map_err(|Crowded| crowded(&live))?;
-    Ok(on(&live, serve(Arc::clone(&live), place, Some((request.client, input)))))
+    Ok((above, on(&live, serve(Arc::clone(&live), place, Some((request.client, input))))).into_response())
 }
 
 /// Comes back to a session, or joins somebody else's. Framed as the answer of its begin; the request's first frame is
@@ -79,13 +83,17 @@ pub(super) async fn attach(
         return Err(Refusal::bad_request("no terminal has this size"));
     }
     let live = state.sessions.live(&project, &id).await?;
+    // It may be called something else by now. The session of one that is gone ends.
+    let device = state.service.store().device(&live.record.device).await.map_err(ServiceError::from)?;
+    let device = device.ok_or_else(|| SessionError::Unknown(live.record.id.clone()))?;
+    let above = above(&state, &may, (&project, &device), live.record.user.as_deref()).await?;
     if request.from.is_none() {
         refuse_ended(&live)?;
         tracing::info!(session = %id, by, "joined");
     }
     let joined = live.change(|state| state.join(request.client, request.from, request.size));
     let place = joined.map_err(|Crowded| crowded(&live))?;
-    Ok(on(&live, serve(Arc::clone(&live), place, Some((request.client, input)))))
+    Ok((above, on(&live, serve(Arc::clone(&live), place, Some((request.client, input))))).into_response())
 }
 
 /// What who watches has seen.
@@ -198,6 +206,20 @@ async fn check(
         Some(device) => may.check(verb, project, &device.labels),
         None => may.check_whole(verb, project),
     }
+}
+
+/// Refuses to type as another user than the device's own, unless that is allowed there.
+async fn above(
+    state: &ApiState,
+    may: &May,
+    on: (&ProjectName, &DeviceRecord),
+    user: Option<&str>,
+) -> Result<Extension<Above>, Refusal> {
+    let above = match user.filter(|user| on.1.facts.is_above(Some(user))) {
+        Some(user) => above::check(state, may, on, ("shell", &format!("as {user}"))).await?,
+        None => Above(Vec::new()),
+    };
+    Ok(Extension(above))
 }
 
 /// The answer, which ends with the right to the session's device.

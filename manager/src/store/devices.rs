@@ -10,7 +10,7 @@ use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{Assignment, FileHash, Generation, InstanceSpec};
 use robo_wire::api::{
-    Facts, MAX_CAPABILITIES, MAX_HOST_KEYS, MAX_INTERFACE_ADDRESSES, MAX_INTERFACES, Standing, is_host_key,
+    Facts, MAX_CAPABILITIES, MAX_HOST_KEYS, MAX_INTERFACE_ADDRESSES, MAX_INTERFACES, MAX_USER, Standing, is_host_key,
 };
 use robo_wire::event::EventBody;
 use sha2::{Digest as _, Sha256};
@@ -525,6 +525,10 @@ fn bounded(facts: &Facts) -> Facts {
         interface.addresses.truncate(MAX_INTERFACE_ADDRESSES);
     }
     facts.capabilities.truncate(MAX_CAPABILITIES);
+    for user in [&mut facts.exec_user, &mut facts.agent_user] {
+        // What is left of one is not empty: that would give rights.
+        *user = user.chars().take(MAX_USER).collect();
+    }
     facts
 }
 

@@ -27,6 +27,8 @@ pub struct SessionRecord {
     pub by: String,
     /// What it runs; empty for the login shell.
     pub command: Vec<String>,
+    /// The user that it was asked to run as; nothing where the device chose.
+    pub user: Option<String>,
     /// How long it is kept while nobody uses it.
     pub keep: Millis,
     /// The terminal's size at first.
@@ -52,7 +54,7 @@ macro_rules! select {
     ($where:literal) => {
         concat!(
             "SELECT id, project, device, name, started_by, command, keep, columns, lines, started_at, ended_at, ",
-            "verdict, ended_by FROM sessions ",
+            "verdict, ended_by, run_as FROM sessions ",
             $where
         )
     };
@@ -66,8 +68,8 @@ impl Store {
     pub async fn begin_session(&self, session: &SessionRecord) -> Result<Vec<SessionId>, StoreError> {
         let mut tx = self.begin().await?;
         sqlx::query(
-            "INSERT INTO sessions (id, project, device, name, started_by, command, keep, columns, lines, started_at) \
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+            "INSERT INTO sessions (id, project, device, name, started_by, command, keep, columns, lines, started_at, \
+             run_as) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
         )
         .bind(session.id.as_str())
         .bind(session.project.as_str())
@@ -79,6 +81,7 @@ impl Store {
         .bind(i64::from(session.size.cols))
         .bind(i64::from(session.size.rows))
         .bind(big(session.started_at.0))
+        .bind(session.user.as_deref())
         .execute(&mut *tx)
         .await
         .map_err(at("writing a session"))?;
@@ -190,6 +193,7 @@ fn record(row: &SqliteRow) -> Result<SessionRecord, StoreError> {
         name: columns.name("name")?,
         by: columns.text("started_by")?.to_owned(),
         command: columns.json("command")?,
+        user: columns.text_or_null("run_as")?.map(str::to_owned),
         keep: Millis(columns.number("keep")?),
         size: Size { cols: side("columns")?, rows: side("lines")? }.bounded(),
         started_at: UnixMillis(columns.number("started_at")?),

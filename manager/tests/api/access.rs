@@ -22,7 +22,7 @@ impl Manager {
         self.call(Method::PATCH, &format!("devices/{device}"), json!({"set": {"site": site}})).await.unwrap();
     }
 
-    async fn audit(&self) -> Vec<Value> {
+    pub(super) async fn audit(&self) -> Vec<Value> {
         self.get("/v1/audit?limit=10000").await.unwrap().as_array().unwrap().clone()
     }
 }
@@ -41,7 +41,7 @@ impl Asked<'_> {
         self.manager.send(request).await
     }
 
-    async fn call(&self, method: Method, path: &str, body: Value) -> Result<Value, Problem> {
+    pub(super) async fn call(&self, method: Method, path: &str, body: Value) -> Result<Value, Problem> {
         answer(self.response(method, path, body.to_string()).await).await
     }
 

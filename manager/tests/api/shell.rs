@@ -47,6 +47,7 @@ async fn run(manager: &Manager, word: &str) -> Vec<ShellFrame> {
         argv: vec![word.to_owned()],
         env: BTreeMap::new(),
         cwd: None,
+        user: None,
         term: "xterm".to_owned(),
         size: Size::USUAL,
         keep: ShellStart::KEEP,

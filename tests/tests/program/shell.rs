@@ -47,6 +47,7 @@ impl Terminal {
             argv: argv.iter().map(|word| (*word).to_owned()).collect(),
             env,
             cwd: Some("/".to_owned()),
+            user: None,
             term: "xterm".to_owned(),
             size: Size::USUAL,
             keep: ShellStart::KEEP,

@@ -207,6 +207,27 @@ pub struct Facts {
     /// What else is there to work with, as in `gpu` and `systemd`, in order; at most [`MAX_CAPABILITIES`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub capabilities: Vec<String>,
+    /// The user that commands and shells run as where they name none, of at most [`MAX_USER`] characters; empty where that is
+    /// the agent's own, and everybody who may run commands may name any.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub exec_user: String,
+    /// The user that the agent itself runs as, of at most [`MAX_USER`] characters; told where `exec_user` is.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub agent_user: String,
+}
+
+impl Facts {
+    /// Whether it takes the right to `root` to run something there as `user`; nothing for whom the device chooses.
+    #[must_use]
+    pub fn is_above(&self, user: Option<&str>) -> bool {
+        !self.exec_user.is_empty() && user.is_some_and(|user| user != self.exec_user)
+    }
+
+    /// Whether it takes the right to `root` to have the agent itself do something with its own user's rights.
+    #[must_use]
+    pub fn is_agent_above(&self) -> bool {
+        self.is_above(Some(&self.agent_user))
+    }
 }
 
 /// A network interface.
@@ -225,6 +246,9 @@ pub const MAX_INTERFACES: usize = 32;
 
 /// Most addresses of one of them.
 pub const MAX_INTERFACE_ADDRESSES: usize = 16;
+
+/// Longest name of a user, in characters: systems know none that is longer.
+pub const MAX_USER: usize = 255;
 
 /// Most capabilities that are told and kept.
 pub const MAX_CAPABILITIES: usize = 32;
@@ -341,6 +365,25 @@ pub enum LabelOutcome {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_above_a_devices_own_user() {
+        let facts = |exec_user: &str, agent_user: &str| Facts {
+            exec_user: exec_user.into(),
+            agent_user: agent_user.into(),
+            ..Facts::default()
+        };
+        for user in [None, Some("root"), Some("")] {
+            assert!(!facts("", "").is_above(user), "{user:?}: nobody asked for it");
+        }
+        let told = facts("robot", "root");
+        assert!(!told.is_above(None) && !told.is_above(Some("robot")) && told.is_agent_above());
+        for user in ["root", "0", "", "Robot", "robot "] {
+            assert!(told.is_above(Some(user)), "{user:?}");
+        }
+        assert!(!facts("robot", "robot").is_agent_above() && !facts("", "root").is_agent_above());
+        assert!(facts("robot", "").is_agent_above(), "nobody knows");
+    }
 
     #[test]
     fn a_host_key_is_two_words_and_nothing_more() {
