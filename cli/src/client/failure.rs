@@ -214,7 +214,10 @@ mod tests {
         use std::io::{Error, ErrorKind};
         let check = |error: Error, expect: &str| assert_eq!(root_cause(&error), expect);
         check(Error::new(ErrorKind::UnexpectedEof, "no goodbye: https://example.org/manual"), "it broke off");
-        check(Error::other("peer closed connection without sending TLS close_notify: https://example.org"), "it broke off");
+        check(
+            Error::other("peer closed connection without sending TLS close_notify: https://example.org"),
+            "it broke off",
+        );
         check(Error::from_raw_os_error(111), "connection refused");
         check(Error::other("it is full"), "it is full");
     }
