@@ -6,7 +6,7 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
 use std::net::IpAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -16,7 +16,6 @@ use robo_model::state::Step;
 use robo_wire::api::Facts;
 use robo_wire::frame::Frame;
 use robo_wire::link::Welcome;
-use rustix::fs::FlockOperation;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -48,13 +47,6 @@ const MAX_REPORTS: usize = 256;
 
 /// Wait between attempts to enrol while the manager does not answer.
 const ENROL_RETRY: Duration = Duration::from_secs(2);
-
-/// How long a folder may still be in use after the agent that used it was killed: each process that it was just starting
-/// has its lock, until the process becomes another program.
-const LOCK_PATIENCE: Duration = Duration::from_secs(2);
-
-/// How often it is looked whether the folder is free.
-const LOCK_LOOK: Duration = Duration::from_millis(20);
 
 /// How often what a busy loop has kept waiting is asked for before the clock counts: a connection that was not read for
 /// a while is not silent.
@@ -142,8 +134,7 @@ pub async fn run_with_keeper(
     limits::raise();
     let folders = Folders::new(&config.state);
     folders.create().map_err(folder_error)?;
-    let _lock =
-        lock(folders.root()).await.map_err(folder_error)?.ok_or_else(|| AgentError::InUse(config.state.clone()))?;
+    let _lock = locked(&folders).await.map_err(folder_error)?.ok_or_else(|| AgentError::InUse(config.state.clone()))?;
     note_manager(&folders, &config.route.manager);
     let mut shutdown = std::pin::pin!(shutdown);
     let identity = tokio::select! {
@@ -227,22 +218,10 @@ async fn enrolled_anew(config: &Config, folders: &Folders, identity: Identity) -
     }
 }
 
-/// Takes the lock that tells other agents that this folder is in use; nothing when another has it.
-async fn lock(root: &Path) -> std::io::Result<Option<File>> {
-    let file = File::options().create(true).truncate(false).write(true).open(root.join("lock"))?;
-    let free = async {
-        loop {
-            match rustix::fs::flock(&file, FlockOperation::NonBlockingLockExclusive) {
-                Ok(()) => return Ok(()),
-                Err(rustix::io::Errno::WOULDBLOCK) => tokio::time::sleep(LOCK_LOOK).await,
-                Err(error) => return Err(error),
-            }
-        }
-    };
-    match tokio::time::timeout(LOCK_PATIENCE, free).await {
-        Ok(taken) => taken.map_err(Into::into).map(|()| Some(file)),
-        Err(_) => Ok(None),
-    }
+/// Takes the state folder for this agent; nothing when another has it.
+async fn locked(folders: &Folders) -> std::io::Result<Option<File>> {
+    let folders = folders.clone();
+    tokio::task::spawn_blocking(move || folders.lock()).await.map_err(std::io::Error::other)?
 }
 
 /// What names this boot of the machine; the same text for ever where the kernel does not say.

@@ -18,6 +18,7 @@ use robo_model::spec::InstanceKey;
 
 use crate::keeper::record::RunFolder;
 use crate::keeper::user::User;
+use crate::lock;
 use crate::order::RunId;
 
 /// Folders are for the agent alone.
@@ -88,11 +89,7 @@ impl Folders {
     pub fn lock(&self) -> io::Result<Option<File>> {
         let path = self.root.join("lock");
         let file = OpenOptions::new().write(true).create(true).truncate(false).mode(0o600).open(path)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Some(file)),
-            Err(fs::TryLockError::WouldBlock) => Ok(None),
-            Err(fs::TryLockError::Error(e)) => Err(e),
-        }
+        Ok(lock::take(&file)?.then_some(file))
     }
 
     /// True while an agent has the state folder. The lock itself is not touched: an agent that starts just then would find

@@ -40,6 +40,7 @@ pub mod keeper;
 pub mod ledger;
 mod limits;
 pub mod link;
+mod lock;
 pub mod order;
 pub mod parts;
 pub mod pilot;

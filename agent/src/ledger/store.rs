@@ -6,12 +6,13 @@
 //! on, for people to look at; a file of a newer version is never touched.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
 use super::{Damage, Ledger, Part, VERSION, decode};
+use crate::lock;
 
 /// Larger than the ledger of the largest device by far; keeps a damaged folder from filling memory.
 const MAX_PART_BYTES: u64 = 1 << 30;
@@ -92,10 +93,8 @@ impl LedgerStore {
         fs::DirBuilder::new().recursive(true).mode(0o700).create(dir).map_err(|e| io_error("make", dir, e))?;
         let lock_path = dir.join("lock");
         let lock = private().truncate(false).open(&lock_path).map_err(|e| io_error("open", &lock_path, e))?;
-        match lock.try_lock() {
-            Ok(()) => {}
-            Err(TryLockError::WouldBlock) => return Err(LedgerError::InUse { dir: dir.to_owned() }),
-            Err(TryLockError::Error(e)) => return Err(io_error("lock", &lock_path, e)),
+        if !lock::take(&lock).map_err(|e| io_error("lock", &lock_path, e))? {
+            return Err(LedgerError::InUse { dir: dir.to_owned() });
         }
         let folder = File::open(dir).map_err(|e| io_error("open", dir, e))?;
         let store = Self { dir: dir.to_owned(), folder, _lock: lock };
