@@ -20,7 +20,7 @@ use std::time::Duration;
 use robo_wire::collect::CollectOpen;
 use robo_wire::stream::{MAX_CHUNK, StreamFrame, Verdict};
 use rustix::fs::OFlags;
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::{Semaphore, mpsc};
 use tokio::time::timeout;
 
@@ -30,7 +30,7 @@ use self::state::Known;
 use crate::dial::Route;
 use crate::doctor::{self, Report};
 use crate::folders::Folders;
-use crate::framing::write_frame;
+use crate::framing::{until_gone, write_frame};
 use crate::ledger::LedgerStore;
 use crate::runtime::in_background;
 
@@ -54,7 +54,7 @@ pub struct Options {
 
 /// Serves a stream that the manager opened: the archive, and a verdict. Ends early when the stream does.
 pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(folders: Folders, route: Route, open: CollectOpen, stream: S) {
-    let (mut reader, mut writer) = tokio::io::split(stream);
+    let (reader, mut writer) = tokio::io::split(stream);
     let doctor = doctor::Options { state: folders.root().to_owned(), route: Ok(Some(route)) };
     let options = Options { doctor, without_logs: open.without_logs };
     let work = async {
@@ -68,13 +68,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(folders: Folders, route: R
         }
         writer.shutdown().await.ok();
     };
-    // Nothing is expected from the peer but that it goes.
-    let mut ignored = [0; 512];
-    let gone = async { while reader.read(&mut ignored).await.is_ok_and(|read| read > 0) {} };
-    tokio::select! {
-        () = work => {}
-        () = gone => {}
-    }
+    until_gone(reader, work).await;
 }
 
 /// Writes the bundle to the file `path`, which is there when it is whole, and then for this user alone.

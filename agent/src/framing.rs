@@ -40,6 +40,16 @@ pub async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -
     writer.flush().await
 }
 
+/// Does `work`, which writes to a peer, unless the peer goes first: nothing else is expected of it.
+pub async fn until_gone(mut reader: impl AsyncRead + Unpin, work: impl Future<Output = ()>) {
+    let mut ignored = [0; 512];
+    let gone = async { while reader.read(&mut ignored).await.is_ok_and(|read| read > 0) {} };
+    tokio::select! {
+        () = work => {}
+        () = gone => {}
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

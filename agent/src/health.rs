@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use robo_wire::health::{AgentPart, CheckStatus, HealthCheck, HealthReport, MAX_HEALTH, PartState};
 use robo_wire::stream::{MAX_CHUNK, StreamFrame, Verdict};
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -12,7 +12,7 @@ use crate::code::Code;
 use crate::dial::Route;
 use crate::doctor::{self, Finding, Status};
 use crate::folders::Folders;
-use crate::framing::write_frame;
+use crate::framing::{until_gone, write_frame};
 
 /// How long the doctor may take: whoever asks looks at a screen.
 const DOCTOR: Duration = Duration::from_secs(10);
@@ -33,7 +33,7 @@ pub struct Whole {
 
 /// Serves a stream that the manager opened: a report, and a verdict. Ends early when the stream does.
 pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(whole: Whole, stream: S) {
-    let (mut reader, mut writer) = tokio::io::split(stream);
+    let (reader, mut writer) = tokio::io::split(stream);
     let work = async {
         let verdict = match tell(whole, &mut writer).await {
             Ok(()) => Verdict::Ok,
@@ -45,13 +45,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(whole: Whole, stream: S) {
         }
         writer.shutdown().await.ok();
     };
-    // Nothing is expected from the peer but that it goes.
-    let mut ignored = [0; 512];
-    let gone = async { while reader.read(&mut ignored).await.is_ok_and(|read| read > 0) {} };
-    tokio::select! {
-        () = work => {}
-        () = gone => {}
-    }
+    until_gone(reader, work).await;
 }
 
 async fn tell(whole: Whole, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), String> {

@@ -16,7 +16,7 @@ use robo_wire::stream::Verdict;
 use robo_wire::tail::{
     Line, Lines, MAX_BATCH_BYTES, MAX_BATCH_LINES, Note, Position, Source, SourceAt, SourceEnd, TailFrame, TailOpen,
 };
-use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
 use tokio::sync::mpsc;
 
 use self::files::{Reader, Step};
@@ -24,7 +24,7 @@ use self::journal::Journal;
 pub use self::pick::check_filter;
 use self::pick::{Last, Pick};
 use crate::folders::Folders;
-use crate::framing::write_frame;
+use crate::framing::{until_gone, write_frame};
 use crate::keeper::output::Shelf;
 use crate::runtime::in_background;
 
@@ -60,7 +60,7 @@ impl From<String> for Stop {
 
 /// Serves a stream that the manager opened, until all sources are told, or nobody listens any more.
 pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(folders: Folders, open: TailOpen, stream: S) {
-    let (mut reader, mut writer) = tokio::io::split(stream);
+    let (reader, mut writer) = tokio::io::split(stream);
     let work = async {
         let verdict = match open.check().and_then(|()| Pick::new(&open)) {
             Ok(pick) => tell(&folders, &open, &pick, &mut writer).await,
@@ -72,13 +72,7 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(folders: Folders, open: Ta
         }
         writer.shutdown().await.ok();
     };
-    // Nothing is expected from the peer but that it goes.
-    let mut ignored = [0; 512];
-    let gone = async { while reader.read(&mut ignored).await.is_ok_and(|read| read > 0) {} };
-    tokio::select! {
-        () = work => {}
-        () = gone => {}
-    }
+    until_gone(reader, work).await;
 }
 
 /// Tells all sources, at the same time.
