@@ -34,9 +34,19 @@ impl Millis {
     }
 }
 
+/// Milliseconds of a day.
+const DAY: u64 = 24 * 60 * 60 * 1000;
+
 impl fmt::Display for Millis {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.pad(&humantime::format_duration(self.duration()).to_string())
+        // The crate's months of 30.44 days make `2months 29days 2h 52m 48s` of 90 days.
+        let rest = humantime::format_duration(Duration::from_millis(self.0 % DAY));
+        let days = match self.0 / DAY {
+            0 => return f.pad(&rest.to_string()),
+            1 => "1day".to_owned(),
+            days => format!("{days}days"),
+        };
+        f.pad(&if self.0.is_multiple_of(DAY) { days } else { format!("{days} {rest}") })
     }
 }
 
@@ -126,6 +136,15 @@ impl UnixMillis {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn durations_are_written_as_they_are_read() {
+        let check = |text: &str| assert_eq!(text.parse::<Millis>().unwrap().to_string(), text);
+        for text in ["500ms", "1m 30s", "1day", "7days", "90days", "365days", "31days 1h", "1day 1ms"] {
+            check(text);
+        }
+        assert_eq!(Millis(0).to_string(), "0s");
+    }
 
     #[test]
     fn durations_are_read_with_their_unit() {
