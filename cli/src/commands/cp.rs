@@ -106,8 +106,14 @@ pub(crate) async fn run(args: CpArgs, env: &Env) -> Result<Exit, CliError> {
     };
     tokio::select! {
         done = work => done,
-        // What came so far is kept for the next time.
-        _ = interrupts.recv() => Ok(Exit::Interrupted),
+        _ = interrupts.recv() => {
+            env.ui.after_interrupt();
+            // What came from standard input cannot be sent again.
+            if !args.paths.iter().any(|path| path == "-") {
+                env.ui.note("Interrupted. What has arrived is kept: the same command goes on from there.");
+            }
+            Ok(Exit::Interrupted)
+        }
     }
 }
 

@@ -259,7 +259,7 @@ fn many_devices_standard_input_and_a_limit() {
     fs::write(&file, "content").unwrap();
     // Relative to the home of each agent, which is its folder here.
     let run = lab.user.run(&["cp", &file, "one,two:copied"]).expect(0);
-    assert!(run.err.contains("one: 1 files, 7 bytes") && run.err.contains("two: 1 files, 7 bytes"), "{}", run.err);
+    assert!(run.err.contains("one: 1 file, 7 B") && run.err.contains("two: 1 file, 7 B"), "{}", run.err);
     for name in ["one", "two"] {
         assert_eq!(fs::read_to_string(Path::new(&lab.path(name)).join("copied")).unwrap(), "content");
     }

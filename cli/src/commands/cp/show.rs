@@ -1,6 +1,6 @@
 //! What is seen of a copy: bars meanwhile, and how it ended.
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use robo_agent::copy::{Gauge, Report};
 use robo_model::name::DeviceName;
 use robo_wire::copy::Told;
@@ -110,8 +110,13 @@ impl Outcome {
 
     fn sentence(&self) -> String {
         match &self.verdict {
-            Verdict::Ok => format!("{}: {} files, {} bytes", self.device, self.files, self.bytes),
-            Verdict::Failed { .. } => format!("{}: {} entries could not be copied", self.device, self.failed.max(1)),
+            Verdict::Ok => {
+                format!("{}: {}, {}", self.device, counted(self.files, "file", "files"), HumanBytes(self.bytes))
+            }
+            Verdict::Failed { .. } => {
+                let entries = counted(self.failed.max(1), "entry", "entries");
+                format!("{}: {entries} could not be copied", self.device)
+            }
             Verdict::Offline => format!("{} is offline", self.device),
             Verdict::Timeout | Verdict::Expired => format!("{}: the time was over", self.device),
             Verdict::Refused { reason } | Verdict::Cancelled { reason } => format!("{}: {reason}", self.device),
@@ -120,12 +125,16 @@ impl Outcome {
     }
 }
 
+fn counted(count: u64, one: &str, many: &str) -> String {
+    format!("{count} {}", if count == 1 { one } else { many })
+}
+
 /// What the shell is told.
 pub(super) fn exit(outcomes: &[Outcome]) -> Exit {
     if outcomes.iter().all(|outcome| outcome.verdict == Verdict::Ok) { Exit::Done } else { Exit::SomeFailed }
 }
 
-/// Tells people how it ended: nothing of one copy that went well, a line for each of many.
+/// Tells people how it ended: a line for each device. Where no bars were, one copy that went well says nothing, as `cp`.
 pub(super) fn tell(outcomes: &[Outcome], count: usize, ui: &Ui) -> Result<Exit, CliError> {
     for outcome in outcomes {
         told(outcome, "left out", &outcome.remarks, outcome.skipped, ui);
@@ -145,7 +154,7 @@ pub(super) fn tell(outcomes: &[Outcome], count: usize, ui: &Ui) -> Result<Exit, 
                 | Verdict::Refused { .. } => error,
             })
         }
-        [_] => Ok(Exit::Done),
+        [_] if count == 1 && !ui.can_animate => Ok(Exit::Done),
         many => {
             for outcome in many {
                 ui.note(outcome.sentence());
@@ -179,7 +188,7 @@ mod tests {
         whole.join(Outcome::new(&device, Verdict::Failed { code: 1 }, 5, report));
         whole.join(Outcome::new(&device, Verdict::Ok, 1, Report::default()));
         assert_eq!(exit(std::slice::from_ref(&whole)), Exit::SomeFailed);
-        assert_eq!(whole.sentence(), "d1: 1 entries could not be copied");
+        assert_eq!(whole.sentence(), "d1: 1 entry could not be copied");
         let json = serde_json::to_value(&whole).unwrap();
         assert_eq!((&json["verdict"], &json["bytes"], &json["files"]), (&"failed".into(), &13.into(), &3.into()));
     }

@@ -23,6 +23,8 @@ pub(super) struct Outcome {
     pub(super) name: String,
     /// How it ended; nothing until it has.
     pub(super) verdict: Option<Verdict>,
+    /// Whether the manager knows a device by this name.
+    pub(super) is_known: bool,
     stdout: Vec<u8>,
     stderr: Vec<u8>,
     truncated: bool,
@@ -65,8 +67,14 @@ pub(super) struct Said<'a> {
 impl Outcomes {
     /// Targets that have no verdict yet.
     pub(super) fn new(targets: Vec<DeviceTarget>) -> Self {
-        let fresh =
-            |t: DeviceTarget| Outcome { name: t.name, verdict: None, stdout: vec![], stderr: vec![], truncated: false };
+        let fresh = |t: DeviceTarget| Outcome {
+            name: t.name,
+            verdict: None,
+            is_known: t.device.is_some(),
+            stdout: vec![],
+            stderr: vec![],
+            truncated: false,
+        };
         Self { targets: targets.into_iter().map(fresh).collect(), kept: 0 }
     }
 

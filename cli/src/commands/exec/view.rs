@@ -240,7 +240,10 @@ pub(super) fn exit_of_one(outcome: &Outcome) -> Result<Exit, CliError> {
         Some(Verdict::Offline) => {
             Err(failed(format!("{name} is offline")).help(format!("see since when: `robo device inspect {name}`")))
         }
-        Some(Verdict::Refused { reason }) => Err(failed(format!("{name}: the command was not run: {reason}"))),
+        Some(Verdict::Refused { reason }) => {
+            let error = failed(format!("{name}: the command was not run: {reason}"));
+            Err(if outcome.is_known { error } else { error.help("`robo device list` shows all") })
+        }
         Some(Verdict::Lost { reason }) => Err(failed(format!("{name}: the command's end is not known: {reason}"))
             .help("it may still run there, or have ended well")),
         Some(Verdict::Cancelled { reason }) => Err(failed(format!("{name}: the command was cancelled: {reason}"))),
