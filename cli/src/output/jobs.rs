@@ -65,9 +65,10 @@ fn verdict(run: &RunView) -> Cell {
     }
 }
 
-/// The words of a job's command, as a shell would read them.
+/// The words of a job's command, as a shell would read them; in place of a text of several lines `…`, unless it is whole.
 pub(crate) fn command(view: &JobView, whole: bool) -> String {
-    let words: Vec<String> = view.command.iter().map(|word| shell_word(word)).collect();
+    let shown = |word: &String| if !whole && word.contains('\n') { "…".to_owned() } else { shell_word(word) };
+    let words: Vec<String> = view.command.iter().map(shown).collect();
     let line = words.join(" ").replace(char::is_control, " ");
     if whole { line } else { console::truncate_str(&line, MAX_COMMAND, "…").into_owned() }
 }

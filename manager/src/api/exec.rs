@@ -328,18 +328,35 @@ async fn record(
     }
 }
 
-/// The words as far as the history keeps them.
+/// The words as far as the history keeps them: of a long one its begin, so that those behind it are seen, too.
 fn recorded(argv: &[String]) -> Vec<String> {
     let mut left = MAX_RECORDED;
     let mut words = Vec::new();
     for word in argv {
         let fits = word.len() <= left;
-        let kept: String = if fits { word.clone() } else { word.chars().take(left / 4).chain(['…']).collect() };
+        let kept: String = if fits { word.clone() } else { word.chars().take(left / 8).chain(['…']).collect() };
         left = left.saturating_sub(kept.len() + 1);
         words.push(kept);
-        if !fits || left == 0 {
+        if left == 0 {
             break;
         }
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_down_is_bounded_and_shows_what_stands_behind_a_long_word() {
+        let of = |words: &[&str]| recorded(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
+        assert_eq!(of(&["sh", "-c", "true"]), ["sh", "-c", "true"]);
+        let long = "é".repeat(MAX_RECORDED);
+        let kept = of(&["sh", "-c", &long, "name", "word"]);
+        assert_eq!((kept[3].as_str(), kept[4].as_str()), ("name", "word"));
+        assert!(kept[2].starts_with("éé") && kept[2].ends_with('…'), "{kept:?}");
+        let many = vec![long.as_str(); 10_000];
+        assert!(of(&many).concat().len() <= MAX_RECORDED + '…'.len_utf8());
+    }
 }
