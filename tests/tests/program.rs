@@ -22,6 +22,7 @@ mod shell;
 mod shop;
 mod ssh;
 mod steps;
+mod system_update;
 mod terminal;
 mod upgrade;
 mod victim;

@@ -4,6 +4,7 @@ mod collect;
 mod label;
 mod list;
 mod standing;
+mod system_update;
 mod token;
 
 use robo_model::label::check_label;
@@ -16,6 +17,7 @@ use self::collect::CollectArgs;
 use self::label::{LabelArgs, RenameArgs};
 use self::list::ListArgs;
 use self::standing::{AcceptArgs, RevokeArgs, RotateKeyArgs};
+use self::system_update::SystemUpdateArgs;
 pub(crate) use self::token::manager_address;
 use self::token::{EnrollArgs, TokenArgs};
 use super::apply::agreed;
@@ -49,6 +51,7 @@ enum DeviceCommand {
     Label(LabelArgs),
     Rename(RenameArgs),
     Collect(CollectArgs),
+    SystemUpdate(SystemUpdateArgs),
     Move(MoveArgs),
     Remove(RemoveArgs),
 }
@@ -110,6 +113,7 @@ pub(crate) async fn run(args: DeviceArgs, env: &Env) -> Result<Exit, CliError> {
         DeviceCommand::Label(args) => return label::label(&args, env).await,
         DeviceCommand::Rename(args) => label::rename(&args, env).await?,
         DeviceCommand::Collect(args) => return collect::run(&args, env).await,
+        DeviceCommand::SystemUpdate(args) => return system_update::run(args, env).await,
         DeviceCommand::Move(args) => move_to(&args, env).await?,
         DeviceCommand::Remove(args) => return remove(&args, env).await,
     }

@@ -106,20 +106,10 @@ pub(crate) async fn run(args: ExecArgs, env: &Env) -> Result<Exit, CliError> {
     let is_one = matches!(args.targets.as_slice(), [_]) && !args.group;
     let with_input = !args.no_stdin && !io::stdin().is_terminal();
     let (group, background) = (args.group, args.background);
-    let client = env.client()?;
     if args.is_job() {
-        let request = args.into_job()?;
-        let view = client.begin_job(&request).await?;
-        if view.targets == 0 {
-            return Err(no_device());
-        }
-        if background {
-            return begun(&view, env);
-        }
-        let interrupts = Some(catch()?);
-        let whose = Whose { id: view.id, device: None, follow: true };
-        return follow_job(&client, whose, interrupts, (is_json, is_one, group), env).await;
+        return Box::pin(begin_job(&args.into_job()?, background, (is_json, is_one, group), env)).await;
     }
+    let client = env.client()?;
     let request = args.into_request(with_input)?;
     let mut call = Call::open(&client, request, with_input).await?;
     let Some(targets) = call.targets().await? else { return Ok(Exit::Interrupted) };
@@ -129,6 +119,29 @@ pub(crate) async fn run(args: ExecArgs, env: &Env) -> Result<Exit, CliError> {
     let view = view_of((is_json, is_one, group), env, &targets);
     let Some(outcomes) = Box::pin(call.follow(targets, view)).await? else { return Ok(Exit::Interrupted) };
     tell_end(&outcomes, (is_json, is_one, group), env)
+}
+
+/// Begins a job that is a command of its own, and follows it to its end; or tells its id.
+///
+/// # Errors
+/// When no device is meant, or the manager refuses it or is away.
+pub(crate) async fn run_job(request: &JobRequest, background: bool, env: &Env) -> Result<Exit, CliError> {
+    let is_one = matches!(&request.targets, Targets::Names(names) if names.len() == 1);
+    begin_job(request, background, (is_json(env.ui.format)?, is_one, false), env).await
+}
+
+async fn begin_job(request: &JobRequest, background: bool, look: Look, env: &Env) -> Result<Exit, CliError> {
+    let client = env.client()?;
+    let view = client.begin_job(request).await?;
+    if view.targets == 0 {
+        return Err(no_device());
+    }
+    if background {
+        return begun(&view, env);
+    }
+    let interrupts = Some(catch()?);
+    let whose = Whose { id: view.id, device: None, follow: true };
+    follow_job(&client, whose, interrupts, look, env).await
 }
 
 fn no_device() -> CliError {
@@ -217,14 +230,13 @@ fn is_json(format: Format) -> Result<bool, CliError> {
 }
 
 impl ExecArgs {
-    /// To run something on every device takes an explicit word.
     fn check_targets(&self) -> Result<(), CliError> {
-        if self.all || self.selector.is_some() || !self.targets.is_empty() {
-            return Ok(());
+        let is_any = self.all || self.selector.is_some() || !self.targets.is_empty();
+        if is_any {
+            Ok(())
+        } else {
+            Err(nowhere("name one or more before the `--`, as in `robo exec robot-7 -- uptime`"))
         }
-        Err(CliError::new("no device is given")
-            .help("name one or more before the `--`, as in `robo exec robot-7 -- uptime`")
-            .help("or take many: `--all`, or `-l SELECTOR`"))
     }
 
     /// What only a job of the manager's can do.
@@ -247,14 +259,24 @@ impl ExecArgs {
             }
             _ => self.command,
         };
-        let targets = match self.selector {
-            Some(selector) => Targets::Selector(selector.to_string()),
-            None if self.all => Targets::All,
-            None => Targets::Names(without_doubles(self.targets)),
-        };
+        let targets = targets(self.targets, self.selector, self.all);
         let env: BTreeMap<String, String> = self.variables.into_iter().collect();
         let command = Command { argv, env, cwd: self.cwd, user: self.user, timeout: self.timeout, stdin };
         Ok(ExecRequest { targets, command, resumable: true })
+    }
+}
+
+/// To run something on every device takes an explicit word.
+pub(crate) fn nowhere(how_to_name: &str) -> CliError {
+    CliError::new("no device is given").help(how_to_name).help("or take many: `--all`, or `-l SELECTOR`")
+}
+
+/// The devices that are meant, each once.
+pub(crate) fn targets(names: Vec<String>, selector: Option<Selector>, all: bool) -> Targets {
+    match selector {
+        Some(selector) => Targets::Selector(selector.to_string()),
+        None if all => Targets::All,
+        None => Targets::Names(without_doubles(names)),
     }
 }
 
