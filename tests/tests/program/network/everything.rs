@@ -1,6 +1,8 @@
 //! A machine of which nothing is known but a shell and curl, behind two routers and a proxy that lets out port 443 alone: it
 //! becomes a device by the line that is printed, is used for all that there is, is shut out, and is as it was before.
 
+mod more;
+
 use std::fs;
 use std::io::{BufRead as _, BufReader};
 use std::os::unix::fs::PermissionsExt as _;
@@ -55,7 +57,7 @@ impl<'a> Bare<'a> {
         fs::create_dir_all(folder.join("bin")).unwrap();
         fs::create_dir_all(folder.join("home")).unwrap();
         let sudo = "#!/bin/sh\nexec \"$@\" --user --token-file -\n";
-        for (name, text) in [("systemctl", SYSTEMCTL), ("sudo", sudo), ("journalctl", "#!/bin/sh\n")] {
+        for (name, text) in [("systemctl", SYSTEMCTL), ("sudo", sudo), ("journalctl", more::JOURNALCTL)] {
             let path = folder.join("bin").join(name);
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -138,7 +140,12 @@ fn a_bare_machine_behind_a_proxy_becomes_a_device_and_everything_works() {
     drop(runtime);
     ways_in(&world);
     copies(&world, &machine);
-    // The agent's own log, the machine's journal, and both collected, have their place here.
+    more::logs_and_bundles(&world);
+    more::records(&world);
+    more::jobs(&world);
+    more::operations(&world);
+    more::users(&world);
+    more::comings_and_goings(&world, &machine);
     rights_and_keys(&world, &machine);
     is_shut_out_and_as_before(&world, &machine);
     drop((machine, proxy));
