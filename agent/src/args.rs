@@ -5,7 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use robo_model::name::DeviceName;
-use robo_wire::api::MAX_USER;
+use robo_wire::api::is_user_name;
 
 use crate::Config;
 use crate::collect;
@@ -14,6 +14,7 @@ use crate::doctor;
 use crate::folders::Folders;
 use crate::forward::Policy;
 use crate::proxy::{SettingError, Variables};
+use crate::ssh::trust;
 
 /// The enrolment token, for services that get their secrets by environment.
 pub const TOKEN_VARIABLE: &str = "ROBO_TOKEN";
@@ -120,6 +121,39 @@ pub struct CollectArgs {
     /// The agent's folder.
     #[arg(long, value_name = "DIR")]
     pub state: Option<PathBuf>,
+}
+
+/// Has this machine's SSH server let in whoever shows a certificate of the manager's for this device (`robo ssh-cert`).
+///
+/// Run it as root. It writes two files beside the server's settings, says what, and takes them back when the server would
+/// not start with them. Certificates of others, and keys, count as before.
+#[derive(Debug, clap::Args)]
+pub struct SshTrustArgs {
+    /// Take back what was written: certificates of the manager's count no more.
+    #[arg(long)]
+    pub remove: bool,
+    /// Only say what would be written.
+    #[arg(long)]
+    pub dry_run: bool,
+    /// The settings of the SSH server; ours go into `sshd_config.d` beside it.
+    #[arg(long, default_value = "/etc/ssh/sshd_config", value_name = "FILE")]
+    pub config: PathBuf,
+    /// The SSH server; found where none is named.
+    #[arg(long, value_name = "FILE")]
+    pub sshd: Option<PathBuf>,
+    /// The agent's folder.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+impl SshTrustArgs {
+    /// What to do. The agent's folder is `state` where none is given.
+    #[must_use]
+    pub fn into_options(self, state: PathBuf) -> trust::Options {
+        let Self { remove, dry_run, config, sshd, .. } = self;
+        let config = std::path::absolute(&config).unwrap_or(config);
+        trust::Options { state: self.state.unwrap_or(state), config, server: sshd, remove, dry_run }
+    }
 }
 
 impl DoctorArgs {
@@ -250,9 +284,11 @@ fn exec_user() -> Result<Option<String>, ArgsError> {
 
 /// A name that a user of a system may have.
 fn user_name(text: &str) -> Result<String, String> {
-    let is_good = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let good = !text.is_empty() && text.len() <= MAX_USER && !text.starts_with('-') && text.bytes().all(is_good);
-    if good { Ok(text.to_owned()) } else { Err(format!("`{text}` is no name of a user: write one of /etc/passwd")) }
+    if is_user_name(text) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is no name of a user: write one of /etc/passwd"))
+    }
 }
 
 /// `HOST:PORT`; the port is added where it is missing, and a URL's scheme is taken off.
@@ -279,6 +315,8 @@ fn manager_address(text: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use robo_wire::api::MAX_USER;
+
     use super::*;
 
     #[derive(clap::Parser)]

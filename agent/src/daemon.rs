@@ -39,6 +39,7 @@ use crate::renew;
 use crate::runs::Runs;
 use crate::runtime::Runtime;
 use crate::shell::Shells;
+use crate::ssh::trust::note_authority;
 use crate::tls::TlsError;
 use crate::{now, uptime};
 
@@ -276,7 +277,7 @@ impl Daemon {
         let (give_reports, reports) = mpsc::channel(MAX_REPORTS);
         let credentials = Credentials::new(identity)?;
         let files = Arc::new(Files::new(folders.files(), config.route.clone(), Arc::clone(&credentials)));
-        let shells = Shells::new(keeper.clone());
+        let (shells, exe) = (Shells::new(keeper.clone()), Arc::from(keeper.as_path()));
         let runtime = Runtime::new(folders.clone(), keeper, files, give_reports);
         let bearer = Bearer::load(&folders.bearer(), &identity.enrolled);
         runtime.set_bearer(bearer.clone());
@@ -284,6 +285,7 @@ impl Daemon {
         let (pilot, outs) = Pilot::new(loaded, addresses_of(&config), boot, time());
         let (give_link, from_link) = mpsc::channel(link::QUEUE);
         let link_config = link::Config {
+            exe,
             route: config.route.clone(),
             credentials: Arc::clone(&credentials),
             folders: folders.clone(),
@@ -420,7 +422,8 @@ impl Daemon {
                 Out::Up(id, welcome) => {
                     tracing::info!(name = %welcome.name, manager = %self.config.route, "link up");
                     self.parts.works(LINK, self.config.route.to_string());
-                    let Welcome { name, project, .. } = welcome;
+                    let Welcome { name, project, ssh_authority, .. } = welcome;
+                    note_authority(&self.folders, ssh_authority.as_deref());
                     self.called(Bearer { name, project, ..self.bearer.clone() });
                     outs.extend(self.say(id, Say::Welcomed));
                 }

@@ -50,7 +50,7 @@ pub fn facts(addresses: &Addresses, ssh: &Path, folder: &Path, exec_user: Option
         disk: disk(folder),
         capabilities: capabilities(),
         exec_user: exec_user.unwrap_or_default().to_owned(),
-        agent_user: exec_user.map(|_| User::own().name).unwrap_or_default(),
+        agent_user: User::own().name,
     }
 }
 
@@ -150,7 +150,7 @@ mod tests {
         assert!(!facts.kernel.is_empty());
         assert!(facts.cores > 0 && facts.memory > 1 << 20 && facts.disk > 1 << 20, "{facts:?}");
         assert!(facts.capabilities.is_sorted());
-        assert_eq!((facts.exec_user.as_str(), facts.agent_user.as_str()), ("", ""));
+        assert_eq!((facts.exec_user.as_str(), facts.agent_user), ("", User::own().name));
     }
 
     #[test]

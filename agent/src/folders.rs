@@ -1,7 +1,7 @@
 //! Where everything of an agent lies on disk.
 //!
 //! ```text
-//! <state>/lock  manager  token  ledger/  identity/  files/<hash>  log/agent.log
+//! <state>/lock  manager  device  ssh_ca.pub  token  ledger/  identity/  files/<hash>  log/agent.log
 //! <state>/instances/<application>/<segment>/<segment>/@recipe  @data  @logs  @runs/<run>  @context.json
 //! ```
 //!
@@ -116,6 +116,12 @@ impl Folders {
     #[must_use]
     pub fn bearer(&self) -> PathBuf {
         self.root.join("device")
+    }
+
+    /// The file with the key by which the manager's certificates for SSH are known, as the manager said last.
+    #[must_use]
+    pub fn ssh_authority(&self) -> PathBuf {
+        self.root.join("ssh_ca.pub")
     }
 
     /// The file in which an enrolment token may wait for the agent; it goes once the device has come with it.

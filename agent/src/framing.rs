@@ -3,6 +3,7 @@
 use std::io;
 
 use robo_wire::frame::{self, Frame, HEADER_BYTES};
+use robo_wire::stream::{MAX_CHUNK, StreamFrame, Verdict};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 
 /// Room that is taken for a body before its bytes are there: a length field alone costs a peer's victim no more.
@@ -38,6 +39,34 @@ pub async fn read_frame(reader: &mut (impl AsyncRead + Unpin), max: usize) -> io
 pub async fn write_frame(writer: &mut (impl AsyncWrite + Unpin), frame: &[u8]) -> io::Result<()> {
     writer.write_all(frame).await?;
     writer.flush().await
+}
+
+/// Answers a stream that the manager opened: with the bytes that come of `work` as output and the verdict that all is
+/// well, or with the reason why nothing does. Ends early when the stream does.
+pub async fn answer<S: AsyncRead + AsyncWrite + Unpin>(stream: S, work: impl Future<Output = Result<Vec<u8>, String>>) {
+    let (reader, mut writer) = tokio::io::split(stream);
+    let work = async {
+        // A peer that is gone needs none.
+        say(&mut writer, work.await).await.ok();
+        writer.shutdown().await.ok();
+    };
+    until_gone(reader, work).await;
+}
+
+async fn say(writer: &mut (impl AsyncWrite + Unpin), said: Result<Vec<u8>, String>) -> io::Result<()> {
+    let mut frames = Vec::new();
+    let verdict = match said {
+        Ok(bytes) => {
+            frames.extend(bytes.chunks(MAX_CHUNK).map(|piece| StreamFrame::Stdout(piece.to_vec())));
+            Verdict::Ok
+        }
+        Err(reason) => Verdict::Refused { reason },
+    };
+    frames.push(StreamFrame::Verdict(verdict));
+    for frame in frames {
+        write_frame(writer, &frame.encode().map_err(io::Error::other)?).await?;
+    }
+    Ok(())
 }
 
 /// Does `work`, which writes to a peer, unless the peer goes first: nothing else is expected of it.

@@ -3,8 +3,7 @@
 use std::time::Duration;
 
 use robo_wire::health::{AgentPart, CheckStatus, HealthCheck, HealthReport, MAX_HEALTH, PartState};
-use robo_wire::stream::{MAX_CHUNK, StreamFrame, Verdict};
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _};
+use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::Semaphore;
 use tokio::time::timeout;
 
@@ -12,7 +11,7 @@ use crate::code::Code;
 use crate::dial::Route;
 use crate::doctor::{self, Finding, Status};
 use crate::folders::Folders;
-use crate::framing::{until_gone, write_frame};
+use crate::framing::answer;
 
 /// How long the doctor may take: whoever asks looks at a screen.
 const DOCTOR: Duration = Duration::from_secs(10);
@@ -33,32 +32,16 @@ pub struct Whole {
 
 /// Serves a stream that the manager opened: a report, and a verdict. Ends early when the stream does.
 pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(whole: Whole, stream: S) {
-    let (reader, mut writer) = tokio::io::split(stream);
-    let work = async {
-        let verdict = match tell(whole, &mut writer).await {
-            Ok(()) => Verdict::Ok,
-            Err(reason) => Verdict::Refused { reason },
-        };
-        if let Ok(frame) = StreamFrame::Verdict(verdict).encode() {
-            // A peer that is gone needs none.
-            write_frame(&mut writer, &frame).await.ok();
-        }
-        writer.shutdown().await.ok();
-    };
-    until_gone(reader, work).await;
+    answer(stream, tell(whole)).await;
 }
 
-async fn tell(whole: Whole, writer: &mut (impl AsyncWrite + Unpin)) -> Result<(), String> {
+async fn tell(whole: Whole) -> Result<Vec<u8>, String> {
     let _turn = LOOKING.acquire().await.map_err(|error| error.to_string())?;
     let bytes = serde_json::to_vec(&look(whole).await).map_err(|error| error.to_string())?;
     if bytes.len() > MAX_HEALTH {
         return Err(format!("there is more to say than {MAX_HEALTH} bytes"));
     }
-    for piece in bytes.chunks(MAX_CHUNK) {
-        let frame = StreamFrame::Stdout(piece.to_vec()).encode().map_err(|error| error.to_string())?;
-        write_frame(writer, &frame).await.map_err(|error| error.to_string())?;
-    }
-    Ok(())
+    Ok(bytes)
 }
 
 async fn look(whole: Whole) -> HealthReport {

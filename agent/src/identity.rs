@@ -46,6 +46,18 @@ pub struct Enrolled {
     pub token_hash: Option<String>,
 }
 
+impl Enrolled {
+    /// Reads as what the device enrolled whose identity is in `folder`; nothing when it is not enrolled.
+    ///
+    /// # Errors
+    /// When the file cannot be read.
+    pub fn load(folder: &Path) -> Result<Option<Self>, IdentityError> {
+        let path = folder.join("identity.json");
+        let Some(text) = read_if_there(&path)? else { return Ok(None) };
+        serde_json::from_str(&text).map_err(|e| IdentityError::Damaged { path, reason: e.to_string() })
+    }
+}
+
 /// The files of the next key.
 const NEXT_KEY: &str = "next-key.pem";
 const NEXT_CERTIFICATE: &str = "next-certificate.pem";
@@ -83,10 +95,7 @@ impl Identity {
     /// When a file cannot be read.
     pub fn load(folder: &Path) -> Result<Option<Self>, IdentityError> {
         finish_enrolment(folder)?;
-        let path = folder.join("identity.json");
-        let Some(text) = read_if_there(&path)? else { return Ok(None) };
-        let enrolled =
-            serde_json::from_str(&text).map_err(|e| IdentityError::Damaged { path, reason: e.to_string() })?;
+        let Some(enrolled) = Enrolled::load(folder)? else { return Ok(None) };
         let read = |name: &str| {
             let path = folder.join(name);
             read_if_there(&path)?.ok_or(IdentityError::Damaged { path, reason: "it is missing".into() })

@@ -8,6 +8,7 @@
 //! - [`keeper`]: the small process between the agent and what it runs.
 //! - [`shell`]: sessions of people, each with a terminal.
 //! - [`copy`]: files and folders to and from a device; the client uses it too.
+//! - [`ssh`]: who may log in to this machine by SSH.
 //! - [`runs`]: commands of jobs, which outlive the link.
 //! - [`forward`]: connections through the device; [`tail`]: logs of it; [`diary`]: the agent's own.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
@@ -50,6 +51,7 @@ pub mod renew;
 pub mod runs;
 pub mod runtime;
 pub mod shell;
+pub mod ssh;
 pub mod tail;
 pub mod tls;
 
@@ -63,6 +65,9 @@ pub fn as_helper(mut words: impl Iterator<Item = std::ffi::OsString>) -> Option<
     let word = words.nth(1)?;
     if word == keeper::ARGUMENT {
         return Some(keeper::main(std::path::Path::new(&words.next()?)));
+    }
+    if word == ssh::file::ARGUMENT {
+        return Some(ssh::file::main(words));
     }
     (word == shell::leader::ARGUMENT).then(|| shell::leader::main(words))
 }

@@ -11,6 +11,7 @@ mod talk;
 mod thrifty;
 
 use std::net::IpAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -39,6 +40,7 @@ use crate::pilot::HangUp;
 use crate::runs::Runs;
 use crate::runtime::{exec, logs};
 use crate::shell::Shells;
+use crate::ssh::keys;
 use crate::tail;
 
 /// Messages that may wait between link and loop. The loop is fast; the manager sends few.
@@ -83,6 +85,8 @@ pub enum Say {
 
 /// What a link needs.
 pub struct Config {
+    /// A program whose `main` asks [`crate::as_helper`].
+    pub exe: Arc<Path>,
     /// The way to the manager.
     pub route: Route,
     /// TLS with our certificate.
@@ -186,6 +190,7 @@ impl Connection<'_> {
         let address = tcp.local_addr().ok().map(|local| local.ip());
         let peer = tcp.peer_addr().ok();
         let served = Served {
+            exe: Arc::clone(&self.config.exe),
             route: self.config.route.clone(),
             folders: self.config.folders.clone(),
             shells: self.config.shells.clone(),
@@ -247,6 +252,7 @@ async fn talk(
 /// What streams are about.
 #[derive(Clone)]
 struct Served {
+    exe: Arc<Path>,
     route: Route,
     folders: Folders,
     shells: Shells,
@@ -271,6 +277,7 @@ fn as_user(mut open: Open, user: Option<&String>) -> Open {
         Open::Exec(command) => Some(&mut command.user),
         Open::Run(run) => run.start.as_mut().map(|start| &mut start.command.user),
         Open::Shell(shell) => shell.start.as_mut().map(|start| &mut start.user),
+        Open::SshKeys(keys) => Some(&mut keys.user),
         // Copies and sockets are the agent's own doing: the manager asks for more before it opens one.
         Open::Logs(_) | Open::Copy(_) | Open::Forward(_) | Open::Tail(_) | Open::Collect(_) | Open::Health(_) => None,
     };
@@ -293,6 +300,7 @@ async fn serve_stream(mut stream: Io, served: Served) {
         Ok(Open::Forward(open)) => served.forwards.serve(open, stream).await,
         Ok(Open::Tail(open)) => Box::pin(tail::serve(served.folders, open, stream)).await,
         Ok(Open::Collect(open)) => Box::pin(collect::serve(served.folders, served.route, open, stream)).await,
+        Ok(Open::SshKeys(open)) => Box::pin(keys::serve(&served.exe, open, stream)).await,
         Ok(Open::Health(HealthOpen {})) => Box::pin(health::serve(served.whole(), stream)).await,
         Err(error) => tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
     }

@@ -1,12 +1,14 @@
 //! `robo-agent`: the agent alone, for devices. The same agent as `robo agent`.
 
+mod once;
+
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use robo_agent::args::{Args, CollectArgs, DoctorArgs, Output, default_state};
-use robo_agent::{collect, diary, doctor};
+use robo_agent::args::{Args, CollectArgs, DoctorArgs, SshTrustArgs, default_state};
+use robo_agent::diary;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -28,6 +30,7 @@ struct Cli {
 enum Command {
     Doctor(DoctorArgs),
     Collect(CollectArgs),
+    SshTrust(SshTrustArgs),
 }
 
 fn main() -> ExitCode {
@@ -35,8 +38,9 @@ fn main() -> ExitCode {
         return code;
     }
     let done = match Cli::parse() {
-        Cli { command: Some(Command::Doctor(doctor)), .. } => examine(doctor),
-        Cli { command: Some(Command::Collect(args)), .. } => collected(args),
+        Cli { command: Some(Command::Doctor(doctor)), .. } => once::examine(doctor),
+        Cli { command: Some(Command::Collect(args)), .. } => once::collected(args),
+        Cli { command: Some(Command::SshTrust(args)), .. } => once::trusted(args),
         Cli { args: Some(args), command: None } => run(args).map(|()| ExitCode::SUCCESS),
         Cli { args: None, command: None } => Err(anyhow::anyhow!("name the manager: --manager HOST[:PORT]")),
     };
@@ -75,25 +79,4 @@ fn run(args: Args) -> anyhow::Result<()> {
         Box::pin(robo_agent::run(config, stop)).await?;
         Ok(())
     })
-}
-
-fn examine(args: DoctorArgs) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let is_json = args.output == Output::Json;
-    let report = runtime.block_on(doctor::examine(&args.into_options(default_state())));
-    let text = if is_json { report.json() } else { report.text() };
-    // Who reads may stop reading; the exit code says it all the same.
-    drop(std::io::stdout().lock().write_all(text.as_bytes()));
-    Ok(if report.ok { ExitCode::SUCCESS } else { ExitCode::FAILURE })
-}
-
-fn collected(args: CollectArgs) -> anyhow::Result<ExitCode> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    let (options, file) = args.into_options(default_state());
-    runtime
-        .block_on(collect::to_file(options, &file))
-        .with_context(|| format!("there is no bundle in {}", file.display()))?;
-    // Who reads may stop reading; the file is there all the same.
-    drop(writeln!(std::io::stdout().lock(), "{}", file.display()));
-    Ok(ExitCode::SUCCESS)
 }

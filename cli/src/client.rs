@@ -1,6 +1,7 @@
 //! The manager's API, as typed calls.
 //!
-//! - `calls`: those about history, bindings, acts and devices; `sessions`: about shell sessions; `jobs`: about jobs.
+//! - `calls`: those about history, bindings, acts and devices; `sessions`: about shell sessions; `jobs`: about jobs;
+//!   `ssh`: about certificates and keys for SSH.
 //! - `tls`: one pinned CA, TLS 1.3, the manager's own name whatever address it has.
 //! - `failure`: why a call did not work; `again`: bodies that may have to be sent twice.
 //!
@@ -12,6 +13,7 @@ mod calls;
 mod failure;
 mod jobs;
 mod sessions;
+mod ssh;
 mod tls;
 
 use std::time::Duration;

@@ -34,6 +34,9 @@ pub(crate) mod rollback;
 mod saved;
 pub(crate) mod session;
 pub(crate) mod shell;
+pub(crate) mod ssh_cert;
+pub(crate) mod ssh_config;
+pub(crate) mod ssh_key;
 pub(crate) mod ssh_proxy;
 pub(crate) mod status;
 mod target;
@@ -77,6 +80,9 @@ pub(crate) enum Command {
     Session(session::SessionArgs),
     Forward(forward::ForwardArgs),
     SshProxy(ssh_proxy::SshProxyArgs),
+    SshCert(ssh_cert::SshCertArgs),
+    SshConfig(ssh_config::SshConfigArgs),
+    SshKey(ssh_key::SshKeyArgs),
     Device(device::DeviceArgs),
     User(user::UserArgs),
     Group(group::GroupArgs),
@@ -110,6 +116,7 @@ impl Command {
                     | Self::Explain(_)
                     | Self::Graph(_)
                     | Self::Doc(_)
+                    | Self::SshConfig(_)
                     | Self::Context(_)
                     | Self::Login(_)
                     | Self::Logout(_)
@@ -158,6 +165,9 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Session(args) => Box::pin(session::run(args, env)).await,
         Command::Forward(args) => Box::pin(forward::run(args, env)).await,
         Command::SshProxy(args) => Box::pin(ssh_proxy::run(args, env)).await,
+        Command::SshCert(args) => Box::pin(ssh_cert::run(args, env)).await,
+        Command::SshConfig(args) => ssh_config::run(&args, env),
+        Command::SshKey(args) => Box::pin(ssh_key::run(args, env)).await,
         Command::Device(args) => Box::pin(device::run(args, env)).await,
         Command::User(args) => Box::pin(user::run(args, env)).await,
         Command::Group(args) => Box::pin(group::run(args, env)).await,

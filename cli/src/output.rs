@@ -28,6 +28,7 @@ pub(crate) mod paint;
 pub(crate) mod plan;
 pub(crate) mod sarif;
 pub(crate) mod sessions;
+pub(crate) mod ssh_keys;
 pub(crate) mod table;
 pub(crate) mod tokens;
 pub(crate) mod when;

@@ -30,6 +30,7 @@ fuzz_target!(|bytes: &[u8]| {
             project: "default".parse().expect("a name"),
             heartbeat: HEARTBEAT,
             events_stored: 0,
+            ssh_authority: None,
         });
         let mut bytes = welcome.encode().expect("it fits");
         bytes.append(&mut rig.frames);

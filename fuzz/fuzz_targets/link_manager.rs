@@ -69,6 +69,7 @@ impl Rig {
             accepted: Generation(2),
             events_stored: 7,
             renewal: Some(RenewalDue { first: Millis(10_000), again: Millis(10_000) }),
+            ssh_authority: None,
         };
         let core = LinkCore::new(record, Millis(5_000), UnixMillis(0));
         Self { core, now: UnixMillis(0), frames, asked: None, up: false, last: 0 }

@@ -109,6 +109,7 @@ impl Link {
             accepted: generation,
             events_stored: 0,
             renewal: None,
+            ssh_authority: None,
         };
         let text = format!(
             r#"{{"generation": 1, "instances": [{{"key": {{"application": "shop", "path": "/vm-{number}/web"}},

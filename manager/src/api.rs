@@ -37,6 +37,7 @@ mod part;
 mod problem;
 mod revoked;
 mod shell;
+mod ssh;
 mod tail;
 mod tokens;
 mod users;
@@ -217,6 +218,8 @@ fn remote() -> OpenApiRouter<ApiState> {
         .routes(routes!(jobs::show, jobs::cancel))
         .routes(routes!(jobs::output))
         .routes(routes!(forward::forward))
+        .routes(routes!(ssh::certificate))
+        .routes(routes!(ssh::keys))
         .routes(routes!(tail::tail))
         .routes(routes!(collect::collect))
         .routes(routes!(shell::shell))

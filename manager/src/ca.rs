@@ -18,6 +18,8 @@ use sha2::{Digest as _, Sha256};
 use time::{Duration, OffsetDateTime};
 use x509_parser::prelude::FromDer as _;
 
+use crate::token::NoRandomness;
+
 /// How long the authority itself is good for: changing it means to enrol every device again.
 const CA_DAYS: i64 = 20 * 365;
 
@@ -66,6 +68,12 @@ pub enum CaError {
     /// Certificate or key cannot be made.
     #[error("cannot make a certificate")]
     Make(#[from] rcgen::Error),
+    /// An authority for SSH cannot be made, or cannot sign.
+    #[error("cannot make a certificate for SSH")]
+    Ssh(#[from] ssh_key::Error),
+    /// The system gives no random bytes.
+    #[error(transparent)]
+    Randomness(#[from] NoRandomness),
     /// A device's request is none.
     #[error("the certificate request cannot be read, or its signature is wrong")]
     Request(#[source] rcgen::Error),
@@ -250,7 +258,7 @@ fn common_name(name: &str) -> DistinguishedName {
     distinguished
 }
 
-fn write_private(path: &Path, text: &str) -> Result<(), CaError> {
+pub(crate) fn write_private(path: &Path, text: &str) -> Result<(), CaError> {
     use std::io::Write as _;
     use std::os::unix::fs::OpenOptionsExt as _;
     let write = || {

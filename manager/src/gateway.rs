@@ -19,7 +19,7 @@ mod thrifty;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::pin::Pin;
-use std::sync::{Arc, LazyLock, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, LazyLock, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -53,6 +53,8 @@ pub struct Gateway {
     desk: Arc<Desk>,
     heartbeat: Millis,
     renewal: Renewal,
+    /// By which agents know our certificates for SSH.
+    ssh_authority: OnceLock<String>,
     acts: Mutex<Acts>,
     judged: Notify,
 }
@@ -79,7 +81,14 @@ impl Gateway {
     #[must_use]
     pub fn new(store: Store, bus: Bus, heartbeat: Millis, renewal: Renewal) -> Arc<Self> {
         let desk = Arc::new(Desk::new(store, bus));
-        Arc::new(Self { desk, heartbeat, renewal, acts: Mutex::default(), judged: Notify::new() })
+        let ssh_authority = OnceLock::new();
+        Arc::new(Self { desk, heartbeat, renewal, ssh_authority, acts: Mutex::default(), judged: Notify::new() })
+    }
+
+    /// Tells agents from here on by which public key, `TYPE BASE64`, this manager's certificates for SSH are known. What
+    /// was said first counts.
+    pub fn tell_ssh_authority(&self, key: String) {
+        self.ssh_authority.get_or_init(|| key);
     }
 
     /// Passes on what the bus says, until the bus is gone. Run it as a task of its own, before the first link.

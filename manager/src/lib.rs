@@ -1,7 +1,7 @@
 //! The manager service: what is wished, what is, and the agents that make one of the other.
 //!
 //! From the outside in:
-//! - [`server`]: the one port; [`tls`] and [`ca`] make it safe.
+//! - [`server`]: the one port; [`tls`] and [`ca`] make it safe; [`ssh`] signs certificates for devices' SSH servers.
 //! - [`api`]: thin handlers over [`service`], which plans, applies and answers; [`token`] and [`files`] serve it.
 //! - [`install`]: the script and the programs by which machines become devices.
 //! - [`gateway`]: the agents' links; the API reaches them through [`links`]; [`acts`] keeps what is asked of them once.
@@ -30,6 +30,7 @@ pub mod relay;
 pub mod server;
 pub mod service;
 pub mod sessions;
+pub mod ssh;
 pub mod store;
 mod streams;
 pub mod tls;

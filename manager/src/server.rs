@@ -172,6 +172,7 @@ impl Server {
             Gateway::new(store.clone(), bus.clone(), config.heartbeat, Renewal { lifetime: config.device_lifetime });
         let service =
             Service::open(store, bus, &config.data, ca.fingerprint().to_owned(), config.forbidden_ports).await?;
+        gateway.tell_ssh_authority(service.ssh_authority().public_key().to_owned());
         let watchman = Watchman {
             store: service.store().clone(),
             bus: service.bus().clone(),

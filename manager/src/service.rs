@@ -25,6 +25,7 @@ mod overrides;
 mod relocate;
 mod rename;
 mod scope;
+mod ssh;
 mod status;
 
 use std::collections::VecDeque;
@@ -48,9 +49,11 @@ pub use self::groups::told;
 pub use self::login::LoginError;
 pub use self::moved::reason as what_moved;
 pub use self::relocate::RelocationError;
+pub use self::ssh::SshError;
 use crate::bus::Bus;
 use crate::files::{Files, FilesError};
 use crate::plan::PortRanges;
+use crate::ssh::SshAuthority;
 use crate::store::{Committed, Store, StoreError};
 
 /// The file with the first token of all, below the data folder.
@@ -81,6 +84,8 @@ struct Inner {
     enrolling: tokio::sync::Mutex<()>,
     /// A `std` mutex: nothing waits while it is held.
     plans: std::sync::Mutex<VecDeque<(String, Ground)>>,
+    /// Signs certificates for the SSH servers of devices.
+    ssh: SshAuthority,
     /// Counts how often somebody may less than before, or elsewhere.
     rights: tokio::sync::watch::Sender<u64>,
     /// A `std` mutex: nothing waits while it is held.
@@ -109,6 +114,7 @@ impl Service {
             | FilesError::Name(_)) => folder(data, error),
         })?;
         access::ensure_admin(&store, data).await?;
+        let ssh = SshAuthority::load_or_create(data).map_err(|error| folder(data, error))?;
         Ok(Self(Arc::new(Inner {
             store,
             files,
@@ -117,6 +123,7 @@ impl Service {
             outputs: data.join("jobs"),
             ca_fingerprint,
             forbidden_ports,
+            ssh,
             change: tokio::sync::Mutex::default(),
             enrolling: tokio::sync::Mutex::default(),
             plans: std::sync::Mutex::default(),
@@ -135,6 +142,12 @@ impl Service {
     #[must_use]
     pub fn files(&self) -> &Files {
         &self.0.files
+    }
+
+    /// Signs certificates for the SSH servers of devices.
+    #[must_use]
+    pub fn ssh_authority(&self) -> &SshAuthority {
+        &self.0.ssh
     }
 
     /// SHA-256 of the authority's certificate, in hexadecimal.

@@ -2,8 +2,11 @@
 
 use std::io;
 
-use robo_wire::frame::{self, Frame, FrameError, HEADER_BYTES};
+use robo_wire::frame::{self, Frame, FrameError, HEADER_BYTES, MAX_STREAM_FRAME};
+use robo_wire::stream::{StreamFrame, Verdict};
 use tokio::io::{AsyncRead, AsyncReadExt as _};
+
+use crate::links::LinkStream;
 
 /// Bytes read from a link at a time.
 const CHUNK: usize = 16 * 1024;
@@ -48,6 +51,42 @@ impl<R: AsyncRead + Unpin> StreamFrames<R> {
             }
         }
     }
+}
+
+/// Why a device does not answer with what it was asked for.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// It says why.
+    Refused(String),
+    /// It is of another version, or its link broke.
+    Broken(String),
+}
+
+/// All that a device says on a stream that was opened for one answer: at most `max` bytes.
+pub(crate) async fn answer(stream: Box<dyn LinkStream>, max: usize) -> Result<Vec<u8>, Unanswered> {
+    let broken = |error: &dyn std::fmt::Display| Unanswered::Broken(error.to_string());
+    // The device takes an end of the other half for nobody listening.
+    let (reader, _writer) = tokio::io::split(stream);
+    let mut frames = StreamFrames::new(reader);
+    let mut said = Vec::new();
+    while let Some(frame) = frames.next(MAX_STREAM_FRAME).await.map_err(|error| broken(&error))? {
+        match StreamFrame::decode(frame).map_err(|error| broken(&error))? {
+            StreamFrame::Stdout(piece) if said.len() + piece.len() <= max => said.extend(piece),
+            StreamFrame::Stdout(_) => return Err(Unanswered::Broken(format!("it says more than {max} bytes"))),
+            StreamFrame::Verdict(Verdict::Ok) => return Ok(said),
+            StreamFrame::Verdict(Verdict::Refused { reason }) => return Err(Unanswered::Refused(reason)),
+            StreamFrame::Verdict(verdict) => return Err(broken(&verdict)),
+            StreamFrame::Stdin(_)
+            | StreamFrame::StdinEnd
+            | StreamFrame::Signal(_)
+            | StreamFrame::Stderr(_)
+            | StreamFrame::Received(..)
+            | StreamFrame::Seen(_)
+            | StreamFrame::Taken(_)
+            | StreamFrame::Unknown(_) => {}
+        }
+    }
+    Err(Unanswered::Broken("its agent is of a version that does not know how to, or its link broke".to_owned()))
 }
 
 /// Reads the next frame off `reader` and not one byte more: what comes after it is another's to read.

@@ -72,8 +72,13 @@ pub fn hash(text: &str) -> String {
 /// When the system gives none.
 pub fn random_hex(bytes: usize) -> Result<String, NoRandomness> {
     let mut random = vec![0; bytes];
-    getrandom::fill(&mut random).map_err(NoRandomness)?;
+    fill_random(&mut random)?;
     Ok(hex::encode(random))
+}
+
+/// Fills with random bytes.
+pub(crate) fn fill_random(bytes: &mut [u8]) -> Result<(), NoRandomness> {
+    getrandom::fill(bytes).map_err(NoRandomness)
 }
 
 fn is_hash(text: &str) -> bool {

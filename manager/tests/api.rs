@@ -60,6 +60,8 @@ mod install;
 mod names;
 #[path = "api/shell.rs"]
 mod shell;
+#[path = "api/ssh.rs"]
+mod ssh;
 
 const GRAPH: &str = "\
 VM {
@@ -222,7 +224,7 @@ impl Links for Pretenders {
                 Open::Copy(_) => return Err(OpenError::Offline),
                 Open::Logs(logs) => vec!["say".to_owned(), format!("{} {} {}", logs.key, logs.lines, logs.follow)],
                 // Nobody here has a port or a log; these are tried with real agents.
-                Open::Forward(_) | Open::Tail(_) | Open::Collect(_) | Open::Health(_) => {
+                Open::Forward(_) | Open::Tail(_) | Open::Collect(_) | Open::Health(_) | Open::SshKeys(_) => {
                     return Err(OpenError::Offline);
                 }
             };

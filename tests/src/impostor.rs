@@ -143,6 +143,7 @@ pub fn welcome(heartbeat: Millis) -> FromManager {
         project: "default".parse().expect("a name"),
         heartbeat,
         events_stored: 0,
+        ssh_authority: None,
     })
 }
 

@@ -21,6 +21,8 @@ mod relay;
 mod shell;
 mod shop;
 mod ssh;
+mod ssh_certificates;
+mod ssh_keys;
 mod steps;
 mod system_update;
 mod terminal;

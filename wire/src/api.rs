@@ -8,6 +8,7 @@ mod enroll;
 mod groups;
 mod install;
 mod login;
+mod ssh;
 
 use std::collections::BTreeMap;
 
@@ -39,6 +40,10 @@ pub use self::groups::{
 pub use self::install::{InstallReport, InstallStage, InstallView, MAX_HOST, MAX_INSTALL_DETAIL, MAX_INSTALL_REPORT};
 pub use self::login::{
     LoggedIn, LoginCode, LoginProof, LoginRequest, LoginState, LogoutRequest, MAX_LOGIN_BODY, MAX_LOGIN_SECRET,
+};
+pub use self::ssh::{
+    MAX_KEY_NOTE, MAX_SSH_KEYS, SshCertificate, SshCertificateRequest, SshKeyChange, SshKeys, SshKeysRequest,
+    is_user_name, ssh_principal,
 };
 use crate::plan::Plan;
 

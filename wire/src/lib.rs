@@ -9,7 +9,7 @@
 //!   [`job`]: commands that do too; [`backlog`]: the last of what was said, which both sides keep for who comes back.
 //! - [`call`]: commands in the foreground whose caller comes back to another manager process.
 //! - [`forward`]: connections through a device; [`tail`]: logs; [`collect`]: all that helps to find a fault;
-//!   [`health`]: how a device is.
+//!   [`health`]: how a device is; [`ssh`]: who may log in there by SSH.
 //! - [`thrift`]: what an idle link does not send; [`backoff`]: when who was cut off dials again.
 //! - [`code`]: what can be wrong on a device.
 //! - [`relay`]: between a manager and the relay that it dials.
@@ -37,6 +37,7 @@ pub mod problem;
 pub mod relay;
 pub mod session;
 pub mod shell;
+pub mod ssh;
 pub mod stream;
 pub mod tail;
 pub mod thrift;

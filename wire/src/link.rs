@@ -106,6 +106,9 @@ pub struct Welcome {
     /// The highest event number on the manager's disk; the agent tells those after it.
     #[serde(default)]
     pub events_stored: u64,
+    /// The public key, `TYPE BASE64`, by which the manager's certificates for SSH are known; an older one has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ssh_authority: Option<String>,
 }
 
 /// States and events. At most one is under way; the next goes when the [`Ack`] is there.

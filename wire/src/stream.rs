@@ -21,6 +21,7 @@ use crate::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
 use crate::health::HealthOpen;
 use crate::job::RunOpen;
 use crate::shell::ShellOpen;
+use crate::ssh::SshKeysOpen;
 use crate::tail::TailOpen;
 
 /// The media type of framed bodies.
@@ -54,6 +55,8 @@ pub enum Open {
     Collect(CollectOpen),
     /// Says how the device is.
     Health(HealthOpen),
+    /// Looks at the keys that may log in by SSH, or changes them.
+    SshKeys(SshKeysOpen),
 }
 
 /// A command to run.

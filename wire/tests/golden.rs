@@ -16,7 +16,7 @@ use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::resolve::{Provider, Topic};
 use robo_model::spec::{Assignment, FileHash, FileRef, Generation, InstanceKey, InstanceSpec, RelativePath};
 use robo_model::state::{Failure, InstanceReport, InstanceState, Step, Wanted};
-use robo_wire::api::{Facts, Interface, Scope, Verb};
+use robo_wire::api::{Facts, Interface, Scope, SshKeyChange, Verb};
 use robo_wire::call::{CallTicket, OpenTarget, ResumeRequest};
 use robo_wire::collect::CollectOpen;
 use robo_wire::copy::{Content, CopyFrame, CopyOpen, End, Entry, Kind, Pull, Push, RawPath, Told, Want};
@@ -34,6 +34,7 @@ use robo_wire::link::{
 };
 use robo_wire::relay::{Arrival, FromRelay, Present, ToRelay};
 use robo_wire::shell::{AttachRequest, Attached, Joined, ShellFrame, ShellOpen, ShellRequest, ShellStart, Size};
+use robo_wire::ssh::SshKeysOpen;
 use robo_wire::stream::{Answer, Command, DeviceTarget, ExecRequest, LogsOpen, Open, StreamFrame, Targets, Verdict};
 use robo_wire::tail::{TailFrame, TailOpen};
 
@@ -80,6 +81,8 @@ fn what_streams_carry() {
         ("open-run", Open::Run(run_open())),
         ("open-collect", Open::Collect(CollectOpen { without_logs: true })),
         ("open-health", Open::Health(HealthOpen {})),
+        ("open-ssh-keys", Open::SshKeys(SshKeysOpen { user: None, change: SshKeyChange::List })),
+        ("open-ssh-keys-add", Open::SshKeys(ssh_key_added())),
     ];
     for (name, open) in opens {
         golden.check(name, &open, Open::encode, |frame| Open::decode(&frame));
@@ -211,6 +214,8 @@ fn the_golden_file_has_no_line_too_many() {
             "open-shell-user",
             "open-collect",
             "open-health",
+            "open-ssh-keys",
+            "open-ssh-keys-add",
             "exec-names",
             "exec-selector",
             "exec-all",
@@ -401,6 +406,12 @@ fn with_new_field(bytes: &[u8]) -> Frame {
     frame
 }
 
+fn ssh_key_added() -> SshKeysOpen {
+    let (key, note) = ("ssh-ed25519 AAAA".into(), "ann@desk".into());
+    let change = SshKeyChange::Add { key, note, expires_at: Some(UnixMillis(70_000)) };
+    SshKeysOpen { user: Some("robot".into()), change }
+}
+
 fn from_agent() -> Vec<(&'static str, FromAgent)> {
     let hello = Hello { protocol: 1, facts: facts(), generation: Generation(41), assignment: None, imports: None };
     let digests = Hello {
@@ -435,7 +446,9 @@ fn from_manager() -> Vec<(&'static str, FromManager)> {
         project: "default".parse().unwrap(),
         heartbeat: Millis::from_secs(30),
         events_stored: 70_000,
+        ssh_authority: None,
     };
+    let ssh = Welcome { ssh_authority: Some("ssh-ed25519 AAAA".into()), ..welcome.clone() };
     let imports = ImportsChange {
         full: true,
         providers: vec![Provider {
@@ -466,6 +479,7 @@ fn from_manager() -> Vec<(&'static str, FromManager)> {
     };
     vec![
         ("welcome", FromManager::Welcome(welcome)),
+        ("welcome-ssh", FromManager::Welcome(ssh)),
         ("assign", FromManager::Assign(assignment())),
         ("assign-container", FromManager::Assign(containers())),
         ("assign-nothing", FromManager::Assign(Assignment { generation: Generation(2), instances: vec![] })),

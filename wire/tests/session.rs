@@ -416,6 +416,7 @@ fn a_welcome(protocol: u16) -> Welcome {
         project: "default".parse().unwrap(),
         heartbeat: HEARTBEAT,
         events_stored: 5,
+        ssh_authority: None,
     }
 }
 

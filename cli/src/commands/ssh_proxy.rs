@@ -43,12 +43,8 @@ const GRACE: Duration = Duration::from_secs(2);
 Examples:
   ssh -o ProxyCommand='robo ssh-proxy %h %p' root@device-42
 
-In ~/.ssh/config, for every device of the current context, with the keys that its agent tells of:
-  Host *.robo
-      ProxyCommand robo ssh-proxy %h %p
-      KnownHostsCommand /usr/bin/robo ssh-proxy --known-hosts %H
-      UserKnownHostsFile /dev/null
-      StrictHostKeyChecking yes
+Lines for ~/.ssh/config, with certificates and with the keys that agents tell of:
+  robo ssh-config
 and then: ssh device-42.robo, scp file device-42.robo:, rsync -a folder device-42.robo:")]
 pub(crate) struct SshProxyArgs {
     /// The device; an ending `.robo` is taken off.
@@ -82,7 +78,7 @@ async fn known_hosts(asked: &str, env: &Env) -> Result<Exit, CliError> {
     Ok(Exit::Done)
 }
 
-fn device_name(text: &str) -> Result<DeviceName, CliError> {
+pub(super) fn device_name(text: &str) -> Result<DeviceName, CliError> {
     let name = text.strip_suffix(SUFFIX).unwrap_or(text);
     DeviceName::new(name).map_err(|error| CliError::new(format!("`{name}` is no device: {error}")))
 }

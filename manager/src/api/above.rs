@@ -32,8 +32,12 @@ pub(super) async fn check(
     let thing = format!("device {}: {way}", device.name);
     if let Err(refusal) = may.check(Verb::Root, project, &device.labels) {
         state.service.audit_refused(&may.actor, (Verb::Root.name(), &thing), what).await?;
-        let own = &device.facts.exec_user;
-        return Err(refusal.help(format!("without it you act there as `{own}`, with `robo exec` and `robo shell`")));
+        return Err(match device.facts.own_user() {
+            Some(own) => {
+                refusal.help(format!("without it you act there as `{own}`, with `robo exec` and `robo shell`"))
+            }
+            None => refusal,
+        });
     }
     state.service.audit(&may.actor, (Verb::Root.name(), &thing), AuditOutcome::Allowed, what).await?;
     Ok(Above(vec![device.name.clone()]))

@@ -5,10 +5,9 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::State;
 use robo_model::name::DeviceId;
-use robo_wire::frame::MAX_STREAM_FRAME;
 use robo_wire::health::{HealthOpen, HealthReport, HealthView, MAX_HEALTH};
 use robo_wire::problem::Problem;
-use robo_wire::stream::{Open, StreamFrame, Verdict};
+use robo_wire::stream::Open;
 use tokio::time::timeout;
 
 use super::ApiState;
@@ -16,7 +15,7 @@ use super::extract::{Device, Project};
 use super::problem::Refusal;
 use crate::links::OpenError;
 use crate::service::{ServiceError, now};
-use crate::streams::StreamFrames;
+use crate::streams::{Unanswered, answer};
 
 /// How long a device may take: its doctor asks this manager, and gives up after ten seconds.
 const ANSWER: Duration = Duration::from_secs(15);
@@ -56,27 +55,9 @@ async fn ask(state: &ApiState, device: &DeviceId) -> Result<HealthReport, String
         OpenError::Offline => "it is offline".to_owned(),
         OpenError::Failed(reason) => format!("its link failed: {reason}"),
     })?;
-    // The device takes an end of the other half for nobody listening.
-    let (reader, _writer) = tokio::io::split(stream);
-    let mut frames = StreamFrames::new(reader);
-    let mut text = Vec::new();
-    while let Some(frame) = frames.next(MAX_STREAM_FRAME).await.map_err(|error| error.to_string())? {
-        match StreamFrame::decode(frame).map_err(|error| error.to_string())? {
-            StreamFrame::Stdout(piece) if text.len() + piece.len() <= MAX_HEALTH => text.extend(piece),
-            StreamFrame::Stdout(_) => return Err(format!("it says more than {MAX_HEALTH} bytes")),
-            StreamFrame::Verdict(Verdict::Ok) => {
-                return serde_json::from_slice(&text).map_err(|error| format!("what it says cannot be read: {error}"));
-            }
-            StreamFrame::Verdict(verdict) => return Err(format!("it cannot tell: {verdict}")),
-            StreamFrame::Stdin(_)
-            | StreamFrame::StdinEnd
-            | StreamFrame::Signal(_)
-            | StreamFrame::Stderr(_)
-            | StreamFrame::Received(..)
-            | StreamFrame::Seen(_)
-            | StreamFrame::Taken(_)
-            | StreamFrame::Unknown(_) => {}
-        }
-    }
-    Err("its agent is of a version that does not know how to tell, or its link broke".to_owned())
+    let said = answer(stream, MAX_HEALTH).await.map_err(|why| match why {
+        Unanswered::Refused(reason) => format!("it cannot tell: {reason}"),
+        Unanswered::Broken(reason) => reason,
+    })?;
+    serde_json::from_slice(&said).map_err(|error| format!("what it says cannot be read: {error}"))
 }

@@ -101,6 +101,9 @@ const IN_PROJECT: &[Row] = &[
     (Method::GET, "jobs/{id}/output", Verb::Exec, On::Some, Audited::Refusals),
     (Method::POST, "devices/{name}/copy", Verb::Copy, On::Device, Audited::Handler),
     (Method::POST, "devices/{name}/forward", Verb::Forward, On::Device, Audited::Handler),
+    // In `forward` there is the way, in `shell` what one does there; the handler asks for the other one too.
+    (Method::POST, "devices/{name}/ssh-certificate", Verb::Shell, On::Device, Audited::Handler),
+    (Method::POST, "devices/{name}/ssh-keys", Verb::Shell, On::Device, Audited::Handler),
     (Method::GET, "logs", Verb::Logs, On::Some, Audited::Refusals),
     (Method::POST, "logs", Verb::Logs, On::Some, Audited::Refusals),
     // The handler asks for more where a unit of the machine is read.

@@ -64,6 +64,8 @@ pub struct LinkRecord {
     pub events_stored: u64,
     /// When it is told to renew its certificate; nothing where it never is.
     pub renewal: Option<RenewalDue>,
+    /// The public key by which it knows this manager's certificates for SSH.
+    pub ssh_authority: Option<String>,
 }
 
 /// When a device is told to renew its certificate: our clock counts, not the device's.
@@ -85,6 +87,7 @@ impl From<&DeviceRecord> for LinkRecord {
             accepted: record.accepted,
             events_stored: record.events_stored,
             renewal: None,
+            ssh_authority: None,
         }
     }
 }
@@ -548,6 +551,10 @@ impl LinkCore {
     }
 
     fn welcome(&mut self, now: UnixMillis, greeting: Greeting, outs: &mut Vec<Out>) -> Result<()> {
+        // It is said once, and not kept for as long as the link lasts.
+        if let Some(key) = self.record.ssh_authority.take() {
+            self.session.tell_ssh_authority(key);
+        }
         let LinkRecord { id, name, project, events_stored, .. } = self.record.clone();
         let version = env!("CARGO_PKG_VERSION").to_owned();
         outs.extend(send(self.session.welcome(now, name, project, version, events_stored)?));

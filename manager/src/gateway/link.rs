@@ -93,7 +93,9 @@ where
     let (mux, drive) = mux::multiplex(Thrifty::new(socket).compat());
     let mut drive = std::pin::pin!(drive);
     let device = Arc::new(record);
-    let mut core = LinkCore::new(LinkRecord { renewal, ..LinkRecord::from(&*device) }, gateway.heartbeat, uptime());
+    let ssh_authority = gateway.ssh_authority.get().cloned();
+    let record = LinkRecord { renewal, ssh_authority, ..LinkRecord::from(&*device) };
+    let mut core = LinkCore::new(record, gateway.heartbeat, uptime());
     let mut registered = None;
     let control = async {
         let stream = Box::pin(first(mux.first)).await?;

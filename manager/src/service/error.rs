@@ -12,6 +12,7 @@ use robo_wire::api::Standing;
 use super::access::AccessError;
 use super::fleet::FilterError;
 use super::relocate::RelocationError;
+use super::ssh::SshError;
 use crate::ca::CaError;
 use crate::files::FilesError;
 use crate::plan::PlanError;
@@ -33,6 +34,9 @@ pub enum ServiceError {
     /// Something about users and what they may.
     #[error(transparent)]
     Access(#[from] AccessError),
+    /// No certificate for SSH is issued.
+    #[error(transparent)]
+    Ssh(#[from] SshError),
     /// A part of the program broke.
     #[error("a task of the manager broke: {0}")]
     Broken(String),

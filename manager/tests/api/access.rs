@@ -105,7 +105,7 @@ async fn who_has_no_role_may_nothing_and_a_viewer_changes_nothing() {
         }
     }
     assert_eq!(nobody.get("/v1/projects").await.unwrap(), json!([]));
-    assert_eq!(viewer.get("/v1/projects").await.unwrap(), json!([{"name": "default", "role": "viewer"}]));
+    assert_eq!(viewer.get("/v1/projects").await.unwrap(), json!([{"name": "default", "role": "viewer", "devices": 1}]));
     assert_eq!(viewer.names("devices").await, ["one"]);
     viewer.get("status").await.unwrap();
 }

@@ -116,6 +116,7 @@ impl World {
             accepted: record.accepted,
             events_stored: record.events_stored,
             renewal: None,
+            ssh_authority: None,
         };
         let core = LinkCore::new(record, HEARTBEAT, UnixMillis(self.now()));
         let link = Link {

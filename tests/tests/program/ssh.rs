@@ -12,19 +12,19 @@ use robo_tests::programs::{Running, Started, robo};
 use super::forward::Place;
 
 /// An SSH server on loopback with keys of its own, and what a client needs for it: all in one folder.
-struct Server {
+pub(super) struct Server {
     port: u16,
     config: String,
     _running: Running,
 }
 
 /// The full path: OpenSSH insists on one.
-fn sshd() -> String {
+pub(super) fn sshd() -> String {
     let places = ["/usr/sbin/sshd", "/usr/local/sbin/sshd", "/usr/bin/sshd"];
     (*places.iter().find(|path| Path::new(path).exists()).expect("sshd; install openssh-server")).to_owned()
 }
 
-fn keygen(path: &str) {
+pub(super) fn keygen(path: &str) {
     let made = Command::new("ssh-keygen").args(["-q", "-t", "ed25519", "-N", "", "-f", path]).status();
     assert!(made.expect("ssh-keygen; install openssh-client").success());
 }
@@ -77,7 +77,7 @@ fn until_told(place: &Place, public_key: &str) {
 }
 
 /// A program of others, with the user's settings for robo.
-fn other(place: &Place, program: &str, arguments: &[&str]) -> Started {
+pub(super) fn other(place: &Place, program: &str, arguments: &[&str]) -> Started {
     let ours = place.lab.user.command();
     let mut command = Command::new(program);
     command.args(arguments).env_clear().stdin(Stdio::null());

@@ -72,7 +72,7 @@ async fn commands_run_as_the_user_that_the_agent_was_told() {
     let manager = Manager::start(&folder.path().join("manager")).await;
     let mut agent = Agent::start(&manager, folder.path(), "one", "127.0.0.1").await;
     let before = online(&manager).await.facts;
-    assert_eq!((before.exec_user.as_str(), before.agent_user.as_str()), ("", ""));
+    assert_eq!((before.exec_user.as_str(), &before.agent_user), ("", &own));
     let (ann, _) = somebody(&manager, "ann", "operator").await;
     let own_user = |name: &str| format!("test \"$(id -un)\" = {name}");
     let as_before = begin(&ann, &job(&own_user(&own), None)).await;

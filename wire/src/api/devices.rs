@@ -211,7 +211,8 @@ pub struct Facts {
     /// the agent's own, and everybody who may run commands may name any.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub exec_user: String,
-    /// The user that the agent itself runs as, of at most [`MAX_USER`] characters; told where `exec_user` is.
+    /// The user that the agent itself runs as, of at most [`MAX_USER`] characters; older agents tell it where there is an
+    /// `exec_user`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub agent_user: String,
 }
@@ -221,6 +222,19 @@ impl Facts {
     #[must_use]
     pub fn is_above(&self, user: Option<&str>) -> bool {
         !self.exec_user.is_empty() && user.is_some_and(|user| user != self.exec_user)
+    }
+
+    /// The user that commands and shells run as where they name none; nothing where the device does not say.
+    #[must_use]
+    pub fn own_user(&self) -> Option<&str> {
+        [&self.exec_user, &self.agent_user].into_iter().map(String::as_str).find(|user| !user.is_empty())
+    }
+
+    /// Whether it takes the right to `root` to log in there as `user` with a certificate: as anybody but the device's own
+    /// user, and as root whoever that is. SSH asks neither the agent nor its settings.
+    #[must_use]
+    pub fn is_login_above(&self, user: &str) -> bool {
+        user == ROOT || self.own_user() != Some(user)
     }
 
     /// Whether it takes the right to `root` to have the agent itself do something with its own user's rights.
@@ -246,6 +260,9 @@ pub const MAX_INTERFACES: usize = 32;
 
 /// Most addresses of one of them.
 pub const MAX_INTERFACE_ADDRESSES: usize = 16;
+
+/// The user who may everything on a machine.
+const ROOT: &str = "root";
 
 /// Longest name of a user, in characters: systems know none that is longer.
 pub const MAX_USER: usize = 255;
@@ -383,6 +400,23 @@ mod tests {
         }
         assert!(!facts("robot", "robot").is_agent_above() && !facts("", "root").is_agent_above());
         assert!(facts("robot", "").is_agent_above(), "nobody knows");
+    }
+
+    #[test]
+    fn who_logs_in_with_a_certificate_is_the_devices_own_user_or_needs_more() {
+        let facts = |exec_user: &str, agent_user: &str| Facts {
+            exec_user: exec_user.into(),
+            agent_user: agent_user.into(),
+            ..Facts::default()
+        };
+        for (exec_user, agent_user, own) in
+            [("robot", "root", Some("robot")), ("", "robot", Some("robot")), ("", "root", Some("root")), ("", "", None)]
+        {
+            let facts = facts(exec_user, agent_user);
+            assert_eq!(facts.own_user(), own);
+            assert!(facts.is_login_above("root") && facts.is_login_above("daemon") && facts.is_login_above(""));
+            assert_eq!(facts.is_login_above("robot"), own != Some("robot"));
+        }
     }
 
     #[test]

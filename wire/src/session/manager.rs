@@ -30,6 +30,8 @@ pub struct ManagerSession {
     updates: Joiner,
     /// The number of the last update.
     told: u64,
+    /// What the welcome says of certificates for SSH.
+    ssh_authority: Option<String>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -76,7 +78,13 @@ impl ManagerSession {
             last_said: now,
             updates,
             told: 0,
+            ssh_authority: None,
         }
+    }
+
+    /// Has the welcome say by which public key the manager's certificates for SSH are known.
+    pub fn tell_ssh_authority(&mut self, key: String) {
+        self.ssh_authority = Some(key);
     }
 
     /// The bound for the next frame: small until the agent was welcomed.
@@ -150,7 +158,8 @@ impl ManagerSession {
         };
         self.state = State::Up;
         self.awaited_since = self.awaited_since.max(now);
-        let welcome = Welcome { protocol, manager_version, name, project, heartbeat: self.heartbeat, events_stored };
+        let (heartbeat, ssh_authority) = (self.heartbeat, self.ssh_authority.take());
+        let welcome = Welcome { protocol, manager_version, name, project, heartbeat, events_stored, ssh_authority };
         Ok(ManagerEffect::Send(FromManager::Welcome(welcome).encode()?))
     }
 

@@ -44,6 +44,7 @@ pub(super) fn code(error: &ServiceError) -> Option<ErrorCode> {
         | ServiceError::ReasonTooLong { .. }
         | ServiceError::NoName { .. }
         | ServiceError::InstallReport(_)
+        | ServiceError::Ssh(_)
         | ServiceError::CertificateRequest(_) => ErrorCode::BadRequest,
         ServiceError::TooManyBound { .. }
         | ServiceError::TooManyLabelled { .. }
@@ -89,6 +90,7 @@ const fn code_of_access(error: &AccessError) -> ErrorCode {
 /// What to do about it.
 pub(super) fn help(error: &ServiceError) -> Option<String> {
     Some(match error {
+        ServiceError::Ssh(error) => error.help(),
         ServiceError::NoProject { .. } => "the project that always exists is `default`".to_owned(),
         ServiceError::NoApplication { near, .. } | ServiceError::NoInstance { near, .. } => {
             meant(near.as_ref(), "`robo status` shows all")

@@ -47,6 +47,7 @@ impl Rig {
             accepted: generation,
             events_stored: 7,
             renewal: None,
+            ssh_authority: None,
         };
         Self {
             core: LinkCore::new(record, HEARTBEAT, NOW),
