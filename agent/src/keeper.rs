@@ -85,6 +85,8 @@ fn keep(run: &RunFolder) -> io::Result<()> {
     let mut running = Running { boot: proc::boot_id(), keeper, child: None };
     // Before the program begins: whoever comes after us must not begin it again.
     run.write_running(&running)?;
+    // Before the program begins, which is as we are.
+    crate::limits::expose("self");
     // We ourselves have but a few.
     if let Some(files) = spec.open_files {
         crate::limits::lower(None, files);

@@ -1,9 +1,10 @@
-//! How many files the agent may have open, and what it starts.
+//! How many files the agent may have open, and what it starts; and who goes first when memory runs out.
 //!
 //! The usual limit is made for programs that forget to close files, and a device with hundreds of instances is beyond
 //! it. So the agent takes all that it may have; what it starts gets the limit that the agent was started with, because
 //! some programs walk through all files that they might have.
 
+use std::fs;
 use std::sync::OnceLock;
 
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit, setrlimit};
@@ -29,9 +30,23 @@ pub(crate) fn before() -> Option<u64> {
 
 /// Gives what was just started the limit back that we were started with.
 pub(crate) fn give_back(child: Option<u32>) {
+    if let Some(id) = child {
+        expose(&id.to_string());
+    }
     let pid = child.and_then(|id| Pid::from_raw(i32::try_from(id).ok()?));
     if let Some((pid, files)) = pid.zip(before()) {
         lower(Some(pid), files);
+    }
+}
+
+/// Has a process, or `self`, go as soon as any other one when memory runs out, where this one is kept to the last: it
+/// is the agent that the machine cannot do without, and what takes all memory is what it runs.
+pub(crate) fn expose(process: &str) {
+    let path = format!("/proc/{process}/oom_score_adj");
+    let is_kept = fs::read_to_string(&path).is_ok_and(|score| score.trim().starts_with('-'));
+    // It may have ended, or become another user.
+    if is_kept && let Err(error) = fs::write(&path, "0") {
+        tracing::debug!(%error, process, "stays as it is when memory runs out");
     }
 }
 
@@ -59,6 +74,21 @@ mod tests {
         let limits = std::fs::read_to_string(format!("/proc/{}/limits", child.id())).unwrap();
         let line = limits.lines().find(|line| line.starts_with("Max open files")).unwrap();
         assert_eq!(line.split_ascii_whitespace().nth(3), Some("900"));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+
+    #[test]
+    fn what_is_started_goes_before_the_agent_when_memory_runs_out() {
+        let score = |process: &str| fs::read_to_string(format!("/proc/{process}/oom_score_adj")).unwrap();
+        let mut child = std::process::Command::new("sleep").arg("1000").spawn().unwrap();
+        let id = child.id().to_string();
+        // Only root may go below what it was; anybody may look.
+        if fs::write(format!("/proc/{id}/oom_score_adj"), "-900").is_ok() {
+            assert_eq!(score(&id).trim(), "-900");
+            give_back(Some(child.id()));
+        }
+        assert!(!score(&id).starts_with('-'), "{}", score(&id));
         child.kill().unwrap();
         child.wait().unwrap();
     }

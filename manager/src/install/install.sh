@@ -449,6 +449,8 @@ RestartSec=5
 # neither the agent nor the others with it.
 KillMode=process
 OOMPolicy=continue
+# The agent goes last when memory runs out; what it starts is as any other process.
+OOMScoreAdjust=-900
 TasksMax=infinity
 # No sandbox here: recipes would inherit it, and they install packages, open devices and change users. Each runs as the
 # user that its component names.

@@ -197,6 +197,7 @@ fn an_image_becomes_a_device_when_it_boots_whatever_shell_made_it() {
             machine.lab.address
         );
         assert!(unit.contains(&command) && unit.contains("KillMode=process\n"), "{unit}");
+        assert!(unit.contains("OOMScoreAdjust=-900\n") && unit.contains("RestartSec=5\n"), "{unit}");
         let state = image.join("var/lib/robo-agent");
         assert_eq!(fs::metadata(&state).unwrap().permissions().mode() & 0o777, 0o700);
         assert_eq!(fs::metadata(state.join("token")).unwrap().permissions().mode() & 0o777, 0o600);
@@ -211,6 +212,30 @@ fn an_image_becomes_a_device_when_it_boots_whatever_shell_made_it() {
         eventually_blocking("it boots", || machine.is_online(name).then_some(()));
         eventually_blocking("its token is gone", || (!state.join("token").exists()).then_some(()));
     }
+}
+
+#[test]
+fn what_is_wrong_with_packages_and_docker_keeps_no_machine_from_being_a_device() {
+    let machine = Machine::new(&[]);
+    // As they are found: each would fail, and says that it was asked.
+    let broken = "#!/bin/sh\necho \"$0 $*\" >>\"$HERE/packages\"\nexit 100\n";
+    for name in ["apt", "apt-get", "dpkg", "pip", "pip3", "python3", "docker", "dockerd"] {
+        let path = machine.folder.join("bin").join(name);
+        fs::write(&path, broken).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
+    }
+    fs::create_dir_all(machine.home(".config/pip")).unwrap();
+    fs::create_dir_all(machine.home(".docker")).unwrap();
+    fs::write(machine.home(".config/pip/pip.conf"), "[global\nindex-url = nowhere\n").unwrap();
+    fs::write(machine.home(".docker/config.json"), r#"{"credsStore": "none-such"}"#).unwrap();
+    let (line, file) = enroll(&machine, "d");
+    machine.run_with(&["sh", "-c", &line], &file).expect(0);
+    eventually_blocking("it is online", || machine.is_online("d").then_some(()));
+    assert!(!machine.folder.join("packages").exists(), "a package manager was asked");
+    let device = machine.lab.user.run(&["device", "inspect", "d", "-o", "json"]).expect(0).json();
+    let capabilities = device["facts"]["capabilities"].as_array().unwrap();
+    let has_docker = Path::new("/run/docker.sock").exists();
+    assert_eq!(capabilities.iter().any(|one| one == "docker"), has_docker, "{capabilities:?}");
 }
 
 /// A command with the same environment for another program: one that is killed itself, and not what started it.
