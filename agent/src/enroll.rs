@@ -9,7 +9,7 @@ use http_body_util::{Full, Limited};
 use robo_model::name::DeviceName;
 use robo_wire::SERVER_NAME;
 use robo_wire::api::{EnrollRequest, EnrollResponse, Facts, MAX_ENROLL_BODY};
-use robo_wire::problem::Problem;
+use robo_wire::problem::{ErrorCode, Problem};
 use sha2::{Digest as _, Sha256};
 
 use crate::code::Code;
@@ -82,6 +82,7 @@ impl EnrollError {
     #[must_use]
     pub fn code(&self) -> Code {
         match self {
+            Self::Refused(problem) if problem.code == ErrorCode::ProjectFull => Code::ProjectFull,
             Self::NotAToken | Self::Refused(_) => Code::Token,
             Self::Foreign { .. } | Self::WrongManager { .. } => Code::WrongManager,
             Self::Dial(error) => error.code(),

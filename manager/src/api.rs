@@ -247,6 +247,7 @@ fn access() -> OpenApiRouter<ApiState> {
         .routes(routes!(groups::join, groups::leave))
         .routes(routes!(groups::apply))
         .routes(routes!(users::projects, users::add_project))
+        .routes(routes!(users::set_quota))
         .routes(routes!(audit::of_project))
         .routes(routes!(audit::all))
         .routes(routes!(audit::verify))

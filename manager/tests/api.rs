@@ -58,6 +58,10 @@ mod groups;
 mod install;
 #[path = "api/names.rs"]
 mod names;
+#[path = "api/quota.rs"]
+mod quota;
+#[path = "api/scenarios.rs"]
+mod scenarios;
 #[path = "api/shell.rs"]
 mod shell;
 #[path = "api/ssh.rs"]

@@ -17,6 +17,7 @@ mod login;
 mod logs;
 mod manager;
 mod network;
+mod quota;
 mod relay;
 mod shell;
 mod shop;

@@ -20,8 +20,8 @@ use serde::{Deserialize, Serialize};
 
 pub use self::access::{
     AuditAnchor, AuditBreak, AuditEntry, AuditOutcome, AuditVerdict, CanI, CanIAnswer, GrantRequest, GrantView,
-    LAST_USED_STEP, Me, NewUserToken, ProjectRequest, ProjectView, UserKind, UserRequest, UserTokenRequest,
-    UserTokenView, UserView,
+    LAST_USED_STEP, Me, NewUserToken, ProjectRequest, ProjectView, QuotaRequest, UserKind, UserRequest,
+    UserTokenRequest, UserTokenView, UserView,
 };
 pub use self::devices::{
     DeviceChange, DeviceInstance, DeviceState, DeviceView, Facts, Interface, LabelOutcome, LabelResult, LabelsRequest,

@@ -19,6 +19,8 @@ pub enum Code {
     NotEnrolled,
     /// The token is refused.
     Token,
+    /// The project is full.
+    ProjectFull,
     /// The identity cannot be read.
     Identity,
     /// Key, certificate and authority do not belong together.
@@ -67,7 +69,7 @@ pub enum Code {
 
 impl Code {
     /// Every code, in the order in which things are looked at.
-    pub const ALL: [Self; 29] = [
+    pub const ALL: [Self; 30] = [
         Self::NotRunning,
         Self::StateFolder,
         Self::DiskFull,
@@ -75,6 +77,7 @@ impl Code {
         Self::Keeper,
         Self::NotEnrolled,
         Self::Token,
+        Self::ProjectFull,
         Self::Identity,
         Self::Key,
         Self::CertificateDates,
@@ -116,6 +119,7 @@ impl Code {
             Self::Keeper => "AGT_KEEPER",
             Self::NotEnrolled => "AGT_NOT_ENROLLED",
             Self::Token => "AGT_TOKEN",
+            Self::ProjectFull => "AGT_PROJECT_FULL",
             Self::Identity => "AGT_IDENTITY",
             Self::Key => "AGT_KEY",
             Self::CertificateDates => "AGT_CERTIFICATE_DATES",
@@ -160,6 +164,7 @@ impl Code {
             }
             Self::NotEnrolled => "The device has no identity yet: it never enrolled with a manager.",
             Self::Token => "The manager does not take the enrolment token: it is used, too old, or another manager's.",
+            Self::ProjectFull => "The project that the token is for has as many devices as it may have.",
             Self::Identity => "The files of the device's identity are there and cannot be read.",
             Self::Key => "The device's key, its certificate and the manager's CA do not belong together.",
             Self::CertificateDates => {
@@ -210,6 +215,9 @@ impl Code {
             Self::Keeper => "`robo stop` and `robo start` the instance.",
             Self::NotEnrolled => "Make a token with `robo device enroll NAME`, and start the agent with --token-file.",
             Self::Token => "Make a new token with `robo device enroll NAME` at the manager that the agent dials.",
+            Self::ProjectFull => {
+                "Remove a device that is gone (`robo device remove`), or have the bound raised (`robo project set`), and start the agent again: the token is still good."
+            }
             Self::Identity => {
                 "Run this as the agent's user; where a file is damaged, remove the folder `identity` and enrol again."
             }

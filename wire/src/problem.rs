@@ -44,6 +44,8 @@ pub enum ErrorCode {
     TokenUsed,
     /// The name is taken.
     NameTaken,
+    /// The project has as many devices as it may have.
+    ProjectFull,
     /// Others depend on it: it has to be let go first.
     InUse,
     /// The device is not connected.

@@ -6,7 +6,7 @@ use robo_model::name::{ProjectName, UserName};
 use robo_wire::api::{
     AccessChange, AccessRequest, AuditEntry, AuditVerdict, CanI, GrantRequest, GrantView, GroupRequest, GroupView,
     LoginCode, LoginProof, LoginRequest, LoginState, LogoutRequest, Me, NewUserToken, ProjectRequest, ProjectView,
-    UserRequest, UserTokenRequest, UserTokenView, UserView,
+    QuotaRequest, UserRequest, UserTokenRequest, UserTokenView, UserView,
 };
 
 use super::{Client, ClientError, QUICK};
@@ -128,9 +128,17 @@ impl Client {
     }
 
     /// Makes a project.
-    pub(crate) async fn add_project(&self, name: &ProjectName) -> Result<ProjectView, ClientError> {
-        let request = ProjectRequest { name: name.clone() };
-        self.json(self.whole_manager(Method::POST, "projects").json(&request)).await
+    pub(crate) async fn add_project(&self, request: &ProjectRequest) -> Result<ProjectView, ClientError> {
+        self.json(self.whole_manager(Method::POST, "projects").json(request)).await
+    }
+
+    /// Says how many devices a project may have.
+    pub(crate) async fn set_quota(
+        &self,
+        name: &ProjectName,
+        request: &QuotaRequest,
+    ) -> Result<ProjectView, ClientError> {
+        self.json(self.whole_manager(Method::PUT, &format!("projects/{name}/quota")).json(request)).await
     }
 
     /// The newest lines of the audit log: of the project, or of all there is.

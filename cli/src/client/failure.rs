@@ -172,6 +172,7 @@ const fn default_help(code: ErrorCode) -> Option<&'static str> {
         ErrorCode::FilesMissing | ErrorCode::HashMismatch => Some("a file changed while it was sent: try again"),
         ErrorCode::BadRequest
         | ErrorCode::InUse
+        | ErrorCode::ProjectFull
         | ErrorCode::NotFound
         | ErrorCode::TooLarge
         | ErrorCode::Unsupported

@@ -94,9 +94,11 @@ pub(crate) fn who(me: &Me, now: UnixMillis) -> String {
 pub(crate) fn projects(projects: &[ProjectView], current: &ProjectName, look: Look) -> String {
     let row = |project: &ProjectView| {
         let mark = if project.name == *current { "*" } else { "" };
-        vec![Cell::new(mark), Cell::new(&project.name), Cell::new(project.role)]
+        let has = project.devices.map_or_else(|| "?".to_owned(), |devices| devices.to_string());
+        let devices = project.max_devices.map_or_else(|| has.clone(), |max| format!("{has} of {max}"));
+        vec![Cell::new(mark), Cell::new(&project.name), Cell::new(project.role), Cell::new(devices)]
     };
-    plain(&["", "PROJECT", "YOU ARE"], projects.iter().map(row).collect(), look.palette)
+    plain(&["", "PROJECT", "YOU ARE", "DEVICES"], projects.iter().map(row).collect(), look.palette)
 }
 
 /// Lines of the audit log.

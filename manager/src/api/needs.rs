@@ -117,6 +117,8 @@ const IN_PROJECT: &[Row] = &[
     (Method::GET, "sessions/{id}/watch", Verb::Shell, On::Some, Audited::Yes),
     (Method::GET, "sessions/{id}/recording", Verb::Shell, On::Some, Audited::Yes),
     (Method::GET, "audit", Verb::Audit, On::Project, Audited::Yes),
+    // Who may all in the project could else give itself more of the manager.
+    (Method::PUT, "quota", Verb::ManageUsers, On::Manager, Audited::Yes),
 ];
 
 const ELSEWHERE: &[Row] = &[

@@ -116,6 +116,7 @@ const fn status_of(code: ErrorCode) -> StatusCode {
         | ErrorCode::PlanMoved
         | ErrorCode::Conflict
         | ErrorCode::NameTaken
+        | ErrorCode::ProjectFull
         | ErrorCode::InUse => StatusCode::CONFLICT,
         ErrorCode::DeviceOffline | ErrorCode::Busy => StatusCode::SERVICE_UNAVAILABLE,
         ErrorCode::Internal | ErrorCode::Unknown => StatusCode::INTERNAL_SERVER_ERROR,

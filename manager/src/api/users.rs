@@ -5,14 +5,14 @@ use axum::{Extension, Json as Answer};
 use robo_model::access::{Decision, Thing, Verb};
 use robo_model::name::UserName;
 use robo_wire::api::{
-    AuditOutcome, CanI, GrantRequest, GrantView, Me, NewUserToken, ProjectRequest, ProjectView, UserRequest,
-    UserTokenRequest, UserTokenView, UserView,
+    AuditOutcome, CanI, GrantRequest, GrantView, Me, NewUserToken, ProjectRequest, ProjectView, QuotaRequest,
+    UserRequest, UserTokenRequest, UserTokenView, UserView,
 };
 use robo_wire::problem::{ErrorCode, Problem};
 
 use super::ApiState;
 use super::auth::{Caller, May};
-use super::extract::{GrantId, Json, TokenId, User};
+use super::extract::{GrantId, Json, Project, TokenId, User};
 use super::problem::Refusal;
 
 /// Says who asks.
@@ -147,12 +147,25 @@ pub(super) async fn projects(
 
 /// Makes a project.
 #[utoipa::path(post, path = "/v1/projects", tag = "access", security(("token" = [])), request_body = ProjectRequest,
-    responses((status = 200, body = ProjectView), (status = 400, body = Problem), (status = 403, body = Problem)))]
+    responses((status = 200, body = ProjectView), (status = 400, body = Problem), (status = 403, body = Problem),
+        (status = 409, body = Problem)))]
 pub(super) async fn add_project(
     State(state): State<ApiState>,
     Json(request): Json<ProjectRequest>,
 ) -> Result<Answer<ProjectView>, Refusal> {
-    Ok(Answer(state.service.add_project(request.name).await?))
+    Ok(Answer(state.service.add_project(request).await?))
+}
+
+/// Says how many devices a project may have. Those that it has stay, also where they are more.
+#[utoipa::path(put, path = "/v1/projects/{project}/quota", tag = "access", security(("token" = [])),
+    params(("project" = String, Path)), request_body = QuotaRequest,
+    responses((status = 200, body = ProjectView), (status = 403, body = Problem), (status = 404, body = Problem)))]
+pub(super) async fn set_quota(
+    State(state): State<ApiState>,
+    Project(project): Project,
+    Json(request): Json<QuotaRequest>,
+) -> Result<Answer<ProjectView>, Refusal> {
+    Ok(Answer(state.service.set_quota(project, request.max_devices).await?))
 }
 
 /// Refuses what is about another user, to whom does not manage users.

@@ -9,14 +9,14 @@ use robo_model::label::Labels;
 use robo_model::name::{ProjectName, UserName};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_wire::api::{
-    CanI, GrantRequest, GrantView, LAST_USED_STEP, NewUserToken, ProjectView, UserKind, UserRequest, UserTokenRequest,
-    UserTokenView, UserView,
+    CanI, GrantRequest, GrantView, LAST_USED_STEP, NewUserToken, ProjectRequest, ProjectView, UserKind, UserRequest,
+    UserTokenRequest, UserTokenView, UserView,
 };
 
 pub use self::error::AccessError;
 use super::error::ServiceError;
 use super::{ADMIN_TOKEN, Service, folder, now, write_private};
-use crate::store::{Store, StoreError, UserRecord, UserTokenRecord};
+use crate::store::{ProjectRecord, Store, StoreError, UserRecord, UserTokenRecord};
 use crate::token;
 
 /// The user who is there from the start, and may everything: whoever can read the manager's folder is this one.
@@ -346,22 +346,47 @@ impl Service {
     /// When the store fails.
     pub async fn projects(&self, access: &Access) -> Result<Vec<ProjectView>, ServiceError> {
         let all = self.store().projects().await?;
-        let view = |name: ProjectName| {
+        let view = |ProjectRecord { name, devices, max_devices }: ProjectRecord| {
             let may = |verb: Verb| access.may(verb, Thing::SomeDevice(&name));
+            // Who sees some devices only does not hear of the others.
+            let devices = access.may(Verb::See, Thing::Project(&name)).then_some(devices);
             let role = [(Role::Admin, Verb::Grant), (Role::Operator, Verb::Exec), (Role::Viewer, Verb::See)];
             let role = role.into_iter().find(|(_, verb)| may(*verb)).map(|(role, _)| role);
-            role.map(|role| ProjectView { name, role })
+            role.map(|role| ProjectView { name, role, devices, max_devices })
         };
         Ok(all.into_iter().filter_map(view).collect())
     }
 
-    /// Makes a project.
+    /// Makes a project. The same again changes nothing.
+    ///
+    /// # Errors
+    /// When there is one that may have another number of devices, or the store fails.
+    pub async fn add_project(&self, request: ProjectRequest) -> Result<ProjectView, ServiceError> {
+        let ProjectRequest { name, max_devices } = request;
+        let is_new = self.store().add_project(&name, max_devices).await?;
+        let view = self.project(name).await?;
+        if !is_new && max_devices.is_some() && max_devices != view.max_devices {
+            return Err(ServiceError::ProjectThere { name: view.name, max_devices: view.max_devices });
+        }
+        Ok(view)
+    }
+
+    /// Says how many devices a project may have. Those that it has stay, also where they are more.
     ///
     /// # Errors
     /// When the store fails.
-    pub async fn add_project(&self, name: ProjectName) -> Result<ProjectView, ServiceError> {
-        self.store().add_project(&name).await?;
-        Ok(ProjectView { name, role: Role::Admin })
+    pub async fn set_quota(&self, name: ProjectName, max_devices: Option<u32>) -> Result<ProjectView, ServiceError> {
+        self.store().set_quota(&name, max_devices).await?;
+        tracing::info!(project = %name, max_devices, "another quota");
+        self.project(name).await
+    }
+
+    /// A project, for who may all there.
+    async fn project(&self, name: ProjectName) -> Result<ProjectView, ServiceError> {
+        let found = self.store().projects().await?.into_iter().find(|record| record.name == name);
+        let found = found.ok_or_else(|| ServiceError::NoProject { name: name.to_string() })?;
+        let (devices, max_devices) = (Some(found.devices), found.max_devices);
+        Ok(ProjectView { name, role: Role::Admin, devices, max_devices })
     }
 
     pub(super) async fn check_user(&self, name: &UserName) -> Result<(), ServiceError> {

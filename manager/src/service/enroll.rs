@@ -120,6 +120,7 @@ impl Service {
             Enrolment::Done => {}
             Enrolment::TokenUsed => return Err(ServiceError::TokenUsed(None)),
             Enrolment::NameTaken => return Err(ServiceError::NameTaken(name)),
+            Enrolment::Full { max } => return Err(ServiceError::ProjectFull { project: token.project, max }),
         }
         if is_again {
             self.bus().ring(Ring::Identity(id.clone()));

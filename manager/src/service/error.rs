@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 use robo_model::label::SelectorError;
-use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath};
+use robo_model::name::{ApplicationName, ComponentName, DeviceName, InstancePath, ProjectName};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{FileHash, InstanceKey, RelativePath};
 use robo_wire::api::Standing;
@@ -45,6 +45,22 @@ pub enum ServiceError {
     NoProject {
         /// Its name.
         name: String,
+    },
+    /// The project has as many devices as it may have.
+    #[error("project `{project}` has as many devices as it may have: {max}")]
+    ProjectFull {
+        /// Its name.
+        project: ProjectName,
+        /// How many.
+        max: u32,
+    },
+    /// There is a project of that name, with another bound.
+    #[error("there is a project `{name}` already, which may have {}", bound(*max_devices))]
+    ProjectThere {
+        /// Its name.
+        name: ProjectName,
+        /// How many devices it may have.
+        max_devices: Option<u32>,
     },
     /// There is no such application.
     #[error("there is no application `{name}`")]
@@ -409,4 +425,8 @@ pub(super) fn near(name: &str, candidates: impl IntoIterator<Item = impl AsRef<s
         .filter(|(distance, _)| *distance <= most)
         .min()
         .map(|(_, candidate)| candidate)
+}
+
+fn bound(max_devices: Option<u32>) -> String {
+    max_devices.map_or_else(|| "any number of devices".to_owned(), |max| format!("{max} devices"))
 }

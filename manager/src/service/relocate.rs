@@ -99,6 +99,7 @@ impl Service {
             match service.store().relocate(&device.id, &to, &by, now()).await? {
                 Relocated::Done => {}
                 Relocated::NameTaken => return Err(RelocationError::NameTaken { name, to }.into()),
+                Relocated::Full { max } => return Err(ServiceError::ProjectFull { project: to, max }),
                 Relocated::InUse(instances) => return Err(RelocationError::InUse { name, instances }.into()),
             }
             tracing::info!(device = %device.id, %name, from = %project, %to, by, "moved to another project");

@@ -1,7 +1,7 @@
 //! Users, their tokens, and what they may.
 
 use robo_model::access::{Grant, Role};
-use robo_model::name::{ProjectName, UserName};
+use robo_model::name::UserName;
 use robo_model::quantity::UnixMillis;
 use robo_wire::api::{GrantView, UserKind};
 use sqlx::sqlite::SqliteRow;
@@ -235,28 +235,6 @@ impl Store {
     pub async fn remove_grant(&self, id: u64) -> Result<bool, StoreError> {
         let done = sqlx::query("DELETE FROM grants WHERE id = $1").bind(big(id)).execute(&self.writer).await;
         Ok(done.map_err(at("taking a grant away"))?.rows_affected() > 0)
-    }
-
-    /// The projects.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn projects(&self) -> Result<Vec<ProjectName>, StoreError> {
-        let names: Vec<String> = sqlx::query_scalar("SELECT name FROM projects ORDER BY name")
-            .fetch_all(&self.readers)
-            .await
-            .map_err(at("reading the projects"))?;
-        names.iter().map(|name| parse("a project", name)).collect()
-    }
-
-    /// Makes a project. False when there is one of that name.
-    ///
-    /// # Errors
-    /// When the database fails.
-    pub async fn add_project(&self, name: &ProjectName) -> Result<bool, StoreError> {
-        let query = sqlx::query("INSERT INTO projects (name) VALUES ($1) ON CONFLICT (name) DO NOTHING");
-        let done = query.bind(name.as_str()).execute(&self.writer).await.map_err(at("making a project"))?;
-        Ok(done.rows_affected() > 0)
     }
 }
 

@@ -5,7 +5,7 @@ use robo_model::quantity::UnixMillis;
 use robo_model::spec::InstanceKey;
 use robo_wire::event::EventBody;
 
-use super::{Columns, Store, StoreError, Tx, at, commit, devices, events};
+use super::{Columns, Store, StoreError, Tx, at, commit, devices, events, projects};
 
 /// What came of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,6 +14,11 @@ pub enum Relocated {
     Done,
     /// Another device of that project has its name.
     NameTaken,
+    /// The project has as many devices as it may have.
+    Full {
+        /// How many.
+        max: u32,
+    },
     /// These are on it, or not gone yet.
     InUse(Vec<InstanceKey>),
 }
@@ -45,6 +50,9 @@ impl Store {
         let instances = instances_on(&mut tx, id).await?;
         if !instances.is_empty() {
             return Ok(Relocated::InUse(instances));
+        }
+        if let Some(max) = projects::full(&mut tx, to).await? {
+            return Ok(Relocated::Full { max });
         }
         let from = device.project.clone();
         for (sql, what) in [

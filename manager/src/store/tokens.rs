@@ -13,6 +13,7 @@ use super::contact::ContactMoved;
 use super::devices::{self, DeviceRecord};
 use super::events::{self, NewEvent};
 use super::identity::standing_name;
+use super::projects;
 use super::{Columns, Store, StoreError, Tx, at, big, commit, to_json};
 
 /// How long an enrolment token is remembered after its end, to say *used* or *expired* and not *unknown*.
@@ -94,6 +95,11 @@ pub enum Enrolment {
     TokenUsed,
     /// Another device has the name.
     NameTaken,
+    /// The project has as many devices as it may have.
+    Full {
+        /// How many.
+        max: u32,
+    },
 }
 
 impl Store {
@@ -218,7 +224,10 @@ impl Store {
             .await
             .map_err(at("looking for the device's name"))?;
         match holder {
-            None => insert(&mut tx, device, &token, now).await?,
+            None => match projects::full(&mut tx, &token.project).await? {
+                Some(max) => return Ok(Enrolment::Full { max }),
+                None => insert(&mut tx, device, &token, now).await?,
+            },
             Some(id) if token.replace && id == device.id.as_str() => replace(&mut tx, device, &token, now).await?,
             Some(_) => return Ok(Enrolment::NameTaken),
         }

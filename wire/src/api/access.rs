@@ -196,6 +196,19 @@ pub type CanIAnswer = Decision;
 pub struct ProjectRequest {
     /// Its name.
     pub name: ProjectName,
+    /// How many devices it may have; any number where nothing is said. What there is already stays as it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_devices: Option<u32>,
+}
+
+/// `PUT /v1/projects/{project}/quota`: says how many devices a project may have. Those that it has stay.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct QuotaRequest {
+    /// So many; any number where nothing is said.
+    #[serde(default)]
+    pub max_devices: Option<u32>,
 }
 
 /// `GET /v1/projects`: a project of which whoever asks may see something.
@@ -206,6 +219,12 @@ pub struct ProjectView {
     pub name: ProjectName,
     /// The most that whoever asks may there.
     pub role: Role,
+    /// How many devices it has, for who may see all of them; nothing for others, and of an older manager.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub devices: Option<u32>,
+    /// How many it may have; any number where nothing is said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max_devices: Option<u32>,
 }
 
 /// What became of something that was asked for.

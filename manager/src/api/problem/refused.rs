@@ -57,6 +57,8 @@ pub(super) fn code(error: &ServiceError) -> Option<ErrorCode> {
         ServiceError::Relocation(RelocationError::InUse { .. } | RelocationError::Named { .. }) => ErrorCode::InUse,
         ServiceError::InUse { .. } | ServiceError::DeviceInUse { .. } => ErrorCode::InUse,
         ServiceError::NotLetIn { .. } => ErrorCode::Conflict,
+        ServiceError::ProjectFull { .. } => ErrorCode::ProjectFull,
+        ServiceError::ProjectThere { .. } => ErrorCode::NameTaken,
         ServiceError::FilesMissing(_) => ErrorCode::FilesMissing,
         ServiceError::Graph(_) => ErrorCode::GraphInvalid,
         ServiceError::Plan(plan) => plan.code(),
@@ -91,6 +93,13 @@ const fn code_of_access(error: &AccessError) -> ErrorCode {
 pub(super) fn help(error: &ServiceError) -> Option<String> {
     Some(match error {
         ServiceError::Ssh(error) => error.help(),
+        ServiceError::ProjectFull { project, .. } => format!(
+            "remove a device that is gone (`robo device remove`), or raise the bound: \
+             `robo project set {project} --max-devices N`"
+        ),
+        ServiceError::ProjectThere { name, .. } => {
+            format!("`robo project set {name} --max-devices N` changes how many devices it may have")
+        }
         ServiceError::NoProject { .. } => "the project that always exists is `default`".to_owned(),
         ServiceError::NoApplication { near, .. } | ServiceError::NoInstance { near, .. } => {
             meant(near.as_ref(), "`robo status` shows all")
