@@ -112,3 +112,15 @@ async fn enrolment_tokens_are_refused_each_for_its_reason() {
     refused(manager.post("tokens", json!({"labels": {"a b": "c"}})).await, ErrorCode::BadRequest, "`a b`");
     refused(manager.post("tokens", json!({"lifetime": 9_000_000_000_u64})).await, ErrorCode::BadRequest, "longest");
 }
+
+#[tokio::test]
+async fn an_identity_is_never_used_again() {
+    let manager = Manager::start().await;
+    let mut known = BTreeSet::new();
+    for _ in 0..20 {
+        let id = manager.enrol("one").await;
+        assert!(known.insert(id.clone()), "{id}");
+        manager.call(Method::DELETE, "devices/one", Value::Null).await.unwrap();
+        assert!(manager.service.store().device(&id).await.unwrap().is_none());
+    }
+}

@@ -242,3 +242,38 @@ fn without_a_terminal_or_a_device_there_is_no_shell() {
         assert!(out.contains("there is no device `nobody`"), "{out}");
     }
 }
+
+const BROKEN: &str = "
+application app {
+	version: 1.0.0;
+}
+Machine {
+	installer: target;
+	children: Fails;
+}
+Fails {
+	installer: script;
+}
+instance of Machine {
+	name: m;
+	instance of Fails {
+		name: fails;
+	}
+}
+";
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_shell_begins_whatever_state_the_workload_is_in() {
+    let (user, shells, robo) = (User::new(), Shells::new(robo_agent()), robo());
+    let robo = robo.to_str().unwrap();
+    let scripts = [("Fails/scripts/start.sh", "#!/bin/sh\nexit 9\n")];
+    user.run(&["up", "--detach", &application(&user, BROKEN, &scripts)]).expect(3);
+    let status = user.run(&["status", "/m/fails"]).expect(0).out;
+    assert!(status.contains("exit code 9"), "{status}");
+    let mut terminal = Terminal::start(&shells, "t1", &user, &[robo, "shell", "m", "--", "bash", "--norc"]).await;
+    terminal.until("# ").await;
+    terminal.type_in("echo he''re\r").await;
+    terminal.until("here\r\n").await;
+    terminal.type_in("exit\r").await;
+    assert_eq!(terminal.verdict().await, Verdict::Ok, "{}", terminal.text());
+}

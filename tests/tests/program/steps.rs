@@ -70,6 +70,9 @@ fn steps_that_go_wrong() {
     assert!(apply.err.contains("the reason"), "{}", apply.err);
     assert!(user.run(&["logs", "/m/fails"]).expect(0).out.contains("the reason"));
     assert!(user.run(&["status", "/m/fails"]).expect(0).out.contains("the reason"));
+    // Whatever state the workload is in, the machine is there for who mends it.
+    assert_eq!(user.run(&["exec", "m", "--", "echo", "here"]).expect(0).out, "here\n");
+    assert_ne!(state(&user, "/m/fails"), "DEPLOYED_STARTED");
     let failed = events(&user, 0).iter().filter(|e| e["kind"] == "failed" && e["path"] == "/m/fails").count();
     assert!(failed >= 1);
 

@@ -115,3 +115,37 @@ impl Drop for Leftovers {
         drop(runtime.block_on(Runtime::kill_leftovers(&folders)));
     }
 }
+
+#[test]
+fn an_agent_is_the_same_device_in_another_folder_from_its_next_start() {
+    let lab = Lab::new();
+    let (first, second, keys) = (lab.path("one/state"), lab.path("other/state"), lab.path("keys"));
+    fs::create_dir_all(&keys).unwrap();
+    fs::write(format!("{keys}/ssh_host_ed25519_key.pub"), "ssh-ed25519 AAAA\n").unwrap();
+    let start = |state: &str, more: &[&str]| {
+        let mut command = Command::new(robo_agent());
+        command.args(["--manager", &lab.address.to_string(), "--state", state]).args(more);
+        Running::start(command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null()))
+    };
+    let inspect = || lab.user.run(&["device", "inspect", "m", "-o", "json"]);
+    let online = || eventually_blocking("it is online", || (inspect().json()["online"] == true).then_some(()));
+    let mut agent = start(&first, &["--ssh-keys", "/none", "--token-file", &lab.token("m")]);
+    eventually_blocking("it is there", || (inspect().code == 0).then_some(()));
+    online();
+    let before = inspect().json();
+    assert_eq!(before["facts"]["ssh_host_keys"], serde_json::Value::Null);
+    agent.signal(Signal::TERM);
+    assert_eq!(agent.ended(), Some(0));
+    fs::create_dir_all(lab.path("other")).unwrap();
+    fs::rename(&first, &second).unwrap();
+    let event = last_event(&lab.user);
+    let mut agent = start(&second, &["--ssh-keys", &keys]);
+    eventually_blocking("it is back", || {
+        super::events(&lab.user, event).iter().any(|event| event["kind"] == "online").then_some(())
+    });
+    let after = inspect().json();
+    assert_eq!(after["id"], before["id"]);
+    assert_eq!(after["facts"]["ssh_host_keys"], serde_json::json!(["ssh-ed25519 AAAA"]));
+    assert!(!Path::new(&first).exists(), "nothing is made where it was");
+    agent.kill();
+}
