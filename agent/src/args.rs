@@ -5,6 +5,7 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use robo_model::name::DeviceName;
+use robo_model::quantity::Millis;
 use robo_wire::api::is_user_name;
 
 use crate::Config;
@@ -69,6 +70,9 @@ pub struct Args {
     /// What names this boot of the machine, where the kernel is not to be asked.
     #[arg(long, hide = true, value_name = "ID")]
     pub boot_id: Option<String>,
+    /// How long another program may take that is tried in the place of this one.
+    #[arg(long, hide = true, value_name = "DURATION")]
+    pub trial_time: Option<Millis>,
 }
 
 /// Looks at this device, and says what keeps it from its manager.
@@ -236,6 +240,7 @@ impl Args {
             exec_user: self.exec_user.map_or_else(exec_user, |name| Ok(Some(name)))?,
             ssh: self.ssh_keys,
             boot: self.boot_id,
+            own: None,
         })
     }
 

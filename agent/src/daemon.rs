@@ -41,6 +41,7 @@ use crate::runtime::Runtime;
 use crate::shell::Shells;
 use crate::ssh::trust::note_authority;
 use crate::tls::TlsError;
+use crate::upgrade::{self, Own, Upgrades};
 use crate::{now, uptime};
 
 /// Reports of the runtime that may wait: more than steps that run at a time on any real device.
@@ -79,6 +80,8 @@ pub struct Config {
     pub exec_user: Option<String>,
     /// What names this boot of the machine; the kernel is asked where nothing is given. For tests.
     pub boot: Option<String>,
+    /// The program of this process, where it may replace that itself.
+    pub own: Option<Arc<Own>>,
 }
 
 /// Why an agent cannot run.
@@ -135,6 +138,11 @@ pub async fn run_with_keeper(
     limits::raise();
     let folders = Folders::new(&config.state);
     folders.create().map_err(folder_error)?;
+    upgrade::reap_inherited();
+    let own = config.own.clone();
+    if !own.as_ref().is_some_and(|own| own.is_tried()) && !upgrade::end_leftovers(&folders).await {
+        return Err(AgentError::InUse(config.state.clone()));
+    }
     let _lock = locked(&folders).await.map_err(folder_error)?.ok_or_else(|| AgentError::InUse(config.state.clone()))?;
     note_manager(&folders, &config.route.manager);
     let mut shutdown = std::pin::pin!(shutdown);
@@ -146,10 +154,38 @@ pub async fn run_with_keeper(
     drop_token(&folders, &identity);
     let mut daemon = Daemon::start(config, keeper, folders, &identity)?;
     tokio::select! {
+        // Who is told to end tries nothing any more.
+        biased;
+        () = shutdown => own.iter().for_each(|own| own.stay()),
         () = daemon.run() => {}
-        () = shutdown => {}
+        () = abandoned(own.as_ref()) => {}
+        () = begun(own.as_ref()) => {}
     }
     Ok(())
+}
+
+/// Waits until whoever tries this program is gone.
+async fn abandoned(own: Option<&Arc<Own>>) {
+    match own {
+        Some(own) => own.abandoned().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until this process is to try another program.
+async fn begun(own: Option<&Arc<Own>>) {
+    match own {
+        Some(own) => own.begun().await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Waits until there is another thing to tell of this program.
+async fn moved(own: Option<&Arc<Own>>) {
+    match own {
+        Some(own) => own.moved().await,
+        None => std::future::pending().await,
+    }
 }
 
 /// Notes where the manager is, for who looks at the device later; nothing that runs depends on it.
@@ -164,7 +200,9 @@ fn note_manager(folders: &Folders, manager: &str) {
 }
 
 fn facts_of(config: &Config, addresses: &Addresses, folders: &Folders) -> Facts {
-    facts(addresses, &config.ssh, folders.root(), config.exec_user.as_deref())
+    let facts = facts(addresses, &config.ssh, folders.root(), config.exec_user.as_deref());
+    let Some(own) = &config.own else { return facts };
+    Facts { program: own.known_digest().unwrap_or_default().to_owned(), upgrade: own.last(), ..facts }
 }
 
 async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentError> {
@@ -265,6 +303,8 @@ enum Event {
     Report(Report),
     Link(FromLink),
     Time,
+    /// There is another thing to tell of this program.
+    Own,
     Gone,
 }
 
@@ -294,7 +334,13 @@ impl Daemon {
             runs: Runs::default(),
             forwards: Forwards::new(config.forward),
             parts: parts.clone(),
+            upgrades: Upgrades::new(config.own.clone(), folders.clone()),
         };
+        if let Some(own) = config.own.clone() {
+            own.recall(&folders);
+            let folders = folders.clone();
+            drop(tokio::spawn(async move { own.look(&folders).await }));
+        }
         drop(tokio::spawn(link::run(link_config, give_link)));
         let removals = JoinSet::new();
         let renewal = None;
@@ -330,6 +376,9 @@ impl Daemon {
                 }
                 Event::Link(message) => self.link(message).await,
                 Event::Time => self.pass_time().await,
+                Event::Own if self.link.is_some() => self.link(FromLink::Network).await,
+                // The next hello has it; and addresses are asked for on a link alone.
+                Event::Own => {}
                 Event::Gone => return,
             }
         }
@@ -342,6 +391,7 @@ impl Daemon {
             report = self.reports.recv(), if !self.pilot.is_writing() => report.map_or(Event::Gone, Event::Report),
             message = self.from_link.recv() => message.map_or(Event::Gone, Event::Link),
             () = tokio::time::sleep(wake.unwrap_or_default()), if wake.is_some() => Event::Time,
+            () = moved(self.config.own.as_ref()) => Event::Own,
         }
     }
 
@@ -422,6 +472,7 @@ impl Daemon {
                 Out::Up(id, welcome) => {
                     tracing::info!(name = %welcome.name, manager = %self.config.route, "link up");
                     self.parts.works(LINK, self.config.route.to_string());
+                    self.config.own.iter().for_each(|own| own.welcomed());
                     let Welcome { name, project, ssh_authority, .. } = welcome;
                     note_authority(&self.folders, ssh_authority.as_deref());
                     self.called(Bearer { name, project, ..self.bearer.clone() });

@@ -51,6 +51,8 @@ pub fn facts(addresses: &Addresses, ssh: &Path, folder: &Path, exec_user: Option
         capabilities: capabilities(),
         exec_user: exec_user.unwrap_or_default().to_owned(),
         agent_user: User::own().name,
+        program: String::new(),
+        upgrade: None,
     }
 }
 

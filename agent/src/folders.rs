@@ -1,7 +1,7 @@
 //! Where everything of an agent lies on disk.
 //!
 //! ```text
-//! <state>/lock  manager  device  ssh_ca.pub  token  ledger/  identity/  files/<hash>  log/agent.log
+//! <state>/lock  manager  device  ssh_ca.pub  token  ledger/  identity/  files/<hash>  log/agent.log  upgrade/
 //! <state>/instances/<application>/<segment>/<segment>/@recipe  @data  @logs  @runs/<run>  @context.json
 //! ```
 //!
@@ -158,6 +158,11 @@ impl Folders {
     #[must_use]
     pub fn files(&self) -> PathBuf {
         self.root.join("files")
+    }
+
+    /// What is kept of upgrades of the agent.
+    pub(crate) fn upgrade(&self) -> PathBuf {
+        self.root.join("upgrade")
     }
 
     /// The folders of the instance `key`.

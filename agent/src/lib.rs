@@ -15,6 +15,7 @@
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
 //!   [`renew`], [`files`], [`facts`], [`bearer`] serve it.
 //! - [`daemon`]: the loop that joins them; [`args`]: its options.
+//! - [`upgrade`]: another program for the agent, with a way back.
 //! - [`doctor`]: looks at a device from the inside; [`code`]: what can be wrong with one; [`collect`]: all that helps to
 //!   find it, in one archive; [`health`] and [`parts`]: how all of this is, for whoever asks.
 //! - [`folders`]: where everything lies on disk; [`framing`]: frames on streams.
@@ -54,11 +55,13 @@ pub mod shell;
 pub mod ssh;
 pub mod tail;
 pub mod tls;
+pub mod upgrade;
 
 pub use daemon::{AgentError, Config, run, run_with_keeper};
 pub use limits::raise as raise_open_files;
 
-/// What this program is when the agent has started it again, as a keeper or as the leader of a terminal; nothing when it
+/// What this program is when the agent has started it again, as a keeper, as the leader of a terminal or as a trial of
+/// another program; nothing when it
 /// was started by others. To be asked first of all in `main`: such a process must be there fast and be small.
 #[must_use]
 pub fn as_helper(mut words: impl Iterator<Item = std::ffi::OsString>) -> Option<std::process::ExitCode> {
@@ -68,6 +71,9 @@ pub fn as_helper(mut words: impl Iterator<Item = std::ffi::OsString>) -> Option<
     }
     if word == ssh::file::ARGUMENT {
         return Some(ssh::file::main(words));
+    }
+    if word == upgrade::trial::ARGUMENT {
+        return Some(upgrade::trial::main(words));
     }
     (word == shell::leader::ARGUMENT).then(|| shell::leader::main(words))
 }

@@ -28,6 +28,13 @@ pub(crate) fn before() -> Option<u64> {
     BEFORE.get().copied().flatten()
 }
 
+/// Gives this process the limit back that it was started with: it becomes another program.
+pub(crate) fn restore() {
+    if let Some(files) = before() {
+        lower(None, files);
+    }
+}
+
 /// Gives what was just started the limit back that we were started with.
 pub(crate) fn give_back(child: Option<u32>) {
     if let Some(id) = child {

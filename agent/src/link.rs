@@ -42,6 +42,7 @@ use crate::runtime::{exec, logs};
 use crate::shell::Shells;
 use crate::ssh::keys;
 use crate::tail;
+use crate::upgrade::Upgrades;
 
 /// Messages that may wait between link and loop. The loop is fast; the manager sends few.
 pub const QUEUE: usize = 16;
@@ -103,6 +104,8 @@ pub struct Config {
     pub forwards: Forwards,
     /// How the agent's parts are.
     pub parts: Parts,
+    /// Other programs for this agent.
+    pub(crate) upgrades: Upgrades,
 }
 
 /// Why a connection ended.
@@ -198,6 +201,7 @@ impl Connection<'_> {
             runs: self.config.runs.clone(),
             forwards: self.config.forwards.clone(),
             parts: self.config.parts.clone(),
+            upgrades: self.config.upgrades.clone(),
         };
         let socket = Thrifty::new(Rotating::new(socket, KEYS_LIVE));
         let (control, drive) =
@@ -260,14 +264,25 @@ struct Served {
     exec_user: Option<String>,
     forwards: Forwards,
     parts: Parts,
+    upgrades: Upgrades,
 }
 
 impl Served {
+    /// What of people goes on here, and ends with the agent.
+    fn counts(&self) -> [(&'static str, usize); 3] {
+        [("shells", self.shells.count()), ("commands", self.runs.count()), ("forwards", self.forwards.count())]
+    }
+
+    /// The same in words; nothing where nobody is there.
+    fn busy(&self) -> Option<String> {
+        let all = self.counts().into_iter().filter(|(_, count)| *count > 0);
+        let words: Vec<String> = all.map(|(name, count)| format!("{count} of {name}")).collect();
+        (!words.is_empty()).then(|| words.join(", "))
+    }
+
     /// All that is told of how this device is.
     fn whole(self) -> Whole {
-        let counts =
-            [("shells", self.shells.count()), ("commands", self.runs.count()), ("forwards", self.forwards.count())];
-        Whole { parts: self.parts.all(&counts), route: self.route, folders: self.folders }
+        Whole { parts: self.parts.all(&self.counts()), route: self.route, folders: self.folders }
     }
 }
 
@@ -279,7 +294,13 @@ fn as_user(mut open: Open, user: Option<&String>) -> Open {
         Open::Shell(shell) => shell.start.as_mut().map(|start| &mut start.user),
         Open::SshKeys(keys) => Some(&mut keys.user),
         // Copies and sockets are the agent's own doing: the manager asks for more before it opens one.
-        Open::Logs(_) | Open::Copy(_) | Open::Forward(_) | Open::Tail(_) | Open::Collect(_) | Open::Health(_) => None,
+        Open::Logs(_)
+        | Open::Copy(_)
+        | Open::Forward(_)
+        | Open::Tail(_)
+        | Open::Collect(_)
+        | Open::Health(_)
+        | Open::Upgrade(_) => None,
     };
     if let Some(own @ None) = own {
         *own = user.cloned();
@@ -302,6 +323,10 @@ async fn serve_stream(mut stream: Io, served: Served) {
         Ok(Open::Collect(open)) => Box::pin(collect::serve(served.folders, served.route, open, stream)).await,
         Ok(Open::SshKeys(open)) => Box::pin(keys::serve(&served.exe, open, stream)).await,
         Ok(Open::Health(HealthOpen {})) => Box::pin(health::serve(served.whole(), stream)).await,
+        Ok(Open::Upgrade(open)) => {
+            let (upgrades, busy) = (served.upgrades.clone(), served.busy());
+            Box::pin(upgrades.serve(open, busy, stream)).await;
+        }
         Err(error) => tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
     }
 }

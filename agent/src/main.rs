@@ -8,7 +8,7 @@ use std::process::ExitCode;
 use anyhow::Context as _;
 use clap::Parser;
 use robo_agent::args::{Args, CollectArgs, DoctorArgs, SshTrustArgs, default_state};
-use robo_agent::diary;
+use robo_agent::{Config, diary, upgrade};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt as _;
 use tracing_subscriber::util::SubscriberInitExt as _;
@@ -66,7 +66,8 @@ fn run(args: Args) -> anyhow::Result<()> {
     if let Some(error) = without {
         tracing::warn!("no log is kept in {}: {error}", state.display());
     }
-    let config = args.into_config(default_state())?;
+    let own = upgrade::Own::of_this_process(args.trial_time)?;
+    let config = Config { own: own.clone(), ..args.into_config(default_state())? };
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
     runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
@@ -76,7 +77,7 @@ fn run(args: Args) -> anyhow::Result<()> {
                 _ = tokio::signal::ctrl_c() => {}
             }
         };
-        Box::pin(robo_agent::run(config, stop)).await?;
-        Ok(())
-    })
+        Box::pin(robo_agent::run(config, stop)).await.map_err(anyhow::Error::from)
+    })?;
+    upgrade::go_on(own, runtime).context("the agent cannot try another program; started again, it goes on as before")
 }

@@ -11,6 +11,7 @@ use robo_wire::forward::flow::{Flow, Said, ToSocket};
 use robo_wire::frame::{self, Frame, FrameError, MAX_PLACE, MAX_STREAM_FRAME};
 use robo_wire::job::RunFrame;
 use robo_wire::shell::{AttachRequest, ShellFrame, ShellRequest};
+use robo_wire::upgrade::UpgradeFrame;
 
 fuzz_target!(|bytes: &[u8]| {
     let mut buffer = bytes.to_vec();
@@ -23,6 +24,7 @@ fuzz_target!(|bytes: &[u8]| {
         again(&frame, ShellFrame::encode, ShellFrame::decode);
         again(&frame, RunFrame::encode, RunFrame::decode);
         again(&frame, ForwardFrame::encode, ForwardFrame::decode);
+        again(&frame, UpgradeFrame::encode, UpgradeFrame::decode);
         if let Ok(CopyFrame::Entry(entry)) = CopyFrame::decode(&frame)
             && let Ok(parts) = parts(&entry.name)
         {

@@ -228,7 +228,12 @@ impl Links for Pretenders {
                 Open::Copy(_) => return Err(OpenError::Offline),
                 Open::Logs(logs) => vec!["say".to_owned(), format!("{} {} {}", logs.key, logs.lines, logs.follow)],
                 // Nobody here has a port or a log; these are tried with real agents.
-                Open::Forward(_) | Open::Tail(_) | Open::Collect(_) | Open::Health(_) | Open::SshKeys(_) => {
+                Open::Forward(_)
+                | Open::Tail(_)
+                | Open::Collect(_)
+                | Open::Health(_)
+                | Open::SshKeys(_)
+                | Open::Upgrade(_) => {
                     return Err(OpenError::Offline);
                 }
             };

@@ -170,6 +170,7 @@ impl Agent {
             ssh: PathBuf::from("/etc/ssh"),
             exec_user: self.exec_user.clone(),
             boot: None,
+            own: None,
         };
         // It may have to be built first, which is nothing that a test should wait for in vain.
         let keeper = robo_agent();

@@ -9,6 +9,7 @@ mod groups;
 mod install;
 mod login;
 mod ssh;
+mod upgrade;
 
 use std::collections::BTreeMap;
 
@@ -44,6 +45,9 @@ pub use self::login::{
 pub use self::ssh::{
     MAX_KEY_NOTE, MAX_SSH_KEYS, SshCertificate, SshCertificateRequest, SshKeyChange, SshKeys, SshKeysRequest,
     is_user_name, ssh_principal,
+};
+pub use self::upgrade::{
+    LastUpgrade, MAX_UPGRADES_AT_A_TIME, UPGRADES_AT_A_TIME, UpgradeLine, UpgradeRequest, UpgradeVerdict,
 };
 use crate::plan::Plan;
 

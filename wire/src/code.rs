@@ -65,11 +65,23 @@ pub enum Code {
     TimeLimit,
     /// The installation was ended.
     Stopped,
+    /// An upgrade of the agent is under way.
+    UpgradeBusy,
+    /// Somebody works on the device.
+    UpgradeInUse,
+    /// The agent is a part of `robo`.
+    UpgradePackaged,
+    /// The program's file is another one than what runs.
+    UpgradeReplaced,
+    /// The new program did not reach the manager.
+    UpgradeTrial,
+    /// A trial was cut off.
+    UpgradeCut,
 }
 
 impl Code {
     /// Every code, in the order in which things are looked at.
-    pub const ALL: [Self; 30] = [
+    pub const ALL: [Self; 36] = [
         Self::NotRunning,
         Self::StateFolder,
         Self::DiskFull,
@@ -100,6 +112,12 @@ impl Code {
         Self::Unit,
         Self::TimeLimit,
         Self::Stopped,
+        Self::UpgradeBusy,
+        Self::UpgradeInUse,
+        Self::UpgradePackaged,
+        Self::UpgradeReplaced,
+        Self::UpgradeTrial,
+        Self::UpgradeCut,
     ];
 
     /// The one that is printed so; nothing for what is none.
@@ -142,6 +160,12 @@ impl Code {
             Self::Unit => "AGT_UNIT",
             Self::TimeLimit => "AGT_TIME_LIMIT",
             Self::Stopped => "AGT_STOPPED",
+            Self::UpgradeBusy => "AGT_UPGRADE_BUSY",
+            Self::UpgradeInUse => "AGT_UPGRADE_IN_USE",
+            Self::UpgradePackaged => "AGT_UPGRADE_PACKAGED",
+            Self::UpgradeReplaced => "AGT_UPGRADE_REPLACED",
+            Self::UpgradeTrial => "AGT_UPGRADE_TRIAL",
+            Self::UpgradeCut => "AGT_UPGRADE_CUT",
         }
     }
 
@@ -199,6 +223,18 @@ impl Code {
             Self::Unit => "The agent's service cannot be set up or started, or ends each time it is started.",
             Self::TimeLimit => "A stage of the installation took longer than its limit.",
             Self::Stopped => "The installation was ended from outside, or by something that nobody foresaw.",
+            Self::UpgradeBusy => "An upgrade of this agent is under way already.",
+            Self::UpgradeInUse => {
+                "Somebody has a shell, a command or a forward on the device, and each of these ends with the agent."
+            }
+            Self::UpgradePackaged => "The agent is a part of `robo` and not `robo-agent` alone: packages replace it.",
+            Self::UpgradeReplaced => "The file that the agent was started from was replaced or removed since.",
+            Self::UpgradeTrial => {
+                "The new program was tried and did not reach the manager: it ended, or nothing came of it. The one before runs on."
+            }
+            Self::UpgradeCut => {
+                "The agent or the machine was ended while the new program was tried. The one before runs on."
+            }
         }
     }
 
@@ -240,11 +276,11 @@ impl Code {
                 "Put it as `robo-agent-ARCHITECTURE` into the folder that `robo manager --agent-binaries DIR` names, and make a new line with `robo device enroll`."
             }
             Self::InstallFolder => {
-                "Make the folder that the message names writable, or install with --user; where the system is read-only, build the image with --root."
+                "Make the folder that the message names writable, or install with --user; where the system is read-only, build the image with --root. An upgrade of an agent that may not write there: run the line that installs it again."
             }
             Self::Download => "Look at the network and at the proxy (HTTPS_PROXY), and run the installation again.",
             Self::Checksum => {
-                "Make a new line with `robo device enroll`, and run that; where it happens again, find out what lies between device and manager."
+                "Make a new line with `robo device enroll`, and run that, or ask for the upgrade again; where it happens again, find out what lies between device and manager."
             }
             Self::Program => {
                 "Its message says why: folders mounted `noexec` and programs for other processors are usual."
@@ -256,6 +292,14 @@ impl Code {
                 "The message names the stage: look at what makes it slow, or give it longer with --time-limit SECONDS."
             }
             Self::Stopped => "Run it again: it goes on where it was.",
+            Self::UpgradeBusy => "Wait until it is over: `robo device inspect` shows how it ended.",
+            Self::UpgradeInUse => "Upgrade when they have ended, or with `--force`: then they end.",
+            Self::UpgradePackaged => "Replace `robo` with the next version, and start it again.",
+            Self::UpgradeReplaced => {
+                "Start the agent again, so that it is what lies there: `systemctl restart robo-agent`."
+            }
+            Self::UpgradeTrial => "The message has its last lines; try it on one device until it comes up.",
+            Self::UpgradeCut => "Ask for the upgrade again.",
         }
     }
 }

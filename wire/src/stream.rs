@@ -23,6 +23,7 @@ use crate::job::RunOpen;
 use crate::shell::ShellOpen;
 use crate::ssh::SshKeysOpen;
 use crate::tail::TailOpen;
+use crate::upgrade::UpgradeOpen;
 
 /// The media type of framed bodies.
 pub const MEDIA_TYPE: &str = "application/vnd.robo.frames";
@@ -57,6 +58,8 @@ pub enum Open {
     Health(HealthOpen),
     /// Looks at the keys that may log in by SSH, or changes them.
     SshKeys(SshKeysOpen),
+    /// Replaces the agent's program.
+    Upgrade(UpgradeOpen),
 }
 
 /// A command to run.
@@ -209,7 +212,7 @@ const SEEN: u8 = 11;
 const TAKEN: u8 = 12;
 const TICKET: u8 = 13;
 // 14: `crate::call`. From 16 on: `crate::shell`; from 32 on: `crate::copy`; from 96 on: `crate::job`; from 112 on: `crate::forward`;
-// from 120 on: `crate::tail`.
+// from 120 on: `crate::tail`; from 136 on: `crate::upgrade`.
 
 impl Open {
     /// The frame's bytes.

@@ -37,14 +37,18 @@ use robo_wire::shell::{AttachRequest, Attached, Joined, ShellFrame, ShellOpen, S
 use robo_wire::ssh::SshKeysOpen;
 use robo_wire::stream::{Answer, Command, DeviceTarget, ExecRequest, LogsOpen, Open, StreamFrame, Targets, Verdict};
 use robo_wire::tail::{TailFrame, TailOpen};
+use robo_wire::upgrade::UpgradeFrame;
 
 #[path = "golden/assignment.rs"]
 mod assignment;
 #[path = "golden/tail.rs"]
 mod tail;
+#[path = "golden/upgrade.rs"]
+mod upgrade;
 
 use self::assignment::{addresses, assignment, bound, containers, faceted};
 use self::tail::{tail_frames, tail_opens};
+use self::upgrade::{upgrade_frames, upgrade_opens, upgraded};
 
 const GOLDEN: &str = include_str!("golden.txt");
 
@@ -160,6 +164,17 @@ fn what_logs_carry() {
 }
 
 #[test]
+fn what_upgrades_carry() {
+    let golden = Golden::read();
+    for (name, open) in upgrade_opens() {
+        golden.check(name, &open, Open::encode, |frame| Open::decode(&frame));
+    }
+    for (name, frame) in upgrade_frames() {
+        golden.check(name, &frame, UpgradeFrame::encode, UpgradeFrame::decode);
+    }
+}
+
+#[test]
 fn what_forwards_carry() {
     let golden = Golden::read();
     for (name, open) in forward_opens() {
@@ -207,6 +222,8 @@ fn the_golden_file_has_no_line_too_many() {
     names.extend(forward_frames().into_iter().map(|(name, _)| name.to_owned()));
     names.extend(tail_opens().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("open-{name}")]));
     names.extend(tail_frames().into_iter().map(|(name, _)| name.to_owned()));
+    names.extend(upgrade_opens().into_iter().map(|(name, _)| name.to_owned()));
+    names.extend(upgrade_frames().into_iter().map(|(name, _)| name.to_owned()));
     names.extend(
         [
             "open-exec",
@@ -433,6 +450,7 @@ fn from_agent() -> Vec<(&'static str, FromAgent)> {
         ("update-imports", FromAgent::Update(Update { seq: 1, imports: Some(Digest(1)), ..Update::default() })),
         ("facts", FromAgent::Facts(machine())),
         ("facts-users", FromAgent::Facts(users())),
+        ("facts-upgrade", FromAgent::Facts(upgraded(facts()))),
         ("resync", FromAgent::Resync),
         ("acted", FromAgent::Acted(Acted { id: 7, instances: vec![key("/vm/web")] })),
     ]

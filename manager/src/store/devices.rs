@@ -10,9 +10,11 @@ use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{Assignment, FileHash, Generation, InstanceSpec};
 use robo_wire::api::{
-    Facts, MAX_CAPABILITIES, MAX_HOST_KEYS, MAX_INTERFACE_ADDRESSES, MAX_INTERFACES, MAX_USER, Standing, is_host_key,
+    Facts, LastUpgrade, MAX_CAPABILITIES, MAX_HOST_KEYS, MAX_INTERFACE_ADDRESSES, MAX_INTERFACES, MAX_USER, Standing,
+    is_host_key,
 };
 use robo_wire::event::EventBody;
+use robo_wire::upgrade::{MAX_UPGRADE_ID, MAX_UPGRADE_REASON, is_sha256};
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::SqliteRow;
 
@@ -20,6 +22,9 @@ use super::contact::{self, ContactMoved};
 use super::events::{self, NewEvent};
 use super::identity;
 use super::{Columns, Store, StoreError, Tx, at, big, commit, from_json, rules, to_json};
+
+/// Longest code of what is wrong on a device that is kept, in bytes: ours have half of it.
+const MAX_CODE: usize = 64;
 
 /// One enrolled device.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -528,6 +533,14 @@ fn bounded(facts: &Facts) -> Facts {
     for user in [&mut facts.exec_user, &mut facts.agent_user] {
         // What is left of one is not empty: that would give rights.
         *user = user.chars().take(MAX_USER).collect();
+    }
+    if !is_sha256(&facts.program) {
+        facts.program.clear();
+    }
+    facts.upgrade = facts.upgrade.filter(|last| last.id.len() <= MAX_UPGRADE_ID && is_sha256(&last.sha256));
+    if let Some(LastUpgrade { code, reason, .. }) = &mut facts.upgrade {
+        code.truncate(code.floor_char_boundary(MAX_CODE));
+        reason.truncate(reason.floor_char_boundary(MAX_UPGRADE_REASON));
     }
     facts
 }

@@ -7,6 +7,7 @@ use robo_model::spec::Generation;
 use robo_model::state::{InstanceState, Wanted};
 use serde::{Deserialize, Serialize};
 
+use super::LastUpgrade;
 use crate::stream::Targets;
 
 /// One device.
@@ -215,6 +216,12 @@ pub struct Facts {
     /// `exec_user`.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub agent_user: String,
+    /// SHA-256 of the agent's program, in hexadecimal; empty where it cannot replace that itself, or has not read it yet.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub program: String,
+    /// How the last upgrade of the agent over the link ended; nothing where there was none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub upgrade: Option<LastUpgrade>,
 }
 
 impl Facts {
