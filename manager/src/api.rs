@@ -40,6 +40,7 @@ mod shell;
 mod ssh;
 mod tail;
 mod tokens;
+mod upgrade;
 mod users;
 
 use std::net::IpAddr;
@@ -187,6 +188,7 @@ fn applications() -> OpenApiRouter<ApiState> {
         .routes(routes!(devices::move_to))
         .routes(routes!(devices::rename))
         .routes(routes!(devices::label))
+        .routes(routes!(upgrade::upgrade))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(files::missing))

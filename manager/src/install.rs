@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _};
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{FileExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -106,6 +106,29 @@ struct Hashed {
     hash: String,
 }
 
+/// One program, open: it stays this one when another file takes its name.
+#[derive(Debug, Clone)]
+pub struct Program {
+    file: Arc<File>,
+    /// Its bytes.
+    pub size: u64,
+    /// Its SHA-256, in hexadecimal.
+    pub sha256: String,
+}
+
+impl Program {
+    /// At most `most` bytes from `place` on; fewer at its end.
+    ///
+    /// # Errors
+    /// When it cannot be read, or was cut short since.
+    pub fn read(&self, place: u64, most: usize) -> io::Result<Vec<u8>> {
+        let left = usize::try_from(self.size.saturating_sub(place)).unwrap_or(usize::MAX);
+        let mut piece = vec![0; most.min(left)];
+        self.file.read_exact_at(&mut piece, place)?;
+        Ok(piece)
+    }
+}
+
 /// What tells one version of a file from another without reading it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 struct Version {
@@ -146,8 +169,24 @@ impl Programs {
         hashed.collect()
     }
 
+    /// The program for machines of this architecture, as it is now; nothing when there is none. Reads one that is new since
+    /// the last time, so it takes a while.
+    ///
+    /// # Errors
+    /// When it cannot be read.
+    pub fn program(&self, of: Architecture) -> io::Result<Option<Program>> {
+        let Some(path) = self.path(of) else { return Ok(None) };
+        let file = File::open(&path)?;
+        let size = file.metadata()?.len();
+        let sha256 = self.hash_of(&path, file.try_clone()?)?;
+        Ok(Some(Program { file: Arc::new(file), size, sha256 }))
+    }
+
     fn hash(&self, path: &Path) -> io::Result<String> {
-        let mut file = File::open(path)?;
+        self.hash_of(path, File::open(path)?)
+    }
+
+    fn hash_of(&self, path: &Path, mut file: File) -> io::Result<String> {
         let about = file.metadata()?;
         let version = Version { inode: about.ino(), bytes: about.len(), changed: (about.ctime(), about.ctime_nsec()) };
         // Held while one is read: who asks meanwhile would read the same.
@@ -215,6 +254,12 @@ mod tests {
         std::fs::write(folder.path().join("new"), "two").unwrap();
         std::fs::rename(folder.path().join("new"), &path).unwrap();
         assert_eq!(programs.hashes(), [(Architecture::Riscv64, hex::encode(Sha256::digest("two")))]);
+        let program = programs.program(Architecture::Riscv64).unwrap().unwrap();
+        assert_eq!((program.size, program.sha256.clone()), (3, hex::encode(Sha256::digest("two"))));
+        std::fs::write(folder.path().join("new"), "three").unwrap();
+        std::fs::rename(folder.path().join("new"), &path).unwrap();
+        assert_eq!((program.read(1, 9).unwrap(), program.read(3, 9).unwrap()), (b"wo".to_vec(), Vec::new()));
+        assert!(programs.program(Architecture::Aarch64).unwrap().is_none());
         std::fs::write(folder.path().join("robo-agent"), "own").unwrap();
         assert_eq!(programs.hashes().len(), 1 + usize::from(Architecture::own().is_some()));
     }

@@ -7,6 +7,7 @@
 //! - [`gateway`]: the agents' links; the API reaches them through [`links`]; [`acts`] keeps what is asked of them once.
 //! - [`login`]: identities of an OpenID provider; [`limits`]: how often somebody may ask.
 //! - [`jobs`]: commands in the background.
+//! - `upgrades`: other programs for agents, over their links.
 //! - [`sessions`]: terminals on devices, and who is at them.
 //! - [`plan`]: pure: what an apply will do.
 //! - [`watchman`]: leases, silence, and clearing away.
@@ -35,4 +36,5 @@ pub mod store;
 mod streams;
 pub mod tls;
 pub mod token;
+mod upgrades;
 pub mod watchman;

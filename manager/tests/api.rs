@@ -66,6 +66,8 @@ mod scenarios;
 mod shell;
 #[path = "api/ssh.rs"]
 mod ssh;
+#[path = "api/upgrade.rs"]
+mod upgrade;
 
 const GRAPH: &str = "\
 VM {
@@ -228,14 +230,10 @@ impl Links for Pretenders {
                 Open::Copy(_) => return Err(OpenError::Offline),
                 Open::Logs(logs) => vec!["say".to_owned(), format!("{} {} {}", logs.key, logs.lines, logs.follow)],
                 // Nobody here has a port or a log; these are tried with real agents.
-                Open::Forward(_)
-                | Open::Tail(_)
-                | Open::Collect(_)
-                | Open::Health(_)
-                | Open::SshKeys(_)
-                | Open::Upgrade(_) => {
+                Open::Forward(_) | Open::Tail(_) | Open::Collect(_) | Open::Health(_) | Open::SshKeys(_) => {
                     return Err(OpenError::Offline);
                 }
+                Open::Upgrade(open) => return upgrade::pretend(open),
             };
             if words[0] == "offline" {
                 return Err(OpenError::Offline);

@@ -126,7 +126,7 @@ verbs! {
     Root, "root", Admin, Device;
     /// Make and revoke the tokens that devices enrol with.
     Enroll, "enroll", Admin, Project;
-    /// Change a device's labels, let it in or shut it out, have it change its key, remove it.
+    /// Change a device's labels, let it in or shut it out, have it change its key or its agent's program, remove it.
     ManageDevices, "manage-devices", Admin, Project;
     /// Say what users may in the project.
     Grant, "grant", Admin, Project;

@@ -56,6 +56,8 @@ const IN_PROJECT: &[Row] = &[
     (Method::POST, "devices/{name}/rotate-key", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::POST, "devices/{name}/rename", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::POST, "labels", Verb::ManageDevices, On::Project, Audited::Yes),
+    // The line says which devices, and which program.
+    (Method::POST, "upgrade", Verb::ManageDevices, On::Project, Audited::Handler),
     // In the other project, too: the handler looks.
     (Method::POST, "devices/{name}/move", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::POST, "devices/{name}/shell", Verb::Shell, On::Device, Audited::Yes),

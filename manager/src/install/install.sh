@@ -582,7 +582,9 @@ uninstall() {
         rm -f "$root$unit" "$root${unit%/*}/multi-user.target.wants/$SERVICE"
         if has_systemd; then systemctl "$scope" daemon-reload || true; fi
     fi
-    for file in "$root$bin/robo-agent" "$root$bin/robo-agent-install"; do
+    # What upgrades leave beside the program goes with it.
+    for file in "$root$bin/robo-agent" "$root$bin/robo-agent-install" \
+        "$root$bin/robo-agent.previous" "$root$bin/robo-agent.upgrade"; do
         if [ -e "$file" ]; then
             found=yes
             rm -f "$file"
