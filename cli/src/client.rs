@@ -282,7 +282,7 @@ impl Client {
         let request =
             if query.follow { self.endless(Method::GET, "events") } else { self.request(Method::GET, "events") };
         let response = self.send(request.query(query)).await?;
-        Ok(lines(self.bytes(response)).boxed())
+        Ok(lines(self.bytes(response), "events").boxed())
     }
 
     /// Sends a body of frames as it comes and gives the answer's frames as they come. Tried again only when the manager
@@ -438,34 +438,37 @@ fn told_to_wait(response: &Response) -> Option<Duration> {
 }
 
 /// Cuts a stream of bytes into lines of JSON; empty ones only show that the other side lives.
-fn lines(bytes: ByteStream) -> impl Stream<Item = Result<Event, ClientError>> + Send {
+fn lines<T: DeserializeOwned + Send + 'static>(
+    bytes: ByteStream,
+    path: &'static str,
+) -> impl Stream<Item = Result<T, ClientError>> + Send {
     let start = (bytes, Vec::<u8>::new());
-    futures_util::stream::try_unfold(start, |(mut bytes, mut rest)| async move {
+    futures_util::stream::try_unfold(start, move |(mut bytes, mut rest)| async move {
         loop {
             while let Some(end) = rest.iter().position(|b| *b == b'\n') {
                 let line: Vec<u8> = rest.drain(..=end).collect();
                 if !line.trim_ascii().is_empty() {
-                    return Ok(Some((event(&line)?, (bytes, rest))));
+                    return Ok(Some((value(&line, path)?, (bytes, rest))));
                 }
             }
             if rest.len() > MAX_LINE {
-                return Err(bad_line(format!("a line has more than {MAX_LINE} bytes")));
+                return Err(bad_line(path, format!("a line has more than {MAX_LINE} bytes")));
             }
             match bytes.next().await {
                 Some(chunk) => rest.extend_from_slice(&chunk?),
                 None if rest.trim_ascii().is_empty() => return Ok(None),
-                None => return Ok(Some((event(&rest)?, (bytes, Vec::new())))),
+                None => return Ok(Some((value(&rest, path)?, (bytes, Vec::new())))),
             }
         }
     })
 }
 
-fn event(line: &[u8]) -> Result<Event, ClientError> {
-    serde_json::from_slice(line).map_err(|error| bad_line(error.to_string()))
+fn value<T: DeserializeOwned>(line: &[u8], path: &str) -> Result<T, ClientError> {
+    serde_json::from_slice(line).map_err(|error| bad_line(path, error.to_string()))
 }
 
-fn bad_line(reason: String) -> ClientError {
-    ClientError::Answer { path: "events".into(), reason }
+fn bad_line(path: &str, reason: String) -> ClientError {
+    ClientError::Answer { path: path.to_owned(), reason }
 }
 
 #[cfg(test)]
@@ -474,7 +477,7 @@ mod tests {
 
     async fn read(chunks: &[&str]) -> Result<Vec<u64>, ClientError> {
         let chunks: Vec<_> = chunks.iter().map(|c| Ok(Bytes::copy_from_slice(c.as_bytes()))).collect();
-        let events = lines(futures_util::stream::iter(chunks).boxed());
+        let events = lines::<Event>(futures_util::stream::iter(chunks).boxed(), "events");
         let all: Vec<_> = events.collect().await;
         all.into_iter().map(|event| event.map(|e| e.id)).collect()
     }

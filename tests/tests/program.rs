@@ -28,6 +28,7 @@ mod steps;
 mod system_update;
 mod terminal;
 mod upgrade;
+mod upgrading;
 mod victim;
 mod writes;
 

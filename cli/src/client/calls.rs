@@ -1,18 +1,19 @@
 //! Calls about history, bindings, acts and devices.
 
 use bytes::Bytes;
+use futures_util::stream::{BoxStream, StreamExt as _};
 use reqwest::Method;
 use robo_model::name::{ApplicationName, ComponentName, DeviceName};
 use robo_model::spec::FileRef;
 use robo_wire::api::{
     Accepted, ActAnswer, ActRequest, BindRequest, BindingView, DeviceView, EnrollTokenView, InstallView, LabelResult,
     LabelsRequest, MAX_DEVICE_PAGE, MoveRequest, NOTICE_HEADER, RenameRequest, RevisionDetail, RevisionDiff,
-    RevisionView, StandingRequest,
+    RevisionView, StandingRequest, UpgradeLine, UpgradeRequest,
 };
 use robo_wire::health::HealthView;
 use robo_wire::problem::ErrorCode;
 
-use super::{Client, ClientError, DeviceQuery};
+use super::{Client, ClientError, DeviceQuery, lines};
 
 impl Client {
     /// The application's revisions that are kept, newest first.
@@ -154,6 +155,15 @@ impl Client {
         request: &RenameRequest,
     ) -> Result<DeviceView, ClientError> {
         self.json(self.request(Method::POST, &format!("devices/{name}/rename")).json(request)).await
+    }
+
+    /// Brings agents up to the program that the manager gives away. Lines come as it goes on.
+    pub(crate) async fn upgrade(
+        &self,
+        request: &UpgradeRequest,
+    ) -> Result<BoxStream<'static, Result<UpgradeLine, ClientError>>, ClientError> {
+        let response = self.send(self.endless(Method::POST, "upgrade").json(request)).await?;
+        Ok(lines(self.bytes(response), "upgrade").boxed())
     }
 
     /// Changes labels of many devices.

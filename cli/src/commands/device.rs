@@ -6,6 +6,7 @@ mod list;
 mod standing;
 mod system_update;
 mod token;
+mod upgrade;
 
 use robo_model::label::check_label;
 use robo_model::name::{ApplicationName, DeviceName, ProjectName};
@@ -20,14 +21,15 @@ use self::standing::{AcceptArgs, RevokeArgs, RotateKeyArgs};
 use self::system_update::SystemUpdateArgs;
 pub(crate) use self::token::manager_address;
 use self::token::{EnrollArgs, TokenArgs};
+use self::upgrade::UpgradeArgs;
 use super::apply::agreed;
 use crate::cli::{Env, Format};
 use crate::error::{CliError, Exit};
 use crate::output::table::Look;
 use crate::output::{detail, health, installs};
 
-/// Lists devices, shows one, labels one, lets new ones in, shuts one out, removes one, or collects what helps to
-/// find a fault.
+/// Lists devices, shows one, labels one, lets new ones in, shuts one out, removes one, upgrades its agent, or collects
+/// what helps to find a fault.
 #[derive(Debug, clap::Args)]
 pub(crate) struct DeviceArgs {
     #[command(subcommand)]
@@ -52,6 +54,7 @@ enum DeviceCommand {
     Rename(RenameArgs),
     Collect(CollectArgs),
     SystemUpdate(SystemUpdateArgs),
+    Upgrade(UpgradeArgs),
     Move(MoveArgs),
     Remove(RemoveArgs),
 }
@@ -114,6 +117,7 @@ pub(crate) async fn run(args: DeviceArgs, env: &Env) -> Result<Exit, CliError> {
         DeviceCommand::Rename(args) => label::rename(&args, env).await?,
         DeviceCommand::Collect(args) => return collect::run(&args, env).await,
         DeviceCommand::SystemUpdate(args) => return system_update::run(args, env).await,
+        DeviceCommand::Upgrade(args) => return upgrade::run(args, env).await,
         DeviceCommand::Move(args) => move_to(&args, env).await?,
         DeviceCommand::Remove(args) => return remove(&args, env).await,
     }

@@ -27,6 +27,7 @@ use call::Call;
 use follow::Follower;
 pub(crate) use follow::Whose;
 pub(crate) use frames::{Frames, FramesError};
+pub(crate) use group::fit;
 use outcome::Outcomes;
 use view::View;
 

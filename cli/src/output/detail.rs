@@ -3,7 +3,7 @@
 use robo_model::quantity::UnixMillis;
 use robo_model::resolve::Topic;
 use robo_model::state::{Failure, InstanceState};
-use robo_wire::api::{DeviceView, Facts, InstanceView};
+use robo_wire::api::{DeviceView, Facts, InstanceView, LastUpgrade};
 
 use super::table::{self, Look};
 use super::when;
@@ -117,6 +117,8 @@ pub(crate) fn device(view: &DeviceView, look: &Look) -> String {
     lines.add("machine", &machine(&view.facts));
     lines.add("has", &view.facts.capabilities.join(", "));
     lines.add("agent", &view.facts.agent_version);
+    lines.add("program", &view.facts.program);
+    lines.add("upgrade", &view.facts.upgrade.as_ref().map(|last| upgraded(last, look, &zone)).unwrap_or_default());
     lines.add("runs as", &view.facts.exec_user);
     lines.add("installers", &view.facts.installers.join(", "));
     let by = if view.enrolled_by.is_empty() { String::new() } else { format!(" by {}", view.enrolled_by) };
@@ -135,6 +137,15 @@ pub(crate) fn device(view: &DeviceView, look: &Look) -> String {
         lines.add("runs", &format!("{}{}  {}  {state}", instance.application, instance.path, instance.component));
     }
     lines.text
+}
+
+/// `ended well at 2026-01-31 13:45:02`, or with what failed.
+fn upgraded(last: &LastUpgrade, look: &Look, zone: &jiff::tz::TimeZone) -> String {
+    let at = when::full(last.at, zone);
+    if last.code.is_empty() {
+        return format!("ended well at {at}");
+    }
+    format!("{} at {at}: {}", look.palette.bad(&format!("failed {}", last.code)), last.reason)
 }
 
 /// `4 cores, 8.0 GiB of memory, 59.6 GiB of disk`; what is not known is left out.

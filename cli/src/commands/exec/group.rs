@@ -47,7 +47,7 @@ pub(super) fn listed(names: &[&str]) -> String {
 }
 
 /// Names as far as they fit into so many columns; how many more there are.
-pub(super) fn fit(names: &[&str], columns: usize) -> String {
+pub(crate) fn fit(names: &[&str], columns: usize) -> String {
     let mut text = String::new();
     for (number, name) in names.iter().enumerate() {
         let rest = names.len() - number;
