@@ -37,7 +37,7 @@ use crate::parts::{CERTIFICATE, LEDGER, LINK, Parts};
 use crate::pilot::{LinkId, Loaded, Now, Out, Pilot};
 use crate::renew;
 use crate::runs::Runs;
-use crate::runtime::Runtime;
+use crate::runtime::{Place, Runtime};
 use crate::shell::Shells;
 use crate::ssh::trust::note_authority;
 use crate::tls::TlsError;
@@ -422,6 +422,11 @@ impl Daemon {
                 self.pilot.network(time(), addresses, facts)
             }
             FromLink::Frame(frame) => self.frame(&frame),
+            FromLink::Place { key, answer } => {
+                // Whoever asked may have gone.
+                drop(answer.send(self.place(&key)));
+                return;
+            }
             FromLink::Heard => {
                 if let Some((id, _)) = self.link {
                     self.pilot.heard(time(), id);
@@ -434,6 +439,13 @@ impl Daemon {
             },
         };
         self.carry_out(outs).await;
+    }
+
+    /// Where an instance runs.
+    fn place(&self, key: &InstanceKey) -> Result<Place, String> {
+        let order = self.pilot.core().as_started(key);
+        let order = order.ok_or_else(|| format!("`{key}` is no instance that this device runs"))?;
+        self.runtime.place(&order)
     }
 
     fn frame(&mut self, frame: &Frame) -> Vec<Out> {

@@ -15,11 +15,14 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use robo_model::spec::InstanceKey;
 use robo_wire::backoff::Backoff;
 use robo_wire::frame::{self, Frame, FrameError};
 use robo_wire::health::HealthOpen;
+use robo_wire::job::RunOpen;
+use robo_wire::shell::ShellOpen;
 use robo_wire::stream::Open;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
 
@@ -38,7 +41,7 @@ use crate::health::{self, Whole};
 use crate::parts::{LINK, Parts};
 use crate::pilot::HangUp;
 use crate::runs::Runs;
-use crate::runtime::{exec, logs};
+use crate::runtime::{Place, exec, logs};
 use crate::shell::Shells;
 use crate::ssh::keys;
 use crate::tail;
@@ -69,6 +72,13 @@ pub enum FromLink {
     Heard,
     /// The machine's addresses or routes changed; the way to the manager is the same.
     Network,
+    /// Somebody wants to run something where this instance runs.
+    Place {
+        /// Which.
+        key: InstanceKey,
+        /// Where it is told, or why that cannot be.
+        answer: oneshot::Sender<Result<Place, String>>,
+    },
     /// It is over; the link dials again by itself.
     Closed,
 }
@@ -202,6 +212,7 @@ impl Connection<'_> {
             forwards: self.config.forwards.clone(),
             parts: self.config.parts.clone(),
             upgrades: self.config.upgrades.clone(),
+            to_loop: self.to_loop.clone(),
         };
         let socket = Thrifty::new(Rotating::new(socket, KEYS_LIVE));
         let (control, drive) =
@@ -265,6 +276,7 @@ struct Served {
     forwards: Forwards,
     parts: Parts,
     upgrades: Upgrades,
+    to_loop: mpsc::Sender<FromLink>,
 }
 
 impl Served {
@@ -280,6 +292,16 @@ impl Served {
         (!words.is_empty()).then(|| words.join(", "))
     }
 
+    /// Where an instance runs.
+    async fn place(&self, key: Option<&InstanceKey>) -> Result<Option<Place>, String> {
+        // What goes on needs no place any more.
+        let Some(key) = key.cloned() else { return Ok(None) };
+        let stops = || "the agent stops".to_owned();
+        let (answer, told) = oneshot::channel();
+        self.to_loop.send(FromLink::Place { key, answer }).await.map_err(|_| stops())?;
+        told.await.map_err(|_| stops())?.map(Some)
+    }
+
     /// All that is told of how this device is.
     fn whole(self) -> Whole {
         Whole { parts: self.parts.all(&self.counts()), route: self.route, folders: self.folders }
@@ -287,7 +309,19 @@ impl Served {
 }
 
 /// What runs as `user`, unless it says as whom.
-fn as_user(mut open: Open, user: Option<&String>) -> Open {
+fn as_user(open: Open, user: Option<&String>) -> Open {
+    // What is within an instance is so whatever it came as.
+    let mut open = match open {
+        Open::Run(open) | Open::RunWithin(open) => Open::from(open),
+        Open::Shell(open) | Open::ShellWithin(open) => Open::from(open),
+        other @ (Open::Exec(_)
+        | Open::Logs(_)
+        | Open::Copy(_)
+        | Open::Forward(_)
+        | Open::Tail(_)
+        | Open::Collect(_)
+        | Open::Health(_)) => other,
+    };
     let own = match &mut open {
         Open::Exec(command) => Some(&mut command.user),
         Open::Run(run) => run.start.as_mut().map(|start| &mut start.command.user),
@@ -301,6 +335,8 @@ fn as_user(mut open: Open, user: Option<&String>) -> Open {
         | Open::Collect(_)
         | Open::Health(_)
         | Open::Upgrade(_) => None,
+        // Within an instance it is that one's user.
+        Open::RunWithin(_) | Open::ShellWithin(_) => None,
     };
     if let Some(own @ None) = own {
         *own = user.cloned();
@@ -315,9 +351,11 @@ async fn serve_stream(mut stream: Io, served: Served) {
     match Open::decode(&first).map(|open| as_user(open, served.exec_user.as_ref())) {
         Ok(Open::Exec(command)) => exec::exec(command, stream).await,
         Ok(Open::Logs(open)) => logs::logs(served.folders, open, stream).await,
-        Ok(Open::Shell(open)) => served.shells.serve(open, stream).await,
+        Ok(Open::Shell(open)) => served.shells.serve(open, None, stream).await,
         Ok(Open::Copy(open)) => Box::pin(copy::serve(open, stream)).await,
-        Ok(Open::Run(open)) => served.runs.serve(open, stream).await,
+        Ok(Open::Run(open)) => served.runs.serve(open, None, stream).await,
+        Ok(Open::RunWithin(open)) => run_within(open, &served, stream).await,
+        Ok(Open::ShellWithin(open)) => shell_within(open, &served, stream).await,
         Ok(Open::Forward(open)) => served.forwards.serve(open, stream).await,
         Ok(Open::Tail(open)) => Box::pin(tail::serve(served.folders, open, stream)).await,
         Ok(Open::Collect(open)) => Box::pin(collect::serve(served.folders, served.route, open, stream)).await,
@@ -328,5 +366,23 @@ async fn serve_stream(mut stream: Io, served: Served) {
             Box::pin(upgrades.serve(open, busy, stream)).await;
         }
         Err(error) => tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
+    }
+}
+
+/// As a run, where an instance runs.
+async fn run_within(open: RunOpen, served: &Served, stream: Io) {
+    let key = open.start.as_ref().and_then(|start| start.command.within.as_ref());
+    match served.place(key).await {
+        Ok(place) => served.runs.serve(open, place, stream).await,
+        Err(reason) => served.runs.refuse(open, reason, stream).await,
+    }
+}
+
+/// As a shell, where an instance runs.
+async fn shell_within(open: ShellOpen, served: &Served, stream: Io) {
+    let key = open.start.as_ref().and_then(|start| start.within.as_ref());
+    match served.place(key).await {
+        Ok(place) => served.shells.serve(open, place, stream).await,
+        Err(reason) => served.shells.refuse(open, reason, stream).await,
     }
 }

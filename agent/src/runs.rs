@@ -21,7 +21,7 @@ use tokio::time::{Instant, timeout};
 
 use self::run::Run;
 use crate::framing::write_frame;
-use crate::runtime::exec;
+use crate::runtime::{Place, exec};
 
 /// Most commands that run at a time: each holds some files and up to half a megabyte of output.
 const MAX_RUNS: usize = 64;
@@ -60,18 +60,20 @@ impl Runs {
         Self(Arc::new(Inner { table: Mutex::new(table), absent }))
     }
 
-    /// Serves a stream that the manager opened, until it or the run ends.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, open: RunOpen, mut stream: S) {
-        match self.find_or_begin(&open) {
+    /// Serves a stream that the manager opened, until it or the run ends. A run that begins, begins at `place`.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, open: RunOpen, place: Option<Place>, mut stream: S) {
+        match self.find_or_begin(&open, place) {
             Ok(run) => attach::serve(&run, open.from, stream).await,
-            Err(verdict) => {
-                let ended = Ended { verdict, began_at: None, ended_at: crate::now() };
-                if let Ok(frame) = RunFrame::Ended(ended).encode() {
-                    // A peer that is gone needs none.
-                    write_frame(&mut stream, &frame).await.ok();
-                }
-                stream.shutdown().await.ok();
-            }
+            Err(verdict) => not_begun(verdict, &mut stream).await,
+        }
+    }
+
+    /// Answers a stream whose run cannot begin. One that is there already is not asked for its place anew.
+    pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(&self, open: RunOpen, reason: String, mut stream: S) {
+        let known = self.0.table().runs.get(&open.job).cloned();
+        match known {
+            Some(run) => attach::serve(&run, open.from, stream).await,
+            None => not_begun(Verdict::Refused { reason }, &mut stream).await,
         }
     }
 
@@ -82,7 +84,7 @@ impl Runs {
     }
 
     /// The run, begun now if it must be. What was not begun is not remembered: it may be asked for again.
-    fn find_or_begin(&self, open: &RunOpen) -> Result<Arc<Run>, Verdict> {
+    fn find_or_begin(&self, open: &RunOpen, place: Option<Place>) -> Result<Arc<Run>, Verdict> {
         let mut table = self.0.table();
         if let Some(run) = table.runs.get(&open.job) {
             return Ok(Arc::clone(run));
@@ -99,7 +101,7 @@ impl Runs {
             return Err(Verdict::Refused { reason });
         }
         table.make_room();
-        let (run, child) = begin(start, self.0.absent).map_err(|reason| Verdict::Refused { reason })?;
+        let (run, child) = begin(start, place, self.0.absent).map_err(|reason| Verdict::Refused { reason })?;
         let run = Arc::new(run);
         while table.tasks.try_join_next().is_some() {}
         table.runs.insert(open.job.clone(), Arc::clone(&run));
@@ -109,9 +111,18 @@ impl Runs {
     }
 }
 
-fn begin(start: &RunStart, absent: Millis) -> Result<(Run, tokio::process::Child), String> {
+async fn not_begun<S: AsyncWrite + Unpin>(verdict: Verdict, stream: &mut S) {
+    let ended = Ended { verdict, began_at: None, ended_at: crate::now() };
+    if let Ok(frame) = RunFrame::Ended(ended).encode() {
+        // A peer that is gone needs none.
+        write_frame(stream, &frame).await.ok();
+    }
+    stream.shutdown().await.ok();
+}
+
+fn begin(start: &RunStart, place: Option<Place>, absent: Millis) -> Result<(Run, tokio::process::Child), String> {
     start.command.check()?;
-    let child = exec::start(&start.command)?;
+    let child = exec::start(&start.command, place)?;
     Ok((Run::new(start, absent), child))
 }
 

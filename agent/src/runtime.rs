@@ -7,7 +7,7 @@
 //! - `kept`: a run and its keeper; `ending`: ends what runs.
 //! - `managed`: the files of recipes, which others may change behind our back.
 //! - `environment`: what scripts and programs are told; `check`: whether an instance is well.
-//! - [`exec`], [`logs`]: streams that the manager opens.
+//! - [`exec`], [`logs`]: streams that the manager opens; [`Place`]: where they run within an instance.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
@@ -25,6 +25,7 @@ use crate::keeper::user::User;
 use crate::order::{Context, Order, Report, RunId};
 
 pub use self::ending::Ended;
+pub use self::place::Place;
 
 mod check;
 pub(crate) mod ending;
@@ -33,6 +34,7 @@ pub mod exec;
 mod kept;
 pub mod logs;
 mod managed;
+pub(crate) mod place;
 mod recipe;
 mod script;
 mod step;

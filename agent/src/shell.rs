@@ -25,6 +25,7 @@ use tokio::task::JoinSet;
 use self::session::Session;
 use self::terminal::{Program, Terminal};
 use crate::framing::write_frame;
+use crate::runtime::Place;
 
 /// Most sessions at a time that run: more people than this do not look after one device at once, and each may hold a
 /// megabyte of output.
@@ -58,17 +59,20 @@ impl Shells {
         Self(Arc::new(Inner { exe, table: Mutex::default(), beginning: tokio::sync::Mutex::default() }))
     }
 
-    /// Serves a stream that the manager opened, until it or the session ends.
-    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, open: ShellOpen, mut stream: S) {
-        match self.find_or_begin(&open).await {
+    /// Serves a stream that the manager opened, until it or the session ends. A session that begins, begins at `place`.
+    pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(&self, open: ShellOpen, place: Option<Place>, mut stream: S) {
+        match self.find_or_begin(&open, place).await {
             Ok(session) => attach::serve(&session, open.from, stream).await,
-            Err(verdict) => {
-                if let Ok(frame) = ShellFrame::Verdict(verdict).encode() {
-                    // A peer that is gone needs none.
-                    write_frame(&mut stream, &frame).await.ok();
-                }
-                stream.shutdown().await.ok();
-            }
+            Err(verdict) => not_begun(verdict, &mut stream).await,
+        }
+    }
+
+    /// Answers a stream whose session cannot begin. One that is there already is not asked for its place anew.
+    pub async fn refuse<S: AsyncRead + AsyncWrite + Unpin>(&self, open: ShellOpen, reason: String, mut stream: S) {
+        let known = self.0.table().sessions.get(&open.session).cloned();
+        match known {
+            Some(session) => attach::serve(&session, open.from, stream).await,
+            None => not_begun(Verdict::Refused { reason }, &mut stream).await,
         }
     }
 
@@ -78,7 +82,7 @@ impl Shells {
         self.0.table().sessions.values().filter(|session| !session.has_ended()).count()
     }
 
-    async fn find_or_begin(&self, open: &ShellOpen) -> Result<Arc<Session>, Verdict> {
+    async fn find_or_begin(&self, open: &ShellOpen, place: Option<Place>) -> Result<Arc<Session>, Verdict> {
         let _beginning = self.0.beginning.lock().await;
         if let Some(session) = self.0.table().sessions.get(&open.session) {
             return Ok(Arc::clone(session));
@@ -87,10 +91,10 @@ impl Shells {
             let reason = "the device no longer has it: its agent was restarted, or it ended long ago".to_owned();
             return Err(Verdict::Lost { reason });
         };
-        self.begin(&open.session, start).await.map_err(|reason| Verdict::Refused { reason })
+        self.begin(&open.session, start, place).await.map_err(|reason| Verdict::Refused { reason })
     }
 
-    async fn begin(&self, id: &SessionId, start: &ShellStart) -> Result<Arc<Session>, String> {
+    async fn begin(&self, id: &SessionId, start: &ShellStart, place: Option<Place>) -> Result<Arc<Session>, String> {
         start.check()?;
         let remembered = self.0.table().sessions.len();
         if self.count() >= MAX_SESSIONS || remembered >= MAX_REMEMBERED {
@@ -98,7 +102,7 @@ impl Shells {
                 "{MAX_SESSIONS} sessions run on this device already; end one of them with `robo session end ID`"
             ));
         }
-        let (terminal, program) = Terminal::start(&self.0.exe, id, start).await?;
+        let (terminal, program) = Terminal::start(&self.0.exe, id, start, place).await?;
         let session = Arc::new(Session::new(start));
         tracing::info!(session = %id, "a shell session begins");
         let mut table = self.0.table();
@@ -108,6 +112,14 @@ impl Shells {
         table.tasks.spawn(run);
         Ok(session)
     }
+}
+
+async fn not_begun<S: AsyncWrite + Unpin>(verdict: Verdict, stream: &mut S) {
+    if let Ok(frame) = ShellFrame::Verdict(verdict).encode() {
+        // A peer that is gone needs none.
+        write_frame(stream, &frame).await.ok();
+    }
+    stream.shutdown().await.ok();
 }
 
 /// Runs a session to its end, and forgets it when that is known where it should be.

@@ -23,7 +23,7 @@ const BOUND: Duration = Duration::from_secs(60);
 
 fn command(argv: &[&str]) -> Command {
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-    Command { argv, env: BTreeMap::new(), cwd: None, user: None, timeout: None, stdin: false }
+    Command { argv, env: BTreeMap::new(), cwd: None, user: None, timeout: None, stdin: false, within: None }
 }
 
 fn sh(script: &str) -> Command {
@@ -51,7 +51,7 @@ impl Line {
     async fn open(runs: &Runs, open: RunOpen) -> Self {
         let (stream, theirs) = duplex(MAX_STREAM_FRAME);
         let (runs, place) = (runs.clone(), open.from);
-        tokio::spawn(async move { runs.serve(open, theirs).await });
+        tokio::spawn(async move { runs.serve(open, None, theirs).await });
         let mut line = Self {
             stream,
             begun: None,

@@ -526,7 +526,7 @@ async fn next_frame(reader: &mut (impl tokio::io::AsyncRead + Unpin)) -> Option<
 
 fn command(argv: &[&str]) -> Command {
     let argv = argv.iter().map(|word| (*word).to_owned()).collect();
-    Command { argv, env: BTreeMap::new(), cwd: None, user: None, timeout: None, stdin: false }
+    Command { argv, env: BTreeMap::new(), cwd: None, user: None, timeout: None, stdin: false, within: None }
 }
 
 fn sh(script: &str) -> Command {

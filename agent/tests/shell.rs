@@ -34,6 +34,7 @@ fn start(argv: &[&str]) -> ShellStart {
         size: Size { cols: 100, rows: 30 },
         keep: ShellStart::KEEP,
         idle: ShellStart::IDLE,
+        within: None,
     }
 }
 
@@ -58,7 +59,7 @@ impl Line {
     async fn open(shells: &Shells, id: &str, start: Option<ShellStart>, from: u64) -> Self {
         let (stream, theirs) = duplex(MAX_STREAM_FRAME);
         let (shells, open) = (shells.clone(), ShellOpen { session: id.parse().unwrap(), start, from });
-        let serving = tokio::spawn(async move { shells.serve(open, theirs).await });
+        let serving = tokio::spawn(async move { shells.serve(open, None, theirs).await });
         let mut line = Self {
             stream,
             serving,

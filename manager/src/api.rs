@@ -42,6 +42,7 @@ mod tail;
 mod tokens;
 mod upgrade;
 mod users;
+mod within;
 
 use std::net::IpAddr;
 use std::sync::Arc;

@@ -560,6 +560,7 @@ fn view(record: JobRecord, counts: JobCounts, runs: Vec<RunView>) -> JobView {
         command: shortened(&command.argv),
         user: command.user,
         cwd: command.cwd,
+        within: command.within,
         env: command.env.into_keys().collect(),
         created_at: record.created_at,
         expires_at: record.expires_at,

@@ -68,6 +68,8 @@ mod shell;
 mod ssh;
 #[path = "api/upgrade.rs"]
 mod upgrade;
+#[path = "api/within.rs"]
+mod within;
 
 const GRAPH: &str = "\
 VM {
@@ -226,7 +228,8 @@ impl Links for Pretenders {
             let words = match open {
                 Open::Exec(command) => command.argv,
                 Open::Run(open) => return exec::pretend_run(open),
-                Open::Shell(open) => return Ok(shell::pretend(open)),
+                Open::RunWithin(open) => return within::pretend_run(open),
+                Open::Shell(open) | Open::ShellWithin(open) => return Ok(shell::pretend(open)),
                 Open::Copy(_) => return Err(OpenError::Offline),
                 Open::Logs(logs) => vec!["say".to_owned(), format!("{} {} {}", logs.key, logs.lines, logs.follow)],
                 // Nobody here has a port or a log; these are tried with real agents.
@@ -323,6 +326,7 @@ fn exec_request(names: &[&str], argv: &[&str]) -> Vec<u8> {
         user: None,
         timeout: None,
         stdin: argv[0] == "cat",
+        within: None,
     };
     let targets = Targets::Names(names.iter().map(|n| (*n).to_owned()).collect());
     ExecRequest { targets, command, resumable: false }.encode().unwrap()

@@ -48,6 +48,7 @@ pub fn start(argv: &[&str]) -> ShellStart {
         size: Size::USUAL,
         keep: ShellStart::KEEP,
         idle: ShellStart::IDLE,
+        within: None,
     }
 }
 

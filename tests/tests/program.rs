@@ -30,6 +30,7 @@ mod terminal;
 mod upgrade;
 mod upgrading;
 mod victim;
+mod within;
 mod writes;
 
 use std::fs;

@@ -105,6 +105,7 @@ mod tests {
                 user: None,
                 timeout: None,
                 stdin: false,
+                within: None,
             };
             let ticket = CallTicket { id: "c1".parse().unwrap(), asked_at: UnixMillis(1), seal: "x".into() };
             let target = |name: &str| OpenTarget { name: name.into(), place: 0 };

@@ -6,6 +6,7 @@
 
 use robo_model::name::JobId;
 use robo_model::quantity::{Millis, UnixMillis};
+use robo_model::spec::InstanceKey;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
@@ -321,6 +322,9 @@ pub struct JobView {
     /// The folder that it runs in, where one was named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub cwd: Option<String>,
+    /// The instance that it runs in, where one was named.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<InstanceKey>,
     /// The names of its variables.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub env: Vec<String>,
@@ -407,6 +411,7 @@ mod tests {
             user: None,
             timeout: None,
             stdin: false,
+            within: None,
         }
     }
 

@@ -9,6 +9,7 @@ use std::collections::BTreeMap;
 
 use robo_model::name::{DeviceName, SessionId};
 use robo_model::quantity::{Millis, UnixMillis};
+use robo_model::spec::InstanceKey;
 use serde::{Deserialize, Serialize};
 
 use crate::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
@@ -77,6 +78,9 @@ pub struct ShellStart {
     pub keep: Millis,
     /// How long it may be that nothing is typed and nothing printed.
     pub idle: Millis,
+    /// Run it where this instance runs: in its folder, with its environment, as its user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<InstanceKey>,
 }
 
 impl ShellStart {
@@ -285,6 +289,8 @@ const REACHABLE: u8 = 25;
 const JOINED: u8 = 26;
 const SHELL_REQUEST: u8 = 27;
 const ATTACH_REQUEST: u8 = 28;
+/// A manager that knows of no sessions within instances refuses it, and begins none elsewhere.
+const SHELL_WITHIN_REQUEST: u8 = 29;
 
 impl ShellRequest {
     /// The frame's bytes.
@@ -292,7 +298,8 @@ impl ShellRequest {
     /// # Errors
     /// When the command is too long for one frame.
     pub fn encode(&self) -> Result<Vec<u8>, FrameError> {
-        frame::encode(SHELL_REQUEST, &frame::to_body(SHELL_REQUEST, self)?, MAX_STREAM_FRAME)
+        let kind = if self.start.within.is_some() { SHELL_WITHIN_REQUEST } else { SHELL_REQUEST };
+        frame::encode(kind, &frame::to_body(kind, self)?, MAX_STREAM_FRAME)
     }
 
     /// Reads the first frame of a request.
@@ -300,7 +307,12 @@ impl ShellRequest {
     /// # Errors
     /// When it is none, or cannot be read.
     pub fn decode(frame: &Frame) -> Result<Self, FrameError> {
-        expect(frame, SHELL_REQUEST)
+        let request: Self =
+            expect(frame, if frame.kind == SHELL_WITHIN_REQUEST { SHELL_WITHIN_REQUEST } else { SHELL_REQUEST })?;
+        if request.start.within.is_some() == (frame.kind == SHELL_WITHIN_REQUEST) {
+            return Ok(request);
+        }
+        Err(wrong(frame.kind, "it does not say in which instance"))
     }
 }
 
@@ -408,6 +420,7 @@ mod tests {
             size: Size::USUAL,
             keep: ShellStart::KEEP,
             idle: ShellStart::IDLE,
+            within: None,
         }
     }
 

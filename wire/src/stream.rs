@@ -60,6 +60,11 @@ pub enum Open {
     SshKeys(SshKeysOpen),
     /// Replaces the agent's program.
     Upgrade(UpgradeOpen),
+    /// As `run`, of a command within an instance: an agent that knows no such commands refuses the stream, and never runs
+    /// one elsewhere.
+    RunWithin(RunOpen),
+    /// As `shell`, within an instance, for the same reason.
+    ShellWithin(ShellOpen),
 }
 
 /// A command to run.
@@ -83,6 +88,10 @@ pub struct Command {
     /// True when input follows.
     #[serde(default)]
     pub stdin: bool,
+    /// Run it where this instance runs: in its folder, with its environment, as its user. Its one target is then named as
+    /// the instance is, `shop/robot-7/navigation`, which is no name of a device for who does not know of instances.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub within: Option<InstanceKey>,
 }
 
 /// An instance's output.
@@ -213,6 +222,20 @@ const TAKEN: u8 = 12;
 const TICKET: u8 = 13;
 // 14: `crate::call`. From 16 on: `crate::shell`; from 32 on: `crate::copy`; from 96 on: `crate::job`; from 112 on: `crate::forward`;
 // from 120 on: `crate::tail`; from 136 on: `crate::upgrade`.
+
+impl From<RunOpen> for Open {
+    fn from(open: RunOpen) -> Self {
+        let is_within = open.start.as_ref().is_some_and(|start| start.command.within.is_some());
+        if is_within { Self::RunWithin(open) } else { Self::Run(open) }
+    }
+}
+
+impl From<ShellOpen> for Open {
+    fn from(open: ShellOpen) -> Self {
+        let is_within = open.start.as_ref().is_some_and(|start| start.within.is_some());
+        if is_within { Self::ShellWithin(open) } else { Self::Shell(open) }
+    }
+}
 
 impl Open {
     /// The frame's bytes.

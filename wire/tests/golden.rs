@@ -83,6 +83,8 @@ fn what_streams_carry() {
         ("open-shell", Open::Shell(shell_open())),
         ("open-shell-user", Open::Shell(shell_as_root())),
         ("open-run", Open::Run(run_open())),
+        ("open-run-within", Open::from(run_within())),
+        ("open-shell-within", Open::from(shell_within())),
         ("open-collect", Open::Collect(CollectOpen { without_logs: true })),
         ("open-health", Open::Health(HealthOpen {})),
         ("open-ssh-keys", Open::SshKeys(SshKeysOpen { user: None, change: SshKeyChange::List })),
@@ -123,6 +125,8 @@ fn what_shells_carry() {
     let golden = Golden::read();
     let request = ShellRequest { start: shell_start(), client: 7 };
     golden.check("shell-request", &request, ShellRequest::encode, |frame| ShellRequest::decode(&frame));
+    let within = ShellRequest { start: shell_within().start.unwrap(), client: 7 };
+    golden.check("shell-request-within", &within, ShellRequest::encode, |frame| ShellRequest::decode(&frame));
     let attach = AttachRequest { client: 7, from: Some(70_000), size: Size::USUAL };
     golden.check("shell-attach", &attach, AttachRequest::encode, |frame| AttachRequest::decode(&frame));
     for (name, frame) in shell_frames() {
@@ -229,6 +233,9 @@ fn the_golden_file_has_no_line_too_many() {
             "open-exec",
             "open-logs",
             "open-shell-user",
+            "open-run-within",
+            "open-shell-within",
+            "shell-request-within",
             "open-collect",
             "open-health",
             "open-ssh-keys",
@@ -547,12 +554,24 @@ fn shell_start() -> ShellStart {
         size: Size { cols: 200, rows: 50 },
         keep: ShellStart::KEEP,
         idle: ShellStart::IDLE,
+        within: None,
     }
 }
 
 fn shell_as_root() -> ShellOpen {
     let start = ShellStart { user: Some("root".into()), ..shell_start() };
     ShellOpen { start: Some(start), ..shell_open() }
+}
+
+fn shell_within() -> ShellOpen {
+    let start = ShellStart { within: Some(key("/vm/db")), ..shell_start() };
+    ShellOpen { start: Some(start), ..shell_open() }
+}
+
+fn run_within() -> RunOpen {
+    let mut open = run_open();
+    open.start.as_mut().unwrap().command.within = Some(key("/vm/db"));
+    open
 }
 
 fn shell_open() -> ShellOpen {
@@ -650,6 +669,7 @@ fn command() -> Command {
         user: None,
         timeout: Some(Millis::from_secs(90)),
         stdin: true,
+        within: None,
     }
 }
 

@@ -102,6 +102,15 @@ impl Core {
         }
     }
 
+    /// What the start step of an instance would be ordered with now: for whom wants to know where it runs. Nothing where
+    /// this device has no such instance, or where it is a machine.
+    #[must_use]
+    pub fn as_started(&self, key: &InstanceKey) -> Option<Order> {
+        let record = self.record(key).filter(|record| !tree::is_host(record))?;
+        let process = record.process.as_ref().map(|process| process.run);
+        Some(order(record, &Run::new(process.unwrap_or(record.started_by), Step::Start, process)))
+    }
+
     fn order_run(&mut self, key: &InstanceKey) {
         let Some(record) = self.record(key) else { return };
         let Some(run) = &record.run else { return };

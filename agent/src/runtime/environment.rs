@@ -16,7 +16,7 @@ use crate::folders::{InstanceFolder, replace};
 use crate::order::{Context, ImportChange, Order};
 
 /// A whole environment, by name.
-pub(super) type Environment = BTreeMap<String, String>;
+pub(crate) type Environment = BTreeMap<String, String>;
 
 /// What an environment says besides the context.
 pub(super) struct Surroundings<'a> {

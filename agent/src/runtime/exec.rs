@@ -1,6 +1,5 @@
 //! Runs a command for a stream that the manager opened.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
@@ -17,6 +16,7 @@ use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 use tokio_util::sync::CancellationToken;
 
+use super::place::{Begin, Place};
 use super::{DEFAULT_PATH, ending::GRACE};
 use crate::framing::{read_frame, write_frame};
 use crate::keeper::user::User;
@@ -76,7 +76,7 @@ enum End {
 /// stream ends before that, the command is ended.
 pub async fn exec<S: AsyncRead + AsyncWrite + Unpin>(command: Command, stream: S) {
     let (reader, mut writer) = tokio::io::split(stream);
-    let verdict = match start(&command) {
+    let verdict = match start(&command, None) {
         Err(reason) => Some(Verdict::Refused { reason }),
         Ok(child) => Box::pin(Session::new(&command, child).run(reader, &mut writer)).await,
     };
@@ -91,28 +91,19 @@ pub async fn exec<S: AsyncRead + AsyncWrite + Unpin>(command: Command, stream: S
 ///
 /// # Errors
 /// One sentence that says why it cannot be run.
-pub(crate) fn start(command: &Command) -> Result<Child, String> {
-    let (user, home, other) = whom(command.user.as_deref())?;
+pub(crate) fn start(command: &Command, place: Option<Place>) -> Result<Child, String> {
+    if command.within.is_some() && place.is_none() {
+        return Err("where the instance runs is not known here".to_owned());
+    }
+    let mut begin = Begin::find(command.user.as_deref(), command.cwd.as_deref(), place)?;
     let Some((program, arguments)) = command.argv.split_first() else {
         return Err("no command was given".to_owned());
     };
-    let cwd = match &command.cwd {
-        Some(folder) => home.join(folder),
-        None if home.is_dir() => home.clone(),
-        None => PathBuf::from("/"),
-    };
-    if !cwd.is_dir() {
-        return Err(format!("this device has no folder `{}`", cwd.display()));
-    }
     let path = std::env::var("PATH").ok().filter(|p| !p.is_empty()).unwrap_or_else(|| DEFAULT_PATH.to_owned());
-    let mut env: BTreeMap<String, String> = [
-        ("PATH".to_owned(), path),
-        ("HOME".to_owned(), home.to_string_lossy().into_owned()),
-        ("LANG".to_owned(), "C.UTF-8".to_owned()),
-        ("USER".to_owned(), user.name),
-    ]
-    .into();
-    env.extend(command.env.clone());
+    let usual =
+        [("PATH", path), ("HOME", begin.home()), ("LANG", "C.UTF-8".to_owned()), ("USER", begin.user.name.clone())];
+    let env = begin.environment(usual, &command.env);
+    let Begin { cwd, other, .. } = begin;
     let mut process = tokio::process::Command::new(program);
     process.args(arguments).env_clear().envs(env).current_dir(&cwd).process_group(0).kill_on_drop(true);
     process.stdin(if command.stdin { Stdio::piped() } else { Stdio::null() });

@@ -26,7 +26,8 @@ use tokio::time::timeout;
 use super::leader;
 use crate::keeper::user::User;
 use crate::limits;
-use crate::runtime::{DEFAULT_PATH, exec};
+use crate::runtime::place::Begin;
+use crate::runtime::{DEFAULT_PATH, Place};
 
 /// The shell of whoever has none.
 const FALLBACK_SHELL: &str = "/bin/sh";
@@ -54,20 +55,18 @@ impl Terminal {
     ///
     /// # Errors
     /// One sentence for people: no such program, no such folder, no terminal to be had.
-    pub(super) async fn start(exe: &Path, session: &SessionId, start: &ShellStart) -> Result<(Self, Program), String> {
-        let (user, home, other) = exec::whom(start.user.as_deref())?;
-        let cwd = match &start.cwd {
-            Some(folder) => home.join(folder),
-            None if home.is_dir() => home.clone(),
-            None => PathBuf::from("/"),
-        };
-        if !cwd.is_dir() {
-            return Err(format!("this device has no folder `{}`", cwd.display()));
-        }
-        let shell = login_shell(&user);
+    pub(super) async fn start(
+        exe: &Path,
+        session: &SessionId,
+        start: &ShellStart,
+        place: Option<Place>,
+    ) -> Result<(Self, Program), String> {
+        let begin = Begin::find(start.user.as_deref(), start.cwd.as_deref(), place)?;
+        let shell = login_shell(&begin.user);
         let mut command = Command::new(exe);
         command.arg(leader::ARGUMENT);
-        command.args(words(start, &shell)).env_clear().envs(environment(session, start, &user, &home, &shell));
+        let (cwd, other) = (begin.cwd.clone(), begin.other.clone());
+        command.args(words(start, &shell)).env_clear().envs(environment(session, start, begin, &shell));
         let (master, slave) = open(start.size).map_err(|e| format!("this device has no terminal to give: {e}"))?;
         if let Some(user) = &other {
             let uid = Some(Uid::from_raw(user.uid));
@@ -219,27 +218,19 @@ fn words(start: &ShellStart, shell: &Path) -> Vec<OsString> {
     }
 }
 
-fn environment(
-    session: &SessionId,
-    start: &ShellStart,
-    user: &User,
-    home: &Path,
-    shell: &Path,
-) -> BTreeMap<String, String> {
+fn environment(session: &SessionId, start: &ShellStart, mut begin: Begin, shell: &Path) -> BTreeMap<String, String> {
     let path = std::env::var("PATH").ok().filter(|p| !p.is_empty()).unwrap_or_else(|| DEFAULT_PATH.to_owned());
-    let text = |path: &Path| path.to_string_lossy().into_owned();
-    let mut all: BTreeMap<String, String> = [
+    let name = begin.user.name.clone();
+    let usual = [
         ("PATH", path),
-        ("HOME", text(home)),
+        ("HOME", begin.home()),
         ("LANG", "C.UTF-8".to_owned()),
-        ("USER", user.name.clone()),
-        ("LOGNAME", user.name.clone()),
-        ("SHELL", text(shell)),
+        ("USER", name.clone()),
+        ("LOGNAME", name),
+        ("SHELL", shell.to_string_lossy().into_owned()),
         ("ROBO_SESSION", session.to_string()),
-    ]
-    .map(|(name, value)| (name.to_owned(), value))
-    .into();
-    all.extend(start.env.clone());
+    ];
+    let mut all = begin.environment(usual, &start.env);
     all.insert("TERM".to_owned(), start.term.clone());
     all
 }

@@ -15,10 +15,12 @@ use std::io::{self, IsTerminal as _};
 
 use robo_model::label::Selector;
 use robo_model::quantity::Millis;
+use robo_model::spec::InstanceKey;
 use robo_wire::job::JobRequest;
 use robo_wire::stream::{Command, ExecRequest, Targets};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::target::Target;
 use crate::cli::{Env, Format};
 use crate::client::Client;
 use crate::error::{CliError, Exit};
@@ -47,18 +49,22 @@ Examples:
   robo exec --all -o json -- cat /etc/os-release
   robo exec --all --group -- uname -r
   robo exec -l site=tokyo --background --queue=8h -- apt-get -y upgrade
+  robo exec --in shop/database/db -- env
   tar c data | robo exec device-42 --cwd /tmp -- tar x")]
 pub(crate) struct ExecArgs {
     /// The devices, by name.
-    #[arg(value_name = "DEVICE", conflicts_with_all = ["all", "selector"])]
+    #[arg(value_name = "DEVICE", conflicts_with_all = ["all", "selector", "within"])]
     #[arg(add = crate::complete::devices())]
     targets: Vec<String>,
     /// The devices whose labels match, as in `site=tokyo,gpu`.
-    #[arg(short = 'l', long, conflicts_with = "all")]
+    #[arg(short = 'l', long, conflicts_with_all = ["all", "within"])]
     selector: Option<Selector>,
     /// Every device of the project.
-    #[arg(long)]
+    #[arg(long, conflicts_with = "within")]
     all: bool,
+    /// Where this instance runs: on its device, in its folder, with what its own steps and process are told, as its user.
+    #[arg(long = "in", value_name = "APPLICATION/PATH", add = crate::complete::targets())]
+    within: Option<String>,
     /// How long the command may run on each device; then it is killed there.
     #[arg(long, value_name = "DURATION")]
     timeout: Option<Millis>,
@@ -104,14 +110,18 @@ const MAX_TOLD: usize = 20;
 pub(crate) async fn run(args: ExecArgs, env: &Env) -> Result<Exit, CliError> {
     let is_json = is_json(env.ui.format)?;
     args.check_targets()?;
-    let is_one = matches!(args.targets.as_slice(), [_]) && !args.group;
+    let is_one = (matches!(args.targets.as_slice(), [_]) || args.within.is_some()) && !args.group;
     let with_input = !args.no_stdin && !io::stdin().is_terminal();
     let (group, background) = (args.group, args.background);
-    if args.is_job() {
-        return Box::pin(begin_job(&args.into_job()?, background, (is_json, is_one, group), env)).await;
-    }
     let client = env.client()?;
-    let request = args.into_request(with_input)?;
+    let within = match &args.within {
+        Some(word) => Some(Target::instance(word, &client).await?),
+        None => None,
+    };
+    if args.is_job() {
+        return Box::pin(begin_job(&client, &args.into_job(within)?, background, (is_json, is_one, group), env)).await;
+    }
+    let request = args.into_request(with_input, within)?;
     let mut call = Call::open(&client, request, with_input).await?;
     let Some(targets) = call.targets().await? else { return Ok(Exit::Interrupted) };
     if targets.all().is_empty() {
@@ -128,11 +138,16 @@ pub(crate) async fn run(args: ExecArgs, env: &Env) -> Result<Exit, CliError> {
 /// When no device is meant, or the manager refuses it or is away.
 pub(crate) async fn run_job(request: &JobRequest, background: bool, env: &Env) -> Result<Exit, CliError> {
     let is_one = matches!(&request.targets, Targets::Names(names) if names.len() == 1);
-    begin_job(request, background, (is_json(env.ui.format)?, is_one, false), env).await
+    begin_job(&env.client()?, request, background, (is_json(env.ui.format)?, is_one, false), env).await
 }
 
-async fn begin_job(request: &JobRequest, background: bool, look: Look, env: &Env) -> Result<Exit, CliError> {
-    let client = env.client()?;
+async fn begin_job(
+    client: &Client,
+    request: &JobRequest,
+    background: bool,
+    look: Look,
+    env: &Env,
+) -> Result<Exit, CliError> {
     let view = client.begin_job(request).await?;
     if view.targets == 0 {
         return Err(no_device());
@@ -142,7 +157,7 @@ async fn begin_job(request: &JobRequest, background: bool, look: Look, env: &Env
     }
     let interrupts = Some(catch()?);
     let whose = Whose { id: view.id, device: None, follow: true };
-    follow_job(&client, whose, interrupts, look, env).await
+    follow_job(client, whose, interrupts, look, env).await
 }
 
 fn no_device() -> CliError {
@@ -232,7 +247,7 @@ fn is_json(format: Format) -> Result<bool, CliError> {
 
 impl ExecArgs {
     fn check_targets(&self) -> Result<(), CliError> {
-        let is_any = self.all || self.selector.is_some() || !self.targets.is_empty();
+        let is_any = self.all || self.selector.is_some() || self.within.is_some() || !self.targets.is_empty();
         if is_any {
             Ok(())
         } else {
@@ -245,13 +260,13 @@ impl ExecArgs {
         self.background || self.queue.is_some() || self.concurrency.is_some() || self.fail_fast
     }
 
-    fn into_job(self) -> Result<JobRequest, CliError> {
+    fn into_job(self, within: Option<InstanceKey>) -> Result<JobRequest, CliError> {
         let (queue, concurrency, fail_fast) = (self.queue, self.concurrency, self.fail_fast);
-        let ExecRequest { targets, command, .. } = self.into_request(false)?;
+        let ExecRequest { targets, command, .. } = self.into_request(false, within)?;
         Ok(JobRequest { targets, command, queue, concurrency, fail_fast })
     }
 
-    fn into_request(self, stdin: bool) -> Result<ExecRequest, CliError> {
+    fn into_request(self, stdin: bool, within: Option<InstanceKey>) -> Result<ExecRequest, CliError> {
         let argv = match self.command.as_slice() {
             [text] if self.shell => ["/bin/sh", "-c", text].map(str::to_owned).to_vec(),
             _ if self.shell => {
@@ -260,9 +275,12 @@ impl ExecArgs {
             }
             _ => self.command,
         };
-        let targets = targets(self.targets, self.selector, self.all);
+        let targets = match &within {
+            Some(key) => Targets::Names(vec![key.to_string()]),
+            None => targets(self.targets, self.selector, self.all),
+        };
         let env: BTreeMap<String, String> = self.variables.into_iter().collect();
-        let command = Command { argv, env, cwd: self.cwd, user: self.user, timeout: self.timeout, stdin };
+        let command = Command { argv, env, cwd: self.cwd, user: self.user, timeout: self.timeout, stdin, within };
         Ok(ExecRequest { targets, command, resumable: true })
     }
 }
@@ -312,7 +330,7 @@ mod tests {
 
     fn parse(words: &str) -> Result<ExecRequest, clap::error::ErrorKind> {
         let words = std::iter::once("exec").chain(words.split_ascii_whitespace());
-        Line::try_parse_from(words).map(|line| line.args.into_request(true).unwrap()).map_err(|e| e.kind())
+        Line::try_parse_from(words).map(|line| line.args.into_request(true, None).unwrap()).map_err(|e| e.kind())
     }
 
     #[test]
@@ -326,6 +344,7 @@ mod tests {
             user: None,
             timeout: Some(Millis::from_secs(5)),
             stdin: true,
+            within: None,
         };
         assert_eq!(request.command, command);
         assert_eq!(parse("--all -- true").unwrap().targets, Targets::All);
@@ -341,6 +360,9 @@ mod tests {
         check("a", MissingRequiredArgument);
         check("a --all -- true", ArgumentConflict);
         check("a -l b -- true", ArgumentConflict);
+        check("a --in shop/a -- true", ArgumentConflict);
+        check("--all --in shop/a -- true", ArgumentConflict);
+        check("-l a --in shop/a -- true", ArgumentConflict);
         check("--all -l b -- true", ArgumentConflict);
         check("-l ,, -- true", ValueValidation);
         check("a --timeout 5 -- true", ValueValidation);

@@ -10,10 +10,13 @@ use std::io::{self, IsTerminal as _};
 
 use robo_model::name::DeviceName;
 use robo_model::quantity::Millis;
+use robo_model::spec::InstanceKey;
 use robo_wire::shell::ShellStart;
 
 use super::exec::variable;
+use super::target::Target;
 use crate::cli::Env;
+use crate::client::Client;
 use crate::error::{CliError, Exit};
 use crate::terminal;
 
@@ -34,13 +37,18 @@ const USUAL_TERM: &str = "xterm-256color";
 Examples:
   robo shell device-42
   robo shell device-42 -- htop
+  robo shell --in shop/database/db              where an instance runs, as its user
   robo shell device-42 --keep 2h --idle 8h      for a long job
 
 Keys: Ctrl-] d detaches, Ctrl-] x ends the session, Ctrl-] ? helps")]
 pub(crate) struct ShellArgs {
     /// The device.
-    #[arg(value_name = "DEVICE", add = crate::complete::devices())]
-    device: DeviceName,
+    #[arg(value_name = "DEVICE", required_unless_present = "within", conflicts_with = "within")]
+    #[arg(add = crate::complete::devices())]
+    device: Option<DeviceName>,
+    /// Where this instance runs: on its device, in its folder, with what its own steps and process are told, as its user.
+    #[arg(long = "in", value_name = "APPLICATION/PATH", add = crate::complete::targets())]
+    within: Option<String>,
     /// How long the session is kept while nobody is there.
     #[arg(long, value_name = "DURATION", default_value_t = ShellStart::KEEP)]
     keep: Millis,
@@ -64,10 +72,29 @@ pub(crate) struct ShellArgs {
 
 pub(crate) async fn run(args: ShellArgs, env: &Env) -> Result<Exit, CliError> {
     need_terminal(env, "a shell", "`robo exec DEVICE -- COMMAND` needs none")?;
-    let device = args.device.clone();
-    let start = args.into_start();
+    let within = match &args.within {
+        Some(word) => Some(instance(word, &env.client()?).await?),
+        None => None,
+    };
+    let (device, key) = match (&args.device, within) {
+        (_, Some((device, key))) => (device, Some(key)),
+        (Some(device), None) => (device.clone(), None),
+        (None, None) => return Err(CliError::new("no device is given").help("name it, as in `robo shell robot-7`")),
+    };
+    let start = ShellStart { within: key, ..args.into_start() };
     start.check().map_err(CliError::new)?;
     Box::pin(visit(Way::Begin { device, start }, env)).await
+}
+
+/// The instance that a word names, and the device on which it is.
+async fn instance(word: &str, client: &Client) -> Result<(DeviceName, InstanceKey), CliError> {
+    let key = Target::instance(word, client).await?;
+    let status = client.status(Some(&key.application)).await?;
+    let found = status.instances.into_iter().find(|instance| instance.path == key.path);
+    let found = found.ok_or_else(|| {
+        CliError::new(format!("there is no instance {}", key.path)).help("see which there are: `robo status`")
+    })?;
+    Ok((found.device, key))
 }
 
 /// Refuses what makes no sense without a terminal.
@@ -100,6 +127,7 @@ impl ShellArgs {
             size: terminal::size(),
             keep: self.keep,
             idle: self.idle,
+            within: None,
         }
     }
 }
@@ -123,7 +151,7 @@ mod tests {
             Line::try_parse_from(words).map(|line| line.args)
         };
         let args = parse("robot-7 --keep 2h -e K=V --cwd /srv --user root -- vim -d a b").unwrap();
-        assert_eq!(args.device.as_str(), "robot-7");
+        assert_eq!(args.device.as_ref().unwrap().as_str(), "robot-7");
         let start = args.into_start();
         assert_eq!(start.argv, ["vim", "-d", "a", "b"]);
         assert_eq!((start.env["K"].as_str(), start.cwd.as_deref()), ("V", Some("/srv")));
@@ -131,7 +159,7 @@ mod tests {
         assert_eq!((start.keep, start.idle), (Millis::from_secs(7200), ShellStart::IDLE));
         assert_eq!(start.check(), Ok(()));
         assert!(parse("robot-7 --keep 1ms").unwrap().into_start().check().is_err());
-        for bad in ["", "no/device", "a b", "a --keep 5", "a -e =x"] {
+        for bad in ["", "no/device", "a b", "a --keep 5", "a -e =x", "a --in shop/a"] {
             assert!(parse(bad).is_err(), "{bad}");
         }
     }

@@ -1,6 +1,7 @@
 //! Which application, and which instance in it, a command is about.
 
 use robo_model::name::{ApplicationName, InstancePath};
+use robo_model::spec::InstanceKey;
 use robo_wire::api::ApplicationView;
 
 use crate::client::Client;
@@ -53,6 +54,19 @@ impl Target {
             Some(path) => Err(CliError::new(format!("`{path}` is an instance, and a whole application is meant"))
                 .help("give the application's name, as in `robo history shop`")),
         }
+    }
+
+    /// The one instance that a word names, `shop/database/db`, or `/database/db` where there is one application.
+    ///
+    /// # Errors
+    /// When it names none, or the application has to be said.
+    pub(super) async fn instance(word: &str, client: &Client) -> Result<InstanceKey, CliError> {
+        let target = Self::parse(&[word.to_owned()])?;
+        let Some(path) = target.path.clone() else {
+            return Err(CliError::new(format!("`{word}` is an application, and one instance of it is meant"))
+                .help(format!("give its path too, as in `{word}/database/db`; `robo status {word}` shows all")));
+        };
+        Ok(InstanceKey { application: target.application(client).await?, path })
     }
 
     /// The application: the one that was typed, or the only one there is.

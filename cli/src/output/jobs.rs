@@ -87,6 +87,7 @@ mod tests {
             command: vec!["echo".into(), "a b".into()],
             user: None,
             cwd: None,
+            within: None,
             env: Vec::new(),
             created_at: UnixMillis(1_000),
             expires_at: None,

@@ -177,6 +177,7 @@ mod tests {
             user: None,
             timeout: None,
             stdin: false,
+            within: None,
         };
         let of = |key: &str, project: &str, user: &str, id: &str, at: u64, words: &[&str]| {
             let whose = (&project.parse().unwrap(), &user.parse().unwrap());

@@ -31,6 +31,7 @@ use super::extract::{Project, Query};
 use super::frames::BodyFrames;
 use super::job::{Call, Ending, Job, OUTPUT_QUEUE, Target};
 use super::problem::Refusal;
+use super::within;
 use crate::bus::Ring;
 use crate::service::{Access, Service, ServiceError, now};
 use crate::store::{DeviceRecord, NewEvent};
@@ -63,9 +64,9 @@ pub(super) async fn exec(
     let mut input = BodyFrames::new(request.into_body());
     let request = input.first(ExecRequest::decode).await?;
     request.command.check().map_err(Refusal::bad_request)?;
-    let user = request.command.user.as_deref();
-    let targets = targets(&state.service, &may.access, &project, (&request.targets, user)).await?;
-    audit(&state, &may, (&request.command, AuditOutcome::Allowed), &targets).await?;
+    let mut command = request.command.clone();
+    let targets = resolved(&state, &may, &project, (request.targets, &mut command)).await?;
+    audit(&state, &may, (&command, AuditOutcome::Allowed), &targets).await?;
     let begun = begun(&targets);
     let call = match request.resumable {
         true => {
@@ -74,7 +75,7 @@ pub(super) async fn exec(
         }
         false => None,
     };
-    let started = Started { project, command: request.command, targets, call };
+    let started = Started { project, command, targets, call };
     Ok((begun, started.run(state, input)?).into_response())
 }
 
@@ -94,12 +95,12 @@ pub(super) async fn resume(
     let mut input = BodyFrames::new(request.into_body());
     let request = input.first(ResumeRequest::decode).await?;
     request.check().map_err(Refusal::bad_request)?;
-    let (ticket, command) = (request.ticket, request.command);
+    let (ticket, ordered) = (request.ticket, request.command);
     let (names, places) = request.targets.into_iter().map(|target| (target.name, target.place)).unzip();
-    let asked = (&Targets::Names(names), command.user.as_deref());
-    let targets = targets(&state.service, &may.access, &project, asked).await?;
+    let mut command = ordered.clone();
+    let targets = resolved(&state, &may, &project, (Targets::Names(names), &mut command)).await?;
     let whose = (&project, &may.access.user);
-    if !state.calls.knows(&state.service, whose, &ticket, &command).await? {
+    if !state.calls.knows(&state.service, whose, &ticket, &ordered).await? {
         audit(&state, &may, (&command, AuditOutcome::Refused), &targets).await?;
         let title = "this command is not yours to go on with";
         let help = "who began it can, with the same words and in the same project, at the same manager";
@@ -111,6 +112,21 @@ pub(super) async fn resume(
     let call = Some((ticket, Some(age), request.input, places));
     let started = Started { project, command, targets, call };
     Ok((begun, started.run(state, input)?).into_response())
+}
+
+/// The targets of a command that was asked for; one within an instance learns as whom it runs there.
+async fn resolved(
+    state: &ApiState,
+    may: &May,
+    project: &ProjectName,
+    (asked, command): (Targets, &mut Command),
+) -> Result<Vec<Target>, Refusal> {
+    let (asked, shown) = within::resolve(&state.service, project, (asked, &mut *command)).await?;
+    let mut found = targets(&state.service, &may.access, project, (&asked, command.user.as_deref())).await?;
+    if let (Some(shown), [only]) = (shown, found.as_mut_slice()) {
+        only.shown.name = shown;
+    }
+    Ok(found)
 }
 
 /// The devices on which something begins, and those of them where it takes the right to `root`.
@@ -271,6 +287,10 @@ pub(super) async fn audit(
 ) -> Result<(), ServiceError> {
     let on: Vec<&str> = targets.iter().map(|target| target.shown.name.as_str()).collect();
     let words = recorded(&command.argv).join(" ");
+    let words = match &command.within {
+        Some(key) => format!("in {key}: {words}"),
+        None => words,
+    };
     let of = |wanted: Result<(), &str>| -> Vec<&str> {
         let is_it =
             |target: &&Target| target.is_above && target.device.as_ref().map(drop).map_err(|why| *why) == wanted;
@@ -316,8 +336,8 @@ async fn record(
         device.map(|device| NewEvent {
             at,
             device: Some(device),
-            application: None,
-            path: None,
+            application: command.within.as_ref().map(|key| key.application.clone()),
+            path: command.within.as_ref().map(|key| key.path.clone()),
             body: EventBody::Executed { command: words.clone(), verdict },
         })
     };

@@ -23,6 +23,7 @@ use super::exec::{audit, framed, targets};
 use super::extract::{Job, Json, Project, Query};
 use super::job::OUTPUT_QUEUE;
 use super::problem::Refusal;
+use super::within;
 use crate::jobs::{JobError, JobTarget, Jobs};
 use crate::service::ServiceError;
 
@@ -116,8 +117,11 @@ pub(super) async fn begin(
     Extension(Caller(by)): Extension<Caller>,
     Extension(may): Extension<May>,
     Project(project): Project,
-    Json(request): Json<JobRequest>,
+    Json(mut request): Json<JobRequest>,
 ) -> Result<Answer<JobView>, Refusal> {
+    let asked = (request.targets, &mut request.command);
+    // A job is found by its devices' names.
+    (request.targets, _) = within::resolve(&state.service, &project, asked).await?;
     let asked = (&request.targets, request.command.user.as_deref());
     let found = targets(&state.service, &may.access, &project, asked).await?;
     audit(&state, &may, (&request.command, AuditOutcome::Allowed), &found).await?;

@@ -9,9 +9,10 @@ use axum::{Extension, Json as Answer};
 use http::header;
 use robo_model::access::{Thing, Verb};
 use robo_model::name::{ProjectName, SessionId};
+use robo_wire::api::AuditOutcome;
 use robo_wire::frame::MAX_STREAM_FRAME;
-use robo_wire::problem::Problem;
-use robo_wire::shell::{AttachRequest, Joined, SessionView, ShellFrame, ShellRequest};
+use robo_wire::problem::{ErrorCode, Problem};
+use robo_wire::shell::{AttachRequest, Joined, SessionView, ShellFrame, ShellRequest, ShellStart};
 use robo_wire::stream::{MAX_CHUNK, Verdict};
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -23,6 +24,7 @@ use super::exec::framed;
 use super::extract::{Device, Project, Query, Session};
 use super::frames::BodyFrames;
 use super::problem::Refusal;
+use super::within;
 use crate::service::ServiceError;
 use crate::sessions::{Crowded, Live, Place, SessionError};
 use crate::store::DeviceRecord;
@@ -51,8 +53,9 @@ pub(super) async fn shell(
     request: Request,
 ) -> Result<Response, Refusal> {
     let mut input = BodyFrames::new(request.into_body());
-    let request = input.first(ShellRequest::decode).await?;
+    let mut request = input.first(ShellRequest::decode).await?;
     let device = state.service.record_of(&project, &name).await?;
+    begin_within(&state, &may, (&project, &device), &mut request.start).await?;
     let above = above(&state, &may, (&project, &device), request.start.user.as_deref()).await?;
     let size = request.start.size;
     let live = state.sessions.begin(&device, by, request.start).await?;
@@ -220,6 +223,27 @@ async fn above(
         None => Above(Vec::new()),
     };
     Ok(Extension(above))
+}
+
+/// Of a session within an instance: looks that this is its device, says as whom it runs there, and writes it down.
+async fn begin_within(
+    state: &ApiState,
+    may: &May,
+    (project, device): (&ProjectName, &DeviceRecord),
+    start: &mut ShellStart,
+) -> Result<(), Refusal> {
+    let Some(key) = &start.within else { return Ok(()) };
+    let there = state.service.device_of(project, &key.application, &key.path).await?;
+    if there.id != device.id {
+        let title = format!("`{key}` is not on the device `{}`", device.name);
+        return Err(Refusal::new(ErrorCode::Conflict, title).help("ask again: it may have moved just now"));
+    }
+    if start.user.is_none() {
+        start.user = within::user(&state.service, device, key).await?;
+    }
+    let thing = format!("device {}", device.name);
+    let detail = format!("in {key}");
+    Ok(state.service.audit(&may.actor, (Verb::Shell.name(), &thing), AuditOutcome::Allowed, &detail).await?)
 }
 
 /// The answer, which ends with the right to the session's device.

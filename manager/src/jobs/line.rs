@@ -171,7 +171,7 @@ impl Line {
             };
             breaks += 1;
             if breaks >= MAX_BREAKS && self.links.is_linked(&self.device) {
-                return Outcome::here(Verdict::Lost { reason });
+                return Outcome::here(self.given_up(reason));
             }
             let since = *away_since.get_or_insert_with(Instant::now);
             let patience = if self.cancel.is_cancelled() { CANCEL_PATIENCE } else { self.patience };
@@ -184,6 +184,16 @@ impl Line {
         }
     }
 
+    /// The verdict where it will not get better.
+    fn given_up(&self, reason: String) -> Verdict {
+        let is_within = self.start.as_ref().is_some_and(|start| start.command.within.is_some());
+        if is_within && reason == UNHEARD {
+            Verdict::Refused { reason: TOO_OLD.to_owned() }
+        } else {
+            Verdict::Lost { reason }
+        }
+    }
+
     async fn open(&mut self, from: u64) -> Result<Stream, OpenError> {
         let asked = self.asked;
         self.asked = Some(asked.unwrap_or_else(Instant::now));
@@ -191,8 +201,8 @@ impl Line {
         let start = self.start.clone().filter(|_| !self.cancel.is_cancelled());
         let age = asked.map(|at| at.elapsed().saturating_add(self.age.unwrap_or_default()));
         let age = age.map(|age| Millis(u64::try_from(age.as_millis()).unwrap_or(u64::MAX)));
-        let opened =
-            self.links.open(&self.device, Open::Run(RunOpen { job: self.job.clone(), start, asked: age, from }));
+        let open = RunOpen { job: self.job.clone(), start, asked: age, from };
+        let opened = self.links.open(&self.device, Open::from(open));
         let opened = opened.await;
         if matches!(opened, Err(OpenError::Offline)) {
             // It was not asked after all.
@@ -267,6 +277,9 @@ impl Line {
 
 /// What is known of an agent that hangs up without a word, again and again.
 const UNHEARD: &str = "the device's agent hangs up without a word; it may be too old for jobs: update it";
+
+/// Such an agent begins nothing: it does not know what it is asked for.
+const TOO_OLD: &str = "the device's agent is too old to run something where an instance runs; update it";
 
 async fn next_input(input: &mut Option<Input>) -> Option<Arc<StreamFrame>> {
     match input {

@@ -84,7 +84,7 @@ impl Line {
         let from = self.live.look().output.end();
         let start = self.start.clone().filter(|_| !self.live.look().began);
         let open = ShellOpen { session: record.id.clone(), start, from };
-        self.links.open(&record.device, Open::Shell(open)).await
+        self.links.open(&record.device, Open::from(open)).await
     }
 
     /// Carries everything both ways until the stream ends.
@@ -117,7 +117,9 @@ impl Line {
                 Ok(Some(frame)) => frame,
                 // It hung up without a word, and its link is still there: it did not understand us.
                 Ok(None) if self.links.is_linked(&self.live.record.device) && !self.live.look().began => {
-                    let reason = "the device's agent is too old for shells; update it, or take `robo exec`".to_owned();
+                    let is_within = self.start.as_ref().is_some_and(|start| start.within.is_some());
+                    let what = if is_within { "shells within an instance" } else { "shells" };
+                    let reason = format!("the device's agent is too old for {what}; update it, or take `robo exec`");
                     return Err(Cut::Over(Verdict::Refused { reason }));
                 }
                 Ok(None) | Err(_) => return Err(Cut::Broken),

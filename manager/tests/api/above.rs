@@ -23,7 +23,7 @@ async fn two_devices() -> Manager {
 fn command(user: Option<&str>) -> Command {
     let argv = vec!["say".to_owned(), "hi".to_owned()];
     let user = user.map(str::to_owned);
-    Command { argv, env: BTreeMap::new(), cwd: None, user, timeout: None, stdin: false }
+    Command { argv, env: BTreeMap::new(), cwd: None, user, timeout: None, stdin: false, within: None }
 }
 
 fn both() -> Targets {
@@ -48,6 +48,7 @@ fn shell(user: Option<&str>) -> Vec<u8> {
         size: Size::USUAL,
         keep: ShellStart::KEEP,
         idle: ShellStart::IDLE,
+        within: None,
     };
     ShellRequest { start, client: 1 }.encode().unwrap()
 }

@@ -106,6 +106,7 @@ async fn every_target_has_its_verdict() {
             user: None,
             timeout: None,
             stdin: false,
+            within: None,
         },
         resumable: false,
     };

@@ -52,6 +52,7 @@ async fn run(manager: &Manager, word: &str) -> Vec<ShellFrame> {
         size: Size::USUAL,
         keep: ShellStart::KEEP,
         idle: ShellStart::IDLE,
+        within: None,
     };
     let first = ShellRequest { start, client: 1 }.encode().unwrap();
     let body = Body::from_stream(stream::iter([Ok::<_, std::io::Error>(Bytes::from(first))]).chain(stream::pending()));

@@ -52,10 +52,11 @@ impl Terminal {
             size: Size::USUAL,
             keep: ShellStart::KEEP,
             idle: ShellStart::IDLE,
+            within: None,
         };
         let (stream, theirs) = duplex(MAX_STREAM_FRAME);
         let (shells, open) = (shells.clone(), ShellOpen { session: id.parse().unwrap(), start: Some(start), from: 0 });
-        drop(tokio::spawn(async move { shells.serve(open, theirs).await }));
+        drop(tokio::spawn(async move { shells.serve(open, None, theirs).await }));
         Self { stream, output: Vec::new(), typed: 0 }
     }
 

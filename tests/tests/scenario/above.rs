@@ -47,7 +47,7 @@ async fn online(manager: &Manager) -> DeviceView {
 fn job(script: &str, user: Option<&str>) -> JobRequest {
     let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
     let user = user.map(str::to_owned);
-    let command = Command { argv, env: BTreeMap::new(), cwd: None, user, timeout: None, stdin: false };
+    let command = Command { argv, env: BTreeMap::new(), cwd: None, user, timeout: None, stdin: false, within: None };
     let targets = Targets::Names(vec!["one".into()]);
     JobRequest { targets, command, queue: Some(Millis::from_secs(600)), concurrency: None, fail_fast: false }
 }

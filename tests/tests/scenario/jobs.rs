@@ -19,7 +19,7 @@ use robo_wire::stream::{Answer, Command, ExecRequest, StreamFrame, Targets, Verd
 
 fn sh(script: &str) -> Command {
     let argv = ["sh", "-c", script].map(str::to_owned).to_vec();
-    Command { argv, env: BTreeMap::new(), cwd: None, user: None, timeout: None, stdin: false }
+    Command { argv, env: BTreeMap::new(), cwd: None, user: None, timeout: None, stdin: false, within: None }
 }
 
 fn names(names: &[&str]) -> Targets {

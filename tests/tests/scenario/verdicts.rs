@@ -232,6 +232,7 @@ async fn round(fleet: &mut Fleet, seed: u64) {
         user: None,
         timeout: None,
         stdin: false,
+        within: None,
     };
     let targets = Targets::Names(names.clone());
     let request = JobRequest { targets, command, queue, concurrency: None, fail_fast: false };

@@ -74,6 +74,7 @@ async fn exec(api: &Api, devices: usize) -> (Duration, Duration) {
         user: None,
         timeout: None,
         stdin: false,
+        within: None,
     };
     let body = ExecRequest { targets: Targets::All, command, resumable: false }.encode().expect("small");
     let begin = Instant::now();
