@@ -150,8 +150,7 @@ fn try_start(spec: &Spec, user: Option<&User>, shell: bool) -> io::Result<(Child
     // One pipe for both: their lines stay in order.
     command.stdin(Stdio::null()).stdout(writer.try_clone()?).stderr(writer);
     if let Some(user) = user {
-        // This also drops all other groups of ours.
-        command.uid(user.uid).gid(user.gid);
+        user.run(&mut command);
     }
     Ok((command.spawn()?, reader))
 }

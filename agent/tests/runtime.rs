@@ -3,6 +3,7 @@
 #![expect(clippy::wildcard_enum_match_arm, reason = "whatever is not expected fails the test")]
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command as Program;
 use std::sync::Arc;
@@ -553,6 +554,52 @@ async fn exec_refuses_what_it_cannot_run() {
         let (_, _, verdict) = run(command, vec![]).await;
         assert!(matches!(&verdict, Verdict::Refused { reason } if reason.contains(part)), "{verdict:?}");
     }
+}
+
+/// A user of this machine with groups beside its own, else one without privileges; nothing where we may become nobody.
+fn another_user() -> Option<String> {
+    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
+    let users = read("/etc/passwd");
+    let is_user = |name: &&str| users.lines().any(|line| line.starts_with(&format!("{name}:")));
+    let groups = read("/etc/group");
+    let members = groups.lines().filter_map(|line| line.split(':').nth(3)).flat_map(|members| members.split(','));
+    let found = members.filter(|name| !name.is_empty() && *name != "root").find(is_user).unwrap_or("nobody").to_owned();
+    rustix::process::geteuid().is_root().then_some(found)
+}
+
+#[tokio::test]
+async fn another_user_has_all_of_its_groups_and_none_of_ours() {
+    let Some(user) = another_user() else { return };
+    let sorted = |text: &[u8]| {
+        let mut all: Vec<u32> =
+            std::str::from_utf8(text).unwrap().split_whitespace().map(|id| id.parse().unwrap()).collect();
+        all.sort_unstable();
+        all
+    };
+    let known = std::process::Command::new("id").args(["-G", &user]).output().unwrap().stdout;
+    let as_user = |command: Command| Command { user: Some(user.clone()), cwd: Some("/".into()), ..command };
+    let (out, err, verdict) = run(as_user(command(&["id", "-G"])), vec![]).await;
+    assert_eq!(verdict, Verdict::Ok, "{}", String::from_utf8_lossy(&err));
+    assert_eq!(sorted(&out), sorted(&known), "{user}");
+    let ids = "test $(id -u) = $(id -ru) && test $(id -un) = $0 && ! echo x >/etc/robo-test";
+    let (_, err, verdict) = run(as_user(command(&["sh", "-c", ids, &user])), vec![]).await;
+    assert_eq!(verdict, Verdict::Ok, "{}", String::from_utf8_lossy(&err));
+
+    // The same for steps, whose keeper starts them.
+    let mut bench = Bench::new();
+    std::fs::set_permissions(bench.folder.path(), std::fs::Permissions::from_mode(0o755)).unwrap();
+    let mut deploy = order(1, Step::Deploy, Installer::Script);
+    deploy.settings.user = Some(user.clone());
+    deploy.files = bench.files(&[("scripts/deploy.sh", "#!/bin/sh\nid -G\n")]);
+    assert_eq!(bench.step(deploy).await, Outcome::Done);
+    let log = std::fs::read(bench.instance().logs().join("output.log")).unwrap();
+    assert_eq!(sorted(&log), sorted(&known), "{user}");
+
+    // A folder that is not for it.
+    let private = tempfile::tempdir().unwrap();
+    let there = Command { cwd: Some(private.path().to_str().unwrap().into()), ..as_user(command(&["true"])) };
+    let verdict = run(there, vec![]).await.2;
+    assert!(matches!(&verdict, Verdict::Refused { reason } if reason.contains("may not run")), "{verdict:?}");
 }
 
 #[tokio::test]

@@ -1,10 +1,14 @@
-//! Users of the operating system, from `/etc/passwd`.
+//! Users of the operating system, from `/etc/passwd`, and their groups, from `/etc/group`.
 
 use std::fs;
 use std::io;
+use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 
 use rustix::fs::{Gid, Uid};
+use rustix::process::chdir;
+use rustix::thread::{set_thread_groups, set_thread_res_gid, set_thread_res_uid};
 
 /// A user.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +56,30 @@ impl User {
         Ok(Some(user))
     }
 
+    /// Has `command` run as this user, with all groups of this user and none of ours, as a login has it. When it cannot be
+    /// started, that is the error of its start; so it is when this user may not be in its working directory.
+    #[expect(unsafe_code, reason = "the standard library sets user and group, and takes away all other groups")]
+    pub(crate) fn run(&self, command: &mut Command) {
+        let (uid, gid, groups) = (Uid::from_raw(self.uid), Gid::from_raw(self.gid), self.groups());
+        let become_user = move || {
+            set_thread_groups(&groups)?;
+            set_thread_res_gid(gid, gid, gid)?;
+            set_thread_res_uid(uid, uid, uid)?;
+            // Entered as root before.
+            chdir(c".")?;
+            Ok(())
+        };
+        // SAFETY: between fork and exec this makes system calls and nothing else: the groups were found before, it takes no
+        // lock and no memory. The new process has one thread, so what is set of that is set of the process.
+        unsafe { command.pre_exec(become_user) };
+    }
+
+    /// The groups in which this user is: its own and all that name it.
+    fn groups(&self) -> Vec<Gid> {
+        let bytes = fs::read("/etc/group").unwrap_or_default();
+        groups_in(&String::from_utf8_lossy(&bytes), &self.name, self.gid).into_iter().map(Gid::from_raw).collect()
+    }
+
     /// Makes `path` this user's.
     pub(crate) fn give(&self, path: &Path) -> io::Result<()> {
         std::os::unix::fs::lchown(path, Some(self.uid), Some(self.gid))
@@ -92,6 +120,19 @@ fn group_id(name: &str) -> Option<u32> {
     lines.find_map(|mut fields| (fields.next() == Some(name)).then(|| fields.nth(1)?.parse().ok()).flatten())
 }
 
+/// The groups of a user by the lines of `/etc/group`, its own first.
+fn groups_in(text: &str, name: &str, own: u32) -> Vec<u32> {
+    let mut groups = vec![own];
+    for line in text.lines() {
+        let mut fields = line.split(':').skip(2);
+        let (Some(Ok(gid)), Some(members)) = (fields.next().map(str::parse), fields.next()) else { continue };
+        if members.split(',').any(|member| member.trim() == name) && !groups.contains(&gid) {
+            groups.push(gid);
+        }
+    }
+    groups
+}
+
 fn read_all() -> Vec<User> {
     let bytes = fs::read("/etc/passwd").unwrap_or_default();
     String::from_utf8_lossy(&bytes).lines().filter_map(parse).collect()
@@ -119,6 +160,16 @@ mod tests {
         for bad in ["", "# comment", "web:x:a:1:c:/h:/s", "web:x:1"] {
             assert_eq!(parse(bad), None, "{bad}");
         }
+    }
+
+    #[test]
+    fn a_user_is_in_its_own_group_and_in_all_that_name_it() {
+        let text = "root:x:0:\nadm:x:4:ann\ndocker:x:998: bob , ann\nvideo:x:44:anna,bob\n\
+                    again:x:4:ann\nnone:x:a:ann\nshort:x:9\n# docker:x:1:ann\nown:x:1000:ann\n";
+        assert_eq!(groups_in(text, "ann", 1000), [1000, 4, 998]);
+        assert_eq!(groups_in(text, "anna", 7), [7, 44]);
+        assert_eq!(groups_in(text, "nobody", 65534), [65534], "none of root's");
+        assert_eq!(groups_in("", "ann", 1), [1]);
     }
 
     #[test]

@@ -132,7 +132,7 @@ async fn run(shared: &Shared, order: &Order, line: &str) -> Result<(), String> {
     command.args(words.iter().skip(1)).env_clear().envs(env).current_dir(&recipe).process_group(0);
     command.stdin(std::process::Stdio::null()).stdout(both).stderr(writer).kill_on_drop(true);
     if let Some(user) = script::owner(order).map_err(|failed| failed.reason)? {
-        command.uid(user.uid).gid(user.gid);
+        user.run(command.as_std_mut());
     }
     let mut child = command.spawn().map_err(|e| e.to_string())?;
     limits::give_back(child.id());

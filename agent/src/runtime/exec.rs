@@ -109,8 +109,7 @@ pub(crate) fn start(command: &Command, place: Option<Place>) -> Result<Child, St
     process.stdin(if command.stdin { Stdio::piped() } else { Stdio::null() });
     process.stdout(Stdio::piped()).stderr(Stdio::piped());
     if let Some(user) = &other {
-        // This also drops all other groups of ours.
-        process.uid(user.uid).gid(user.gid);
+        user.run(process.as_std_mut());
     }
     let child = process.spawn().map_err(|e| explain(&e, program, &cwd, other.as_ref()))?;
     limits::give_back(child.id());

@@ -71,8 +71,7 @@ impl Terminal {
         if let Some(user) = &other {
             let uid = Some(Uid::from_raw(user.uid));
             fchown(&slave, uid, None).map_err(|e| format!("the terminal cannot be given to `{}`: {e}", user.name))?;
-            // This also drops all other groups of ours.
-            command.uid(user.uid).gid(user.gid);
+            user.run(command.as_std_mut());
         }
         command.stdin(slave.try_clone().map_err(|e| e.to_string())?).stdout(slave).stderr(Stdio::piped());
         let mut child = command.current_dir(&cwd).kill_on_drop(true).spawn().map_err(|e| e.to_string())?;
