@@ -35,11 +35,12 @@ usage() {
 Installs robo-agent $VERSION, and makes this machine a device of the manager at $MANAGER.
 Again, it brings the agent up to date; what the agent looks after goes on running.
 
-  sh install.sh [--user] [--token-file FILE] [--name NAME] [--root DIR] [--time-limit SECONDS]
+  sh install.sh [--user] [--token-file FILE] [--name NAME] [--exec-user USER] [--root DIR] [--time-limit SECONDS]
   sh install.sh --uninstall [--purge] [--user] [--root DIR]
 
   --token-file FILE   reads the enrolment token there, - for standard input; else it is asked for, unseen
   --name NAME         proposes this name, where the token gives none
+  --exec-user USER    has people's commands and shells run as USER, unless they may be root; kept when run again
   --user              for this user alone, without root
   --root DIR          installs into the image in DIR, and starts nothing
   --time-limit SECS   longest time of one stage; half an hour where nothing is said
@@ -156,17 +157,18 @@ main() {
 }
 
 read_options() {
-    uninstall=no purge=no user=no token_file='' name='' root=''
+    uninstall=no purge=no user=no token_file='' name='' exec_user='' root=''
     while [ $# -gt 0 ]; do
         case $1 in
             --uninstall) uninstall=yes ;;
             --purge) purge=yes ;;
             --user) user=yes ;;
-            --token-file | --name | --root | --time-limit)
+            --token-file | --name | --exec-user | --root | --time-limit)
                 if [ $# -lt 2 ] || [ -z "$2" ]; then fail "$1 needs a value"; fi
                 case $1 in
                     --token-file) token_file=$2 ;;
                     --name) name=$2 ;;
+                    --exec-user) exec_user=$2 ;;
                     --time-limit) time_limit=$2 ;;
                     *) root=${2%/} ;;
                 esac
@@ -182,8 +184,11 @@ read_options() {
         shift
     done
     case $name in *[!A-Za-z0-9._-]*) fail "\`$name\` is no name of a device" "letters, digits, - and _" ;; esac
+    case $exec_user in -* | *[!A-Za-z0-9._-]*) fail "\`$exec_user\` is no name of a user" "write one of /etc/passwd" ;; esac
     case $time_limit in 0* | *[!0-9]* | ?????????*) fail "--time-limit $time_limit: write seconds, 1 or more" ;; esac
     [ "$purge" = no ] || [ "$uninstall" = yes ] || fail "--purge goes with --uninstall"
+    [ "$user" = no ] || [ -z "$exec_user" ] || fail "an agent of one user runs everything as that user: --user and --exec-user do not go together" "leave one of them out"
+    [ "$uninstall" = no ] || [ -z "$exec_user" ] || fail "--exec-user does not go with --uninstall"
     [ "$user" = no ] || [ -z "$root" ] || fail "an image has no user: --user and --root do not go together"
 }
 
@@ -210,6 +215,10 @@ choose_places() {
         [ -d "$root" ] || fail "--root $root: there is no such folder"
     elif [ "$user" = no ] && [ "$(id -u)" -ne 0 ]; then
         fail "this needs root" "run it with sudo, or with --user for this user alone"
+    fi
+    # The agent looks there, too: it would refuse every command.
+    if [ -n "$exec_user" ] && ! cut -d : -f 1 "$root/etc/passwd" 2>/dev/null | grep -Fqx -e "$exec_user"; then
+        fail "there is no user \`$exec_user\` in $root/etc/passwd; nothing was installed" "add it, or name another one"
     fi
 }
 
@@ -391,10 +400,13 @@ try_program() {
     esac
 }
 
-# Written once; what somebody changed there stays.
+# Written once; what somebody changed there stays, but for the user that is named now.
 install_settings() {
     enter settings 70
-    [ ! -e "$root$settings" ] || return 0
+    if [ -e "$root$settings" ]; then
+        [ -z "$exec_user" ] || change_exec_user
+        return 0
+    fi
     mkdir -p "$root${settings%/*}" 2>/dev/null || unwritable "$root${settings%/*}"
     (: >"$root$settings") 2>/dev/null || unwritable "$root$settings"
     chmod 600 "$root$settings"
@@ -405,12 +417,29 @@ install_settings() {
             say "# The environment of robo-agent; after a change: systemctl $scope restart $SERVICE"
             setting HTTPS_PROXY "${HTTPS_PROXY:-${https_proxy:-${ALL_PROXY:-${all_proxy:-}}}}"
             setting NO_PROXY "${NO_PROXY:-${no_proxy:-}}"
+            setting ROBO_EXEC_USER "$exec_user"
         } >"$root$settings"
     ) || {
         # What is not whole is written anew the next time.
         rm -f "$root$settings"
         unwritable "$root$settings"
     }
+}
+
+# Every other line stays as it is.
+change_exec_user() {
+    rm -f "$root$settings.new"
+    (
+        umask 077
+        {
+            # First, for the last line may have no end.
+            setting ROBO_EXEC_USER "$exec_user" && sed -e '/^ *ROBO_EXEC_USER=/d' -e '/^# ROBO_EXEC_USER=$/d' "$root$settings"
+        } >"$root$settings.new"
+    ) 2>/dev/null || {
+        rm -f "$root$settings.new"
+        unwritable "$root$settings"
+    }
+    mv -f "$root$settings.new" "$root$settings" || unwritable "$root$settings"
 }
 
 setting() {
@@ -495,7 +524,7 @@ begin() {
     fi
     if ! has_systemd; then
         say "There is no systemd here that could start the agent. Have it run by what starts services here:"
-        say "  $bin/robo-agent --manager $MANAGER --state $state${name:+ --name $name}"
+        say "  $bin/robo-agent --manager $MANAGER --state $state${name:+ --name $name}${exec_user:+ --exec-user $exec_user}"
         return
     fi
     service daemon-reload

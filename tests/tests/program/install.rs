@@ -238,6 +238,74 @@ fn what_is_wrong_with_packages_and_docker_keeps_no_machine_from_being_a_device()
     assert_eq!(capabilities.iter().any(|one| one == "docker"), has_docker, "{capabilities:?}");
 }
 
+#[test]
+fn the_user_that_commands_run_as_is_written_down_and_stays() {
+    let machine = Machine::new(&[]);
+    let script = machine.script();
+    let (_, file) = enroll(&machine, "d");
+    for shell in [vec!["dash"], vec!["busybox", "sh"], vec!["bash", "--posix"]] {
+        let image = machine.folder.join(shell[0]);
+        fs::create_dir_all(image.join("etc")).unwrap();
+        let root = image.to_str().unwrap();
+        let install = |more: &[&str]| {
+            let options = [script.as_str(), "--root", root, "--token-file", &file];
+            machine.run(&[shell.as_slice(), &options, more].concat())
+        };
+        let settings = image.join("etc/robo-agent/environment");
+        let lines = || -> Vec<String> {
+            let text = fs::read_to_string(&settings).unwrap();
+            text.lines().filter(|line| line.contains("EXEC_USER")).map(str::to_owned).collect()
+        };
+        for (users, named) in
+            [(None, "robot"), (Some("roboto:x:1:1::/:/bin/sh\n"), "robot"), (Some("rob:x:1:1::/:\n"), "r.b")]
+        {
+            if let Some(users) = users {
+                fs::write(image.join("etc/passwd"), users).unwrap();
+            }
+            let run = install(&["--exec-user", named]).expect(1);
+            assert!(run.err.contains(&format!("there is no user `{named}` in {root}/etc/passwd")), "{}", run.err);
+            assert!(!settings.exists() && !image.join("usr").exists(), "something was installed");
+        }
+        fs::write(image.join("etc/passwd"), "root:x:0:0::/root:/bin/sh\nrobot:x:1:1::/:/bin/sh\nr2:x:2:2::/:\n")
+            .unwrap();
+        install(&[]).expect(0);
+        assert_eq!(lines(), ["# ROBO_EXEC_USER="]);
+        install(&["--exec-user", "robot"]).expect(0);
+        assert_eq!(lines(), ["ROBO_EXEC_USER=robot"]);
+        // What somebody wrote there stays, and so does the user when nobody names one.
+        let mut text = fs::read_to_string(&settings).unwrap();
+        text.push_str("MINE=1\nNO_END=2");
+        fs::write(&settings, &text).unwrap();
+        install(&[]).expect(0);
+        assert_eq!(fs::read_to_string(&settings).unwrap(), text);
+        install(&["--exec-user", "r2"]).expect(0);
+        assert_eq!(lines(), ["ROBO_EXEC_USER=r2"]);
+        let changed = fs::read_to_string(&settings).unwrap();
+        assert!(changed.contains("\nMINE=1\nNO_END=2") && changed.contains("# HTTPS_PROXY="), "{changed}");
+        assert_eq!(fs::metadata(&settings).unwrap().permissions().mode() & 0o777, 0o600);
+        let again = machine.folder.join(format!("{}-2", shell[0]));
+        fs::create_dir_all(again.join("etc")).unwrap();
+        fs::write(again.join("etc/passwd"), "robot:x:1:1::/:/bin/sh\n").unwrap();
+        let options =
+            [script.as_str(), "--root", again.to_str().unwrap(), "--token-file", &file, "--exec-user", "robot"];
+        machine.run(&[shell.as_slice(), &options].concat()).expect(0);
+        let text = fs::read_to_string(again.join("etc/robo-agent/environment")).unwrap();
+        assert!(text.ends_with("\nROBO_EXEC_USER=robot\n"), "{text}");
+    }
+    for (arguments, told) in [
+        (&["--user", "--exec-user", "root"][..], "do not go together"),
+        (&["--uninstall", "--exec-user", "root"], "does not go with --uninstall"),
+        (&["--exec-user"], "needs a value"),
+        (&["--exec-user", ""], "needs a value"),
+        (&["--exec-user", "a b"], "is no name of a user"),
+        (&["--exec-user", "-x"], "is no name of a user"),
+        (&["--exec-user", "$(id)"], "is no name of a user"),
+    ] {
+        let run = machine.run(&[&["sh", script.as_str(), "--token-file", &file], arguments].concat()).expect(1);
+        assert!(run.err.contains(told), "{arguments:?}: {}", run.err);
+    }
+}
+
 /// A command with the same environment for another program: one that is killed itself, and not what started it.
 pub(super) fn rebuilt(like: &Command, program: &Path) -> Command {
     let mut command = Command::new(program);
