@@ -40,6 +40,7 @@ pub(crate) mod ssh_key;
 pub(crate) mod ssh_proxy;
 pub(crate) mod status;
 mod target;
+pub(crate) mod unit;
 pub(crate) mod up;
 pub(crate) mod user;
 pub(crate) mod wanted;
@@ -74,6 +75,7 @@ pub(crate) enum Command {
     Logs(logs::LogsArgs),
     Events(events::EventsArgs),
     Exec(exec::ExecArgs),
+    Unit(unit::UnitArgs),
     Cp(cp::CpArgs),
     Job(job::JobArgs),
     Shell(shell::ShellArgs),
@@ -159,6 +161,7 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Logs(args) => Box::pin(logs::run(args, env)).await,
         Command::Events(args) => Box::pin(events::run(args, env)).await,
         Command::Exec(args) => Box::pin(exec::run(args, env)).await,
+        Command::Unit(args) => Box::pin(unit::run(args, env)).await,
         Command::Cp(args) => Box::pin(cp::run(args, env)).await,
         Command::Job(args) => Box::pin(job::run(args, env)).await,
         Command::Shell(args) => Box::pin(shell::run(args, env)).await,

@@ -329,7 +329,7 @@ fn exec_request(names: &[&str], argv: &[&str]) -> Vec<u8> {
         within: None,
     };
     let targets = Targets::Names(names.iter().map(|n| (*n).to_owned()).collect());
-    ExecRequest { targets, command, resumable: false }.encode().unwrap()
+    ExecRequest { targets, command, resumable: false, needs: None }.encode().unwrap()
 }
 
 fn answers(bytes: &[u8]) -> Vec<Answer> {

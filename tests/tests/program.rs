@@ -27,6 +27,7 @@ mod ssh_keys;
 mod steps;
 mod system_update;
 mod terminal;
+mod unit;
 mod upgrade;
 mod upgrading;
 mod victim;

@@ -117,6 +117,36 @@ pub struct ExecRequest {
     /// True when the caller can come back: it wants a ticket, and tells how far the output has arrived.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub resumable: bool,
+    /// What a device must have for it; one that lacks that is refused, and not asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub needs: Option<Requirement>,
+}
+
+/// What a device must have, so that a command makes sense there.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub enum Requirement {
+    /// Its services are systemd's.
+    Systemd,
+}
+
+impl Requirement {
+    /// The capability by which a device tells that it has it.
+    #[must_use]
+    pub const fn capability(self) -> &'static str {
+        match self {
+            Self::Systemd => "systemd",
+        }
+    }
+
+    /// What is said of a device that does not have it.
+    #[must_use]
+    pub const fn lacking(self) -> &'static str {
+        match self {
+            Self::Systemd => "there is no systemd there: its agent does not tell the capability `systemd`",
+        }
+    }
 }
 
 /// Which devices.

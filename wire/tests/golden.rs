@@ -35,7 +35,9 @@ use robo_wire::link::{
 use robo_wire::relay::{Arrival, FromRelay, Present, ToRelay};
 use robo_wire::shell::{AttachRequest, Attached, Joined, ShellFrame, ShellOpen, ShellRequest, ShellStart, Size};
 use robo_wire::ssh::SshKeysOpen;
-use robo_wire::stream::{Answer, Command, DeviceTarget, ExecRequest, LogsOpen, Open, StreamFrame, Targets, Verdict};
+use robo_wire::stream::{
+    Answer, Command, DeviceTarget, ExecRequest, LogsOpen, Open, Requirement, StreamFrame, Targets, Verdict,
+};
 use robo_wire::tail::{TailFrame, TailOpen};
 use robo_wire::upgrade::UpgradeFrame;
 
@@ -98,7 +100,7 @@ fn what_streams_carry() {
         ("exec-selector", Targets::Selector("site=tokyo".into())),
         ("exec-all", Targets::All),
     ] {
-        let request = ExecRequest { targets, command: command(), resumable: false };
+        let request = ExecRequest { targets, command: command(), resumable: false, needs: None };
         golden.check(name, &request, ExecRequest::encode, |frame| ExecRequest::decode(&frame));
     }
     for (name, frame) in stream_frames() {
@@ -113,8 +115,11 @@ fn what_streams_carry() {
     golden.check("answer-targets", &targets, Answer::encode, Answer::decode);
     let ticket = CallTicket { id: "c1".parse().unwrap(), asked_at: UnixMillis(3), seal: "5e".into() };
     golden.check("answer-ticket", &Answer::Ticket(ticket.clone()), Answer::encode, Answer::decode);
-    let request = ExecRequest { targets: Targets::All, command: command(), resumable: true };
+    let request = ExecRequest { targets: Targets::All, command: command(), resumable: true, needs: None };
     golden.check("exec-resumable", &request, ExecRequest::encode, |frame| ExecRequest::decode(&frame));
+    let needs = Some(Requirement::Systemd);
+    let request = ExecRequest { targets: Targets::All, command: command(), resumable: false, needs };
+    golden.check("exec-needs", &request, ExecRequest::encode, |frame| ExecRequest::decode(&frame));
     let targets = vec![OpenTarget { name: "robot-7".into(), place: 70_000 }];
     let resume = ResumeRequest { ticket, command: command(), targets, input: 9 };
     golden.check("call-resume", &resume, ResumeRequest::encode, |frame| ResumeRequest::decode(&frame));
@@ -217,7 +222,7 @@ fn the_golden_file_has_no_line_too_many() {
     );
     names.extend(copy_opens().into_iter().flat_map(|(name, _)| [name.to_owned(), format!("open-{name}")]));
     names.extend(copy_frames().into_iter().map(|(name, _)| name.to_owned()));
-    names.extend(["answer-ticket", "exec-resumable", "call-resume"].map(str::to_owned));
+    names.extend(["answer-ticket", "exec-resumable", "exec-needs", "call-resume"].map(str::to_owned));
     names.push("forward-request".to_owned());
     names.push("relay-arrival".to_owned());
     names.extend(to_relay().into_iter().map(|(name, _)| name.to_owned()));

@@ -17,7 +17,7 @@ use robo_model::label::Selector;
 use robo_model::quantity::Millis;
 use robo_model::spec::InstanceKey;
 use robo_wire::job::JobRequest;
-use robo_wire::stream::{Command, ExecRequest, Targets};
+use robo_wire::stream::{Command, ExecRequest, Requirement, Targets};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use super::target::Target;
@@ -102,6 +102,19 @@ pub(crate) struct ExecArgs {
     /// Program and arguments, after `--`.
     #[arg(last = true, required = true, value_name = "COMMAND")]
     command: Vec<String>,
+    /// What a device must have for it.
+    #[arg(skip)]
+    needs: Option<Requirement>,
+}
+
+/// On which devices.
+pub(crate) struct Where {
+    /// By name.
+    pub(crate) targets: Vec<String>,
+    /// By labels.
+    pub(crate) selector: Option<Selector>,
+    /// All of the project.
+    pub(crate) all: bool,
 }
 
 /// Of so many devices at most it is told that output is missing.
@@ -246,13 +259,41 @@ fn is_json(format: Format) -> Result<bool, CliError> {
 }
 
 impl ExecArgs {
+    /// A command that another command of ours runs, as this user and for so long at most, without input.
+    pub(crate) fn plain(
+        place: Where,
+        (user, timeout): (Option<String>, Option<Millis>),
+        command: Vec<String>,
+        needs: Requirement,
+    ) -> Self {
+        Self {
+            targets: place.targets,
+            selector: place.selector,
+            all: place.all,
+            within: None,
+            timeout,
+            variables: Vec::new(),
+            cwd: None,
+            user,
+            shell: false,
+            background: false,
+            queue: None,
+            concurrency: None,
+            fail_fast: false,
+            group: false,
+            no_stdin: true,
+            command,
+            needs: Some(needs),
+        }
+    }
+
     fn check_targets(&self) -> Result<(), CliError> {
         let is_any = self.all || self.selector.is_some() || self.within.is_some() || !self.targets.is_empty();
-        if is_any {
-            Ok(())
-        } else {
-            Err(nowhere("name one or more before the `--`, as in `robo exec robot-7 -- uptime`"))
-        }
+        let how = match self.needs {
+            None => "name one or more before the `--`, as in `robo exec robot-7 -- uptime`",
+            Some(_) => "name one or more, as in `robo unit status ssh.service robot-7`",
+        };
+        if is_any { Ok(()) } else { Err(nowhere(how)) }
     }
 
     /// What only a job of the manager's can do.
@@ -266,7 +307,7 @@ impl ExecArgs {
         Ok(JobRequest { targets, command, queue, concurrency, fail_fast })
     }
 
-    fn into_request(self, stdin: bool, within: Option<InstanceKey>) -> Result<ExecRequest, CliError> {
+    pub(crate) fn into_request(self, stdin: bool, within: Option<InstanceKey>) -> Result<ExecRequest, CliError> {
         let argv = match self.command.as_slice() {
             [text] if self.shell => ["/bin/sh", "-c", text].map(str::to_owned).to_vec(),
             _ if self.shell => {
@@ -281,7 +322,7 @@ impl ExecArgs {
         };
         let env: BTreeMap<String, String> = self.variables.into_iter().collect();
         let command = Command { argv, env, cwd: self.cwd, user: self.user, timeout: self.timeout, stdin, within };
-        Ok(ExecRequest { targets, command, resumable: true })
+        Ok(ExecRequest { targets, command, resumable: true, needs: self.needs })
     }
 }
 

@@ -11,7 +11,7 @@ use futures_util::stream;
 use http::header;
 use robo_model::access::{Thing, Verb};
 use robo_model::label::Selector;
-use robo_model::name::{ApplicationName, DeviceName, InstancePath, ProjectName};
+use robo_model::name::{ApplicationName, DeviceId, DeviceName, InstancePath, ProjectName};
 use robo_model::spec::InstanceKey;
 use robo_wire::api::AuditOutcome;
 use robo_wire::call::{CallTicket, ResumeRequest};
@@ -19,7 +19,7 @@ use robo_wire::event::EventBody;
 use robo_wire::job::ABSENT;
 use robo_wire::problem::{ErrorCode, Problem};
 use robo_wire::stream::{
-    Command, DeviceTarget, ExecRequest, LogsOpen, MAX_TARGETS, MEDIA_TYPE, Open, Targets, Verdict,
+    Command, DeviceTarget, ExecRequest, LogsOpen, MAX_TARGETS, MEDIA_TYPE, Open, Requirement, Targets, Verdict,
 };
 use serde::Deserialize;
 use tokio::sync::mpsc;
@@ -65,7 +65,10 @@ pub(super) async fn exec(
     let request = input.first(ExecRequest::decode).await?;
     request.command.check().map_err(Refusal::bad_request)?;
     let mut command = request.command.clone();
-    let targets = resolved(&state, &may, &project, (request.targets, &mut command)).await?;
+    let mut targets = resolved(&state, &may, &project, (request.targets, &mut command)).await?;
+    if let Some(needs) = request.needs {
+        refuse_lacking(&state, &project, needs, &mut targets).await?;
+    }
     audit(&state, &may, (&command, AuditOutcome::Allowed), &targets).await?;
     let begun = begun(&targets);
     let call = match request.resumable {
@@ -127,6 +130,24 @@ async fn resolved(
         only.shown.name = shown;
     }
     Ok(found)
+}
+
+/// Refuses the devices that lack what a command needs.
+async fn refuse_lacking(
+    state: &ApiState,
+    project: &ProjectName,
+    needs: Requirement,
+    targets: &mut [Target],
+) -> Result<(), Refusal> {
+    let devices = state.service.store().devices(project).await.map_err(ServiceError::from)?;
+    let has = |device: &DeviceRecord| device.facts.capabilities.iter().any(|name| name == needs.capability());
+    let having: HashSet<DeviceId> = devices.into_iter().filter(has).map(|device| device.id).collect();
+    for target in targets {
+        if target.device.as_ref().is_ok_and(|id| !having.contains(id)) {
+            target.device = Err(needs.lacking());
+        }
+    }
+    Ok(())
 }
 
 /// The devices on which something begins, and those of them where it takes the right to `root`.

@@ -31,7 +31,7 @@ fn both() -> Targets {
 }
 
 async fn exec(who: &Asked<'_>, user: Option<&str>) -> Vec<String> {
-    let request = ExecRequest { targets: both(), command: command(user), resumable: false };
+    let request = ExecRequest { targets: both(), command: command(user), resumable: false, needs: None };
     let response = who.response(Method::POST, "exec", request.encode().unwrap()).await;
     assert_eq!(response.status(), StatusCode::OK);
     let bytes = response.into_body().collect().await.unwrap().to_bytes();

@@ -1,8 +1,10 @@
 //! Commands and logs: every target has its verdict, and input and output go where they should.
 
 use robo_model::quantity::UnixMillis;
+use robo_wire::api::Facts;
 use robo_wire::call::{CallTicket, OpenTarget, ResumeRequest};
 use robo_wire::job::{Begun, Ended, Output, RunFrame, RunOpen};
+use robo_wire::stream::Requirement;
 use tokio::io::DuplexStream;
 
 use super::*;
@@ -109,6 +111,7 @@ async fn every_target_has_its_verdict() {
             within: None,
         },
         resumable: false,
+        needs: None,
     };
     assert!(outcomes(&manager.exec(everybody.encode().unwrap()).await).is_empty());
 }
@@ -326,4 +329,27 @@ async fn jobs_are_listed_by_state_user_device_labels_and_time() {
     check("since=yesterday", ErrorCode::BadRequest, "").await;
     check("limit=0", ErrorCode::BadRequest, "at least 1").await;
     check("colour=red", ErrorCode::BadRequest, "colour").await;
+}
+
+#[tokio::test]
+async fn a_device_that_lacks_what_is_needed_is_refused() {
+    let manager = Manager::start().await;
+    for (name, capabilities) in [("one", vec!["docker", "systemd"]), ("two", vec!["systemd-boot"]), ("new", Vec::new())]
+    {
+        let id = manager.enrol(name).await;
+        let capabilities = capabilities.into_iter().map(str::to_owned).collect();
+        let facts = Facts { capabilities, ..Facts::default() };
+        manager.service.store().device_online(&id, &facts, UnixMillis(1)).await.unwrap();
+    }
+    let names = ["two", "one", "nobody", "new"].map(str::to_owned).to_vec();
+    let request =
+        ExecRequest { needs: Some(Requirement::Systemd), targets: Targets::Names(names), ..resumable(&["say", "hi"]) };
+    let request = ExecRequest { resumable: false, ..request };
+    let told: Vec<String> = outcomes(&manager.exec(request.encode().unwrap()).await)
+        .into_iter()
+        .map(|(_, _, verdict)| verdict.to_string())
+        .collect();
+    assert_eq!(told.len(), 4, "each has its verdict");
+    assert!(told[0].starts_with("refused: there is no systemd there") && told[0] == told[3], "{told:?}");
+    assert_eq!((told[1].as_str(), told[2].as_str()), ("exit 7", "refused: there is no such device"));
 }

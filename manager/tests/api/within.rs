@@ -54,7 +54,7 @@ fn command(argv: &str, within: Option<InstanceKey>) -> Command {
 
 fn request(path: &str, argv: &str) -> ExecRequest {
     let targets = Targets::Names(vec![format!("shop{path}")]);
-    ExecRequest { targets, command: command(argv, Some(key(path))), resumable: false }
+    ExecRequest { targets, command: command(argv, Some(key(path))), resumable: false, needs: None }
 }
 
 async fn exec(who: &Asked<'_>, request: &ExecRequest) -> (String, String) {

@@ -109,7 +109,8 @@ async fn a_command_survives_cuts_to_the_last_byte() {
     // What comes says by itself where it stands.
     let mark = folder.path().join("mark");
     let script = format!("echo x >>{}; seq -f %015.0f 1 {}; exit 7", mark.display(), total / 16);
-    let body = ExecRequest { targets: names(&["one"]), command: sh(&script), resumable: false }.encode().unwrap();
+    let body =
+        ExecRequest { targets: names(&["one"]), command: sh(&script), resumable: false, needs: None }.encode().unwrap();
     let mut answers =
         Answers::of(manager.api.framed(Method::POST, "/projects/default/exec", Some(body.into())).await.unwrap());
     let (mut place, mut cuts, mut rest) = (0_usize, 0, Vec::new());
@@ -145,7 +146,8 @@ async fn input_survives_a_cut_too() {
     linked(&manager, "one", true).await;
     let command = Command { stdin: true, ..sh("cat") };
     let text: Vec<u8> = (0..200_000).flat_map(|i| format!("line {i}\n").into_bytes()).collect();
-    let mut frames = vec![ExecRequest { targets: names(&["one"]), command, resumable: false }.encode().unwrap()];
+    let mut frames =
+        vec![ExecRequest { targets: names(&["one"]), command, resumable: false, needs: None }.encode().unwrap()];
     frames.extend(text.chunks(30_000).map(|piece| StreamFrame::Stdin(piece.to_vec()).encode().unwrap()));
     frames.push(StreamFrame::StdinEnd.encode().unwrap());
     let body = reqwest::Body::wrap_stream(futures_util::stream::iter(frames.into_iter().map(Ok::<_, std::io::Error>)));

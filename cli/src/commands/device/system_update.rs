@@ -155,6 +155,7 @@ impl SystemUpdateArgs {
             user: Some(self.user),
             timeout: Some(self.timeout),
             stdin: false,
+            within: None,
         };
         let (queue, concurrency, fail_fast) = (self.queue, self.concurrency, self.fail_fast);
         Ok(JobRequest { targets, command, queue, concurrency, fail_fast })

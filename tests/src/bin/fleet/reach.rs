@@ -76,7 +76,7 @@ async fn exec(api: &Api, devices: usize) -> (Duration, Duration) {
         stdin: false,
         within: None,
     };
-    let body = ExecRequest { targets: Targets::All, command, resumable: false }.encode().expect("small");
+    let body = ExecRequest { targets: Targets::All, command, resumable: false, needs: None }.encode().expect("small");
     let begin = Instant::now();
     let answer = api.framed(Method::POST, "/projects/default/exec", Some(body.into())).await.expect("an answer");
     let (mut bytes, mut buffer) = (answer.bytes_stream(), Vec::new());

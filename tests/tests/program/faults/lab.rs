@@ -35,6 +35,17 @@ impl Machine {
         Self::run(lab, name, manager, Command::new(robo()), environment)
     }
 
+    /// The same, by a command that ends in `robo`.
+    pub(in crate::program) fn start_by(
+        lab: &Lab,
+        name: &str,
+        manager: &str,
+        command: Command,
+        environment: &[(String, String)],
+    ) -> Self {
+        Self::run(lab, name, manager, command, environment)
+    }
+
     /// The same, in a network namespace.
     pub(super) fn start_in(lab: &Lab, name: &str, manager: &str, namespace: &Namespace) -> Self {
         let mut command = Command::new("ip");
