@@ -1,5 +1,6 @@
 //! How an agent is told what to do: the options of `robo-agent` and of `robo agent`.
 
+use std::collections::BTreeSet;
 use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
@@ -7,6 +8,7 @@ use std::path::{Path, PathBuf};
 use robo_model::name::DeviceName;
 use robo_model::quantity::Millis;
 use robo_wire::api::is_user_name;
+use robo_wire::switch::Subsystem;
 
 use crate::Config;
 use crate::collect;
@@ -22,6 +24,9 @@ pub const TOKEN_VARIABLE: &str = "ROBO_TOKEN";
 
 /// The user that commands run as, for services that get their settings by environment.
 pub const EXEC_USER_VARIABLE: &str = "ROBO_EXEC_USER";
+
+/// What the machine's owner forbids, for services that get their settings by environment.
+pub const WITHOUT_VARIABLE: &str = "ROBO_WITHOUT";
 
 /// Most bytes of a token or certificate that are read; they have some hundred.
 const MAX_INPUT_BYTES: u64 = 64 * 1024;
@@ -63,6 +68,10 @@ pub struct Args {
     /// ROBO_EXEC_USER.
     #[arg(long, value_name = "NAME", value_parser = user_name)]
     pub exec_user: Option<String>,
+    /// What nobody may do on this machine from afar, by names with commas between: exec, shell, copy, forward, logs, collect.
+    /// The manager cannot switch it on. Also in ROBO_WITHOUT.
+    #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = subsystem)]
+    pub without: Vec<Subsystem>,
     /// The folder with the public keys of this machine's SSH server, as `ssh_host_ed25519_key.pub`; `robo ssh-proxy` tells
     /// them to whoever connects.
     #[arg(long, default_value = crate::facts::SSH_KEYS, value_name = "DIR")]
@@ -215,6 +224,9 @@ pub enum ArgsError {
     /// What the environment says of a user is of no use.
     #[error("{EXEC_USER_VARIABLE}: {0}")]
     ExecUser(String),
+    /// What the environment says of what is forbidden is of no use.
+    #[error("{WITHOUT_VARIABLE}: {0}")]
+    Without(String),
     /// There is a token, and nothing in it.
     #[error(
         "the enrolment token is empty: make one with `robo device enroll`, or leave it out when this device is enrolled already"
@@ -238,6 +250,7 @@ impl Args {
             addresses: self.address,
             forward: self.forward,
             exec_user: self.exec_user.map_or_else(exec_user, |name| Ok(Some(name)))?,
+            without: if self.without.is_empty() { without()? } else { self.without.into_iter().collect() },
             ssh: self.ssh_keys,
             boot: self.boot_id,
             own: None,
@@ -285,6 +298,18 @@ fn exec_user() -> Result<Option<String>, ArgsError> {
         None => Ok(None),
         Some(text) => user_name(&text.to_string_lossy()).map(Some).map_err(ArgsError::ExecUser),
     }
+}
+
+fn subsystem(text: &str) -> Result<Subsystem, String> {
+    text.trim().parse()
+}
+
+/// An empty variable forbids nothing: that is how settings are left out.
+fn without() -> Result<BTreeSet<Subsystem>, ArgsError> {
+    let text = std::env::var_os(WITHOUT_VARIABLE).unwrap_or_default();
+    let text = text.to_string_lossy();
+    let names = text.split(',').filter(|_| !text.trim().is_empty());
+    names.map(subsystem).collect::<Result<_, _>>().map_err(ArgsError::Without)
 }
 
 /// A name that a user of a system may have.
@@ -349,6 +374,20 @@ mod tests {
         std::fs::write(state.join("token"), "\n").unwrap();
         assert!(matches!(token(&[]), Err(ArgsError::EmptyToken)));
         assert!(matches!(token(&["--token-file", "/none/here"]), Err(ArgsError::Read { .. })));
+    }
+
+    #[test]
+    fn what_is_forbidden_is_named() {
+        use clap::Parser as _;
+        let parse = |what: &str| {
+            let line = ["robo-agent", "--manager", "m", "--without", what].map(str::to_owned);
+            Program::try_parse_from(line).map(|program| program.args.without).map_err(|error| error.to_string())
+        };
+        assert_eq!(parse("shell").unwrap(), [Subsystem::Shell]);
+        assert_eq!(parse("forward, exec").unwrap(), [Subsystem::Forward, Subsystem::Exec]);
+        for bad in ["", "shells", "shell,", "shell;exec", "all"] {
+            assert!(parse(bad).unwrap_err().contains("nothing that can be switched"), "{bad}");
+        }
     }
 
     #[test]

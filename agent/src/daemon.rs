@@ -16,6 +16,7 @@ use robo_model::state::Step;
 use robo_wire::api::Facts;
 use robo_wire::frame::Frame;
 use robo_wire::link::Welcome;
+use robo_wire::switch::Subsystem;
 use sha2::{Digest as _, Sha256};
 use tokio::sync::mpsc;
 use tokio::task::{JoinHandle, JoinSet};
@@ -40,6 +41,7 @@ use crate::runs::Runs;
 use crate::runtime::{Place, Runtime};
 use crate::shell::Shells;
 use crate::ssh::trust::note_authority;
+use crate::switches::Switches;
 use crate::tls::TlsError;
 use crate::upgrade::{self, Own, Upgrades};
 use crate::{now, uptime};
@@ -78,6 +80,8 @@ pub struct Config {
     pub ssh: PathBuf,
     /// The user that commands and shells run as where they name none; the agent's own where nothing is given.
     pub exec_user: Option<String>,
+    /// What the machine's owner forbids: nobody lets it in from afar.
+    pub without: BTreeSet<Subsystem>,
     /// What names this boot of the machine; the kernel is asked where nothing is given. For tests.
     pub boot: Option<String>,
     /// The program of this process, where it may replace that itself.
@@ -145,14 +149,15 @@ pub async fn run_with_keeper(
     }
     let _lock = locked(&folders).await.map_err(folder_error)?.ok_or_else(|| AgentError::InUse(config.state.clone()))?;
     note_manager(&folders, &config.route.manager);
+    let switches = Switches::load(&folders.switches(), config.without.clone());
     let mut shutdown = std::pin::pin!(shutdown);
     let identity = tokio::select! {
-        identity = identify(&config, &folders) => identity?,
+        identity = identify(&config, &folders, &switches) => identity?,
         () = &mut shutdown => return Ok(()),
     };
     tracing::info!(device = %identity.enrolled.device, name = %identity.enrolled.name, "this device is enrolled");
     drop_token(&folders, &identity);
-    let mut daemon = Daemon::start(config, keeper, folders, &identity)?;
+    let mut daemon = Daemon::start(config, keeper, (folders, switches), &identity)?;
     tokio::select! {
         // Who is told to end tries nothing any more.
         biased;
@@ -199,20 +204,20 @@ fn note_manager(folders: &Folders, manager: &str) {
     }
 }
 
-fn facts_of(config: &Config, addresses: &Addresses, folders: &Folders) -> Facts {
-    let facts = facts(addresses, &config.ssh, folders.root(), config.exec_user.as_deref());
+fn facts_of(config: &Config, addresses: &Addresses, folders: &Folders, switches: &Switches) -> Facts {
+    let facts = facts(addresses, &config.ssh, folders.root(), (config.exec_user.as_deref(), switches));
     let Some(own) = &config.own else { return facts };
     Facts { program: own.known_digest().unwrap_or_default().to_owned(), upgrade: own.last(), ..facts }
 }
 
-async fn identify(config: &Config, folders: &Folders) -> Result<Identity, AgentError> {
+async fn identify(config: &Config, folders: &Folders, switches: &Switches) -> Result<Identity, AgentError> {
     if let Some(identity) = Identity::load(&folders.identity())? {
-        return enrolled_anew(config, folders, identity).await;
+        return enrolled_anew(config, (folders, switches), identity).await;
     }
     let token = config.token.clone().ok_or(AgentError::NoToken)?;
     let enrolment = Enrolment { token, ca_pem: config.ca_pem.clone(), name: config.name.clone() };
     loop {
-        let about = facts_of(config, &addresses_of(config), folders);
+        let about = facts_of(config, &addresses_of(config), folders, switches);
         match enroll(&config.route, &folders.identity(), &enrolment, about).await {
             Ok(identity) => return Ok(identity),
             Err(error) if error.is_passing() => {
@@ -239,7 +244,11 @@ fn drop_token(folders: &Folders, identity: &Identity) {
 
 /// A machine that has an identity, and is given a token that it did not come with, enrols anew with that: it was shut out,
 /// or is to be another device. When that cannot be, it stays who it is.
-async fn enrolled_anew(config: &Config, folders: &Folders, identity: Identity) -> Result<Identity, AgentError> {
+async fn enrolled_anew(
+    config: &Config,
+    (folders, switches): (&Folders, &Switches),
+    identity: Identity,
+) -> Result<Identity, AgentError> {
     let Some(token) = config.token.clone() else { return Ok(identity) };
     let enrolment = Enrolment { token, ca_pem: config.ca_pem.clone(), name: config.name.clone() };
     if identity.enrolled.token_hash.as_ref().is_none_or(|hash| *hash == enrolment.token_hash()) {
@@ -248,7 +257,8 @@ async fn enrolled_anew(config: &Config, folders: &Folders, identity: Identity) -
     let anew = Identity::anew(&folders.identity());
     let folder_error = |source| AgentError::Folder { path: anew.clone(), source };
     create_dir(&anew).map_err(folder_error)?;
-    match enroll(&config.route, &anew, &enrolment, facts_of(config, &addresses_of(config), folders)).await {
+    let about = facts_of(config, &addresses_of(config), folders, switches);
+    match enroll(&config.route, &anew, &enrolment, about).await {
         Ok(_) => Ok(Identity::keep_anew(&folders.identity())?.ok_or(AgentError::NoToken)?),
         Err(error) => {
             tracing::warn!(%error, "cannot enrol anew with this token; this device stays who it is");
@@ -294,6 +304,8 @@ struct Daemon {
     removals: JoinSet<()>,
     /// How all of these are.
     parts: Parts,
+    /// What is off.
+    switches: Switches,
     /// What is to be done first.
     outs: Vec<Out>,
 }
@@ -309,7 +321,12 @@ enum Event {
 }
 
 impl Daemon {
-    fn start(config: Config, keeper: PathBuf, folders: Folders, identity: &Identity) -> Result<Self, AgentError> {
+    fn start(
+        config: Config,
+        keeper: PathBuf,
+        (folders, switches): (Folders, Switches),
+        identity: &Identity,
+    ) -> Result<Self, AgentError> {
         let (ledger, loaded) = open_ledger(&folders)?;
         let parts = Parts::default();
         parts.works(LEDGER, "");
@@ -331,6 +348,7 @@ impl Daemon {
             folders: folders.clone(),
             shells,
             exec_user: config.exec_user.clone(),
+            switches: switches.clone(),
             runs: Runs::default(),
             forwards: Forwards::new(config.forward),
             parts: parts.clone(),
@@ -360,6 +378,7 @@ impl Daemon {
             renewal,
             removals,
             parts,
+            switches,
             outs,
         })
     }
@@ -411,14 +430,14 @@ impl Daemon {
         let outs = match message {
             FromLink::Open { address, say } => {
                 let addresses = addresses(&self.config.addresses, address, self.pilot.core().addresses());
-                let facts = facts_of(&self.config, &addresses, &self.folders);
+                let facts = facts_of(&self.config, &addresses, &self.folders, &self.switches);
                 let (id, outs) = self.pilot.connect(time(), addresses, facts);
                 (self.link, self.leaves) = (Some((id, say)), address);
                 outs
             }
             FromLink::Network => {
                 let addresses = addresses(&self.config.addresses, self.leaves, self.pilot.core().addresses());
-                let facts = facts_of(&self.config, &addresses, &self.folders);
+                let facts = facts_of(&self.config, &addresses, &self.folders, &self.switches);
                 self.pilot.network(time(), addresses, facts)
             }
             FromLink::Frame(frame) => self.frame(&frame),
@@ -494,6 +513,7 @@ impl Daemon {
                     tracing::info!(%name, "this device has another name now");
                     self.called(Bearer { name, ..self.bearer.clone() });
                 }
+                Out::Switches(told) => self.switches.set(told),
                 Out::Renew => self.renew(),
                 Out::HangUp(id, why) => {
                     // A full queue ends it as well: its other end goes with the sender.

@@ -11,6 +11,7 @@ use robo_wire::api::Facts;
 
 use crate::keeper::user::User;
 use crate::order::Addresses;
+use crate::switches::Switches;
 
 /// Where the public keys of a machine's SSH server lie, where nothing else is said.
 pub(crate) const SSH_KEYS: &str = "/etc/ssh";
@@ -28,9 +29,14 @@ const CAPABILITIES: [(&str, &str); 8] = [
 ];
 
 /// What this machine is. `addresses` are what others reach it by; the public keys of its SSH server lie in `ssh`, and the
-/// agent works in `folder`. Commands run as `exec_user`, where one was set.
+/// agent works in `folder`. Commands run as `exec_user`, where one was set; `switches` say what is off.
 #[must_use]
-pub fn facts(addresses: &Addresses, ssh: &Path, folder: &Path, exec_user: Option<&str>) -> Facts {
+pub fn facts(
+    addresses: &Addresses,
+    ssh: &Path,
+    folder: &Path,
+    (exec_user, switches): (Option<&str>, &Switches),
+) -> Facts {
     let name = rustix::system::uname();
     let text = |part: &std::ffi::CStr| part.to_string_lossy().into_owned();
     Facts {
@@ -53,6 +59,8 @@ pub fn facts(addresses: &Addresses, ssh: &Path, folder: &Path, exec_user: Option
         agent_user: User::own().name,
         program: String::new(),
         upgrade: None,
+        without: switches.without(),
+        holds_off: switches.holds_off(),
     }
 }
 
@@ -148,7 +156,9 @@ mod tests {
     #[test]
     fn the_way_to_loopback_is_loopback() {
         assert_eq!(outbound_address("127.0.0.1:9"), Some(IpAddr::from([127, 0, 0, 1])));
-        let facts = facts(&Addresses::only("10.0.0.1"), Path::new("/nothing"), Path::new("/"), None);
+        let switches = Switches::load(Path::new("/nothing/switches"), [robo_wire::switch::Subsystem::Shell].into());
+        let facts = facts(&Addresses::only("10.0.0.1"), Path::new("/nothing"), Path::new("/"), (None, &switches));
+        assert_eq!((facts.without.as_slice(), facts.holds_off), (&["shell".to_owned()][..], false));
         assert!(!facts.kernel.is_empty());
         assert!(facts.cores > 0 && facts.memory > 1 << 20 && facts.disk > 1 << 20, "{facts:?}");
         assert!(facts.capabilities.is_sorted());

@@ -124,6 +124,12 @@ impl Folders {
         self.root.join("ssh_ca.pub")
     }
 
+    /// The file with what the manager switched off here.
+    #[must_use]
+    pub fn switches(&self) -> PathBuf {
+        self.root.join("switches")
+    }
+
     /// The file in which an enrolment token may wait for the agent; it goes once the device has come with it.
     #[must_use]
     pub fn token(&self) -> PathBuf {

@@ -50,6 +50,8 @@ struct Table {
     live: usize,
     ended: VecDeque<FlowId>,
     tasks: JoinSet<()>,
+    /// Why none begins any more.
+    closed: Option<String>,
 }
 
 struct Entry {
@@ -83,6 +85,18 @@ impl Forwards {
                 stream.shutdown().await.ok();
             }
         }
+    }
+
+    /// Breaks off all there are, because of this, and begins none any more; without a reason, lets them begin again.
+    pub fn close(&self, why: Option<String>) {
+        let mut table = self.0.table();
+        if let Some(reason) = &why {
+            let live = table.flows.iter().filter(|(id, _)| !table.ended.contains(id));
+            for (_, entry) in live {
+                entry.shared.break_off(Broken::new(BrokenKind::Denied, reason.clone()));
+            }
+        }
+        table.closed = why;
     }
 
     /// How many flows there are that have not ended.
@@ -119,6 +133,9 @@ impl Inner {
         F: Future<Output = ()> + Send + 'static,
     {
         let mut table = self.table();
+        if let Some(reason) = &table.closed {
+            return Err(Broken::new(BrokenKind::Denied, reason.clone()));
+        }
         if table.live >= MAX_FLOWS {
             let reason = format!("{MAX_FLOWS} connections go through this device already");
             return Err(Broken::new(BrokenKind::TooMany, reason));

@@ -53,6 +53,7 @@ pub mod runs;
 pub mod runtime;
 pub mod shell;
 pub mod ssh;
+pub mod switches;
 pub mod tail;
 pub mod tls;
 pub mod upgrade;

@@ -10,6 +10,8 @@ pub mod rotate;
 mod talk;
 mod thrifty;
 
+use std::collections::BTreeSet;
+use std::convert::Infallible;
 use std::net::IpAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -17,11 +19,15 @@ use std::time::Duration;
 
 use robo_model::spec::InstanceKey;
 use robo_wire::backoff::Backoff;
+use robo_wire::copy::CopyFrame;
 use robo_wire::frame::{self, Frame, FrameError};
 use robo_wire::health::HealthOpen;
 use robo_wire::job::RunOpen;
 use robo_wire::shell::ShellOpen;
-use robo_wire::stream::Open;
+use robo_wire::stream::{Open, StreamFrame, Verdict};
+use robo_wire::switch::Subsystem;
+use robo_wire::tail::TailFrame;
+use tokio::io::AsyncWriteExt as _;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 use tokio_util::compat::{Compat, FuturesAsyncReadCompatExt as _, TokioAsyncReadCompatExt as _};
@@ -36,7 +42,7 @@ use crate::credentials::Credentials;
 use crate::dial::{DialError, Route, dial};
 use crate::folders::Folders;
 use crate::forward::Forwards;
-use crate::framing::read_frame;
+use crate::framing::{read_frame, write_frame};
 use crate::health::{self, Whole};
 use crate::parts::{LINK, Parts};
 use crate::pilot::HangUp;
@@ -44,6 +50,7 @@ use crate::runs::Runs;
 use crate::runtime::{Place, exec, logs};
 use crate::shell::Shells;
 use crate::ssh::keys;
+use crate::switches::Switches;
 use crate::tail;
 use crate::upgrade::Upgrades;
 
@@ -112,6 +119,8 @@ pub struct Config {
     pub exec_user: Option<String>,
     /// Connections through the device: they outlive the link too.
     pub forwards: Forwards,
+    /// What of all this is off.
+    pub switches: Switches,
     /// How the agent's parts are.
     pub parts: Parts,
     /// Other programs for this agent.
@@ -143,14 +152,34 @@ enum LinkError {
     Stopping,
 }
 
-/// Keeps a link to the manager until the agent's loop is gone.
+/// Keeps a link to the manager until the agent's loop is gone, and ends what is switched off.
 pub async fn run(config: Config, to_loop: mpsc::Sender<FromLink>) {
+    tokio::select! {
+        () = keep(&config, to_loop) => {}
+        never = enforce(&config) => match never {},
+    }
+}
+
+/// Closes what is off to everybody, and opens what is on again.
+async fn enforce(config: &Config) -> Infallible {
+    let mut before = BTreeSet::new();
+    loop {
+        let off = config.switches.next_off(&before).await;
+        let why = |subsystem| off.iter().find(|(one, _)| *one == subsystem).map(|(_, reason)| reason.clone());
+        config.runs.close(why(Subsystem::Exec));
+        config.shells.close(why(Subsystem::Shell));
+        config.forwards.close(why(Subsystem::Forward));
+        before = off.iter().map(|(one, _)| *one).collect();
+    }
+}
+
+async fn keep(config: &Config, to_loop: mpsc::Sender<FromLink>) {
     let mut backoff = Backoff::default();
     let mut network = Network::watch();
     loop {
         let ways = network::ways();
         let mut connection =
-            Connection { config: &config, to_loop: &to_loop, network: &mut network, opened: false, welcomed: false };
+            Connection { config, to_loop: &to_loop, network: &mut network, opened: false, welcomed: false };
         let error = Box::pin(connection.serve()).await;
         let (opened, welcomed) = (connection.opened, connection.welcomed);
         if matches!(error, LinkError::Stopping) || to_loop.is_closed() {
@@ -212,6 +241,7 @@ impl Connection<'_> {
             forwards: self.config.forwards.clone(),
             parts: self.config.parts.clone(),
             upgrades: self.config.upgrades.clone(),
+            switches: self.config.switches.clone(),
             to_loop: self.to_loop.clone(),
         };
         let socket = Thrifty::new(Rotating::new(socket, KEYS_LIVE));
@@ -276,6 +306,7 @@ struct Served {
     forwards: Forwards,
     parts: Parts,
     upgrades: Upgrades,
+    switches: Switches,
     to_loop: mpsc::Sender<FromLink>,
 }
 
@@ -304,7 +335,8 @@ impl Served {
 
     /// All that is told of how this device is.
     fn whole(self) -> Whole {
-        Whole { parts: self.parts.all(&self.counts()), route: self.route, folders: self.folders }
+        let parts = self.switches.mark(self.parts.all(&self.counts()), self.parts.began());
+        Whole { parts, route: self.route, folders: self.folders }
     }
 }
 
@@ -348,25 +380,64 @@ fn as_user(open: Open, user: Option<&String>) -> Open {
 async fn serve_stream(mut stream: Io, served: Served) {
     let opened = timeout(OPENING, read_frame(&mut stream, frame::MAX_STREAM_FRAME)).await;
     let Ok(Ok(Some(first))) = opened else { return };
-    match Open::decode(&first).map(|open| as_user(open, served.exec_user.as_ref())) {
-        Ok(Open::Exec(command)) => exec::exec(command, stream).await,
-        Ok(Open::Logs(open)) => logs::logs(served.folders, open, stream).await,
-        Ok(Open::Shell(open)) => served.shells.serve(open, None, stream).await,
-        Ok(Open::Copy(open)) => Box::pin(copy::serve(open, stream)).await,
-        Ok(Open::Run(open)) => served.runs.serve(open, None, stream).await,
-        Ok(Open::RunWithin(open)) => run_within(open, &served, stream).await,
-        Ok(Open::ShellWithin(open)) => shell_within(open, &served, stream).await,
-        Ok(Open::Forward(open)) => served.forwards.serve(open, stream).await,
-        Ok(Open::Tail(open)) => Box::pin(tail::serve(served.folders, open, stream)).await,
-        Ok(Open::Collect(open)) => Box::pin(collect::serve(served.folders, served.route, open, stream)).await,
-        Ok(Open::SshKeys(open)) => Box::pin(keys::serve(&served.exe, open, stream)).await,
-        Ok(Open::Health(HealthOpen {})) => Box::pin(health::serve(served.whole(), stream)).await,
-        Ok(Open::Upgrade(open)) => {
-            let (upgrades, busy) = (served.upgrades.clone(), served.busy());
-            Box::pin(upgrades.serve(open, busy, stream)).await;
-        }
-        Err(error) => tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
+    let open = match Open::decode(&first) {
+        Ok(open) => as_user(open, served.exec_user.as_ref()),
+        Err(error) => return tracing::warn!(%error, "the manager opened a stream that this agent does not know"),
+    };
+    let Some(subsystem) = Subsystem::of(&open) else { return serve_open(open, stream, served).await };
+    let switches = served.switches.clone();
+    if let Some(reason) = switches.refusal(subsystem) {
+        return refuse(open, reason, stream, &served).await;
     }
+    let outlives = matches!(subsystem, Subsystem::Exec | Subsystem::Shell | Subsystem::Forward);
+    tokio::select! {
+        () = Box::pin(serve_open(open, stream, served)) => {}
+        // What outlives its stream says over it why it ends.
+        reason = switches.until_off(subsystem), if !outlives => tracing::info!(reason, "a stream is ended"),
+    }
+}
+
+async fn serve_open(open: Open, stream: Io, served: Served) {
+    match open {
+        // Of older managers: it ends with its stream.
+        Open::Exec(command) => tokio::select! {
+            () = exec::exec(command, stream) => {}
+            reason = served.switches.until_off(Subsystem::Exec) => tracing::info!(reason, "a command is ended"),
+        },
+        Open::Logs(open) => logs::logs(served.folders, open, stream).await,
+        Open::Shell(open) => served.shells.serve(open, None, stream).await,
+        Open::Copy(open) => Box::pin(copy::serve(open, stream)).await,
+        Open::Run(open) => served.runs.serve(open, None, stream).await,
+        Open::RunWithin(open) => run_within(open, &served, stream).await,
+        Open::ShellWithin(open) => shell_within(open, &served, stream).await,
+        Open::Forward(open) => served.forwards.serve(open, stream).await,
+        Open::Tail(open) => Box::pin(tail::serve(served.folders, open, stream)).await,
+        Open::Collect(open) => Box::pin(collect::serve(served.folders, served.route, open, stream)).await,
+        Open::Health(HealthOpen {}) => Box::pin(health::serve(served.whole(), stream)).await,
+    }
+}
+
+/// Answers a stream for what is off. Whoever comes back to what has ended for that reason still hears of its end.
+async fn refuse(open: Open, reason: String, mut stream: Io, served: &Served) {
+    tracing::info!(reason, "a stream is refused");
+    let verdict = Verdict::Refused { reason: reason.clone() };
+    let frame = match open {
+        Open::Run(open) | Open::RunWithin(open) => return served.runs.refuse(open, reason, stream).await,
+        Open::Shell(open) | Open::ShellWithin(open) => return served.shells.refuse(open, reason, stream).await,
+        Open::Forward(open) => {
+            // It may not have heard yet that it is to refuse.
+            served.forwards.close(Some(reason));
+            return served.forwards.serve(open, stream).await;
+        }
+        Open::Copy(_) => CopyFrame::Verdict(verdict).encode(),
+        Open::Tail(_) => TailFrame::Verdict(verdict).encode(),
+        Open::Exec(_) | Open::Logs(_) | Open::Collect(_) | Open::Health(_) => StreamFrame::Verdict(verdict).encode(),
+    };
+    if let Ok(frame) = frame {
+        // A peer that is gone needs none.
+        write_frame(&mut stream, &frame).await.ok();
+    }
+    stream.shutdown().await.ok();
 }
 
 /// As a run, where an instance runs.

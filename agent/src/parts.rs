@@ -75,6 +75,12 @@ impl Parts {
         parts
     }
 
+    /// When the agent began.
+    #[must_use]
+    pub const fn began(&self) -> UnixMillis {
+        self.began
+    }
+
     fn kept(&self) -> MutexGuard<'_, BTreeMap<&'static str, AgentPart>> {
         // A `std` mutex: nothing waits while it is held.
         self.parts.lock().unwrap_or_else(PoisonError::into_inner)
@@ -97,6 +103,7 @@ fn new(name: &str, state: PartState, since: UnixMillis) -> AgentPart {
         detail: String::new(),
         last_error: None,
         last_error_at: None,
+        off: None,
     }
 }
 

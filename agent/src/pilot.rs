@@ -29,6 +29,7 @@ use robo_wire::digest::{self, Digest};
 use robo_wire::frame::{Frame, FrameError, MAX_CONTROL_FRAME};
 use robo_wire::link::{Hello, PROTOCOL, Welcome};
 use robo_wire::session::{AgentEffect, AgentSession, SessionError};
+use robo_wire::switch::Switches;
 
 use crate::ledger::{self, Ledger, Part, What};
 use crate::order::{Addresses, Context, Order, Report, RunId};
@@ -108,6 +109,8 @@ pub enum Out {
     Up(LinkId, Welcome),
     /// The device has this name now. For the log.
     Named(DeviceName),
+    /// This is switched off, and all else is on.
+    Switches(Switches),
     /// Make a new key, and have it certified: the manager wants it, or the certificate has ended.
     Renew,
     /// Close the connection, and dial again. Nothing further is said on it.
@@ -498,6 +501,10 @@ impl Pilot {
             }
             AgentEffect::Named(name) => {
                 outs.push(Out::Named(name));
+                return outs;
+            }
+            AgentEffect::Switches(told) => {
+                outs.push(Out::Switches(told));
                 return outs;
             }
             AgentEffect::Up(welcome) => {

@@ -44,6 +44,8 @@ struct Table {
     tasks: JoinSet<()>,
     /// What was asked for before that and is not in the table may have been begun.
     known_since: Instant,
+    /// Why none begins any more.
+    closed: Option<String>,
 }
 
 impl Default for Runs {
@@ -56,7 +58,7 @@ impl Runs {
     /// None yet, where commands in the foreground go on for so long while nobody takes their output.
     #[must_use]
     pub fn with_patience(absent: Millis) -> Self {
-        let table = Table { runs: HashMap::new(), tasks: JoinSet::new(), known_since: Instant::now() };
+        let table = Table { runs: HashMap::new(), tasks: JoinSet::new(), known_since: Instant::now(), closed: None };
         Self(Arc::new(Inner { table: Mutex::new(table), absent }))
     }
 
@@ -77,6 +79,17 @@ impl Runs {
         }
     }
 
+    /// Ends all that run, because of this, and begins none any more; without a reason, lets them begin again.
+    pub fn close(&self, why: Option<String>) {
+        let mut table = self.0.table();
+        if let Some(reason) = &why {
+            for run in table.runs.values().filter(|run| !run.has_ended()) {
+                run.change(|state| state.cancel_because(reason));
+            }
+        }
+        table.closed = why;
+    }
+
     /// How many commands run.
     #[must_use]
     pub fn count(&self) -> usize {
@@ -95,6 +108,9 @@ impl Runs {
         };
         if open.asked.is_some_and(|asked| asked.duration() >= table.known_since.elapsed()) {
             return Err(lost("the agent was restarted; the command may have begun before that"));
+        }
+        if let Some(reason) = table.closed.clone() {
+            return Err(Verdict::Refused { reason });
         }
         if table.going() >= MAX_RUNS {
             let reason = format!("{MAX_RUNS} commands run on this device already; wait for one, or cancel one");

@@ -50,6 +50,8 @@ struct Inner {
 struct Table {
     sessions: HashMap<SessionId, Arc<Session>>,
     tasks: JoinSet<()>,
+    /// Why none begins any more.
+    closed: Option<String>,
 }
 
 impl Shells {
@@ -74,6 +76,17 @@ impl Shells {
             Some(session) => attach::serve(&session, open.from, stream).await,
             None => not_begun(Verdict::Refused { reason }, &mut stream).await,
         }
+    }
+
+    /// Ends all that run, because of this, and begins none any more; without a reason, lets them begin again.
+    pub fn close(&self, why: Option<String>) {
+        let mut table = self.0.table();
+        if let Some(reason) = &why {
+            for session in table.sessions.values().filter(|session| !session.has_ended()) {
+                session.end_because(reason);
+            }
+        }
+        table.closed = why;
     }
 
     /// How many sessions run.
@@ -104,8 +117,12 @@ impl Shells {
         }
         let (terminal, program) = Terminal::start(&self.0.exe, id, start, place).await?;
         let session = Arc::new(Session::new(start));
-        tracing::info!(session = %id, "a shell session begins");
         let mut table = self.0.table();
+        // It may have been said while the program began, which ends with this.
+        if let Some(reason) = table.closed.clone() {
+            return Err(reason);
+        }
+        tracing::info!(session = %id, "a shell session begins");
         while table.tasks.try_join_next().is_some() {}
         table.sessions.insert(id.clone(), Arc::clone(&session));
         let run = run(Arc::downgrade(&self.0), id.clone(), Arc::clone(&session), (terminal, program));

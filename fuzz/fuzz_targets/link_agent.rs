@@ -137,6 +137,7 @@ impl Rig {
                 | Out::Forget(_)
                 | Out::Tidy(_)
                 | Out::Named(_)
+                | Out::Switches(_)
                 | Out::Renew => {}
             }
         }

@@ -18,6 +18,7 @@ use robo_model::spec::{Assignment, Generation};
 use robo_wire::api::Facts;
 use robo_wire::frame::{self, MAX_CONTROL_FRAME};
 use robo_wire::link::{FromAgent, FromManager, Hello, PROTOCOL};
+use robo_wire::switch::Switches;
 
 /// Steps of one input come before its frames.
 const MAX_STEPS: usize = 64;
@@ -70,6 +71,7 @@ impl Rig {
             events_stored: 7,
             renewal: Some(RenewalDue { first: Millis(10_000), again: Millis(10_000) }),
             ssh_authority: None,
+            switches: Switches::default(),
         };
         let core = LinkCore::new(record, Millis(5_000), UnixMillis(0));
         Self { core, now: UnixMillis(0), frames, asked: None, up: false, last: 0 }
@@ -108,7 +110,7 @@ impl Rig {
         let answer = match ask {
             Ask::Online(_) => Answer::Online(Vec::new()),
             Ask::Facts(_) => Answer::Facts(FactsMoved::default()),
-            Ask::Newest => Answer::Newest(Some(Newest { generation, name: "d".parse().expect("a name") })),
+            Ask::Newest => Answer::Newest(Some(Newest { generation, name: "d".parse().expect("a name"), switches: Switches::default() })),
             Ask::Assignment => Answer::Assignment(Some(Assignment { generation, ..Assignment::default() })),
             Ask::Accepted(_) | Ask::Refused(..) => Answer::Done,
             Ask::RaiseGeneration { .. } => Answer::Raised((step & 8 != 0).then_some(generation)),
@@ -151,7 +153,7 @@ impl Rig {
                     self.asked = Some(ask);
                 }
                 Out::Up => self.up = true,
-                Out::Interest(_) | Out::Waits(_) | Out::Acted(_) => assert!(self.up),
+                Out::Interest(_) | Out::Waits(_) | Out::Acted(_) | Out::Switched(_) => assert!(self.up),
             }
         }
         Some(())

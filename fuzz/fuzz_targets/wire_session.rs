@@ -58,7 +58,8 @@ fn agent(bytes: &[u8]) {
                 | AgentEffect::Released(_)
                 | AgentEffect::Act(_)
                 | AgentEffect::Renew
-                | AgentEffect::Named(_),
+                | AgentEffect::Named(_)
+                | AgentEffect::Switches(_),
             )) => assert!(welcomed),
             Ok(Some(AgentEffect::Send(_)) | None) => {}
             Err(_) => return,

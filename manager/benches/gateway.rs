@@ -21,6 +21,7 @@ use robo_wire::digest::{Digest, of_assignment, of_providers};
 use robo_wire::frame::{self, MAX_CONTROL_FRAME};
 use robo_wire::link::{FromAgent, Hello, PROTOCOL};
 use robo_wire::session::HEARTBEAT;
+use robo_wire::switch::Switches;
 
 const SIZES: [usize; 3] = [100, 1_000, 4_000];
 
@@ -110,6 +111,7 @@ impl Link {
             events_stored: 0,
             renewal: None,
             ssh_authority: None,
+            switches: Switches::default(),
         };
         let text = format!(
             r#"{{"generation": 1, "instances": [{{"key": {{"application": "shop", "path": "/vm-{number}/web"}},
@@ -150,7 +152,7 @@ impl Link {
                 Out::Ask(Ask::Assignment) => Answer::Assignment(Some(self.assignment.clone())),
                 Out::Ask(Ask::Providers { .. }) => Answer::Providers(BTreeMap::from([(shop(), Arc::clone(offers))])),
                 Out::Ask(_) => Answer::Done,
-                Out::Up | Out::Interest(_) | Out::Waits(_) | Out::Acted(_) => continue,
+                Out::Up | Out::Interest(_) | Out::Waits(_) | Out::Acted(_) | Out::Switched(_) => continue,
             };
             outs.extend(self.core.answered(NOW, answer).expect("it is taken"));
         }

@@ -38,6 +38,7 @@ mod problem;
 mod revoked;
 mod shell;
 mod ssh;
+mod switches;
 mod tail;
 mod tokens;
 mod upgrade;
@@ -190,6 +191,7 @@ fn applications() -> OpenApiRouter<ApiState> {
         .routes(routes!(devices::rename))
         .routes(routes!(devices::label))
         .routes(routes!(upgrade::upgrade))
+        .routes(routes!(switches::switch))
         .routes(routes!(tokens::list, tokens::create))
         .routes(routes!(tokens::revoke))
         .routes(routes!(files::missing))

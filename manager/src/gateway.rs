@@ -257,6 +257,9 @@ impl Links for Gateway {
         let link = self.desk.registry.get(device);
         Box::pin(async move {
             let link = link.ok_or(OpenError::Offline)?;
+            if let Some(reason) = link.refusal(&open) {
+                return Err(OpenError::Off(reason));
+            }
             let permit = Arc::clone(&link.streams).try_acquire_owned();
             let permit = permit.map_err(|_| OpenError::Failed("too much is open to this device already".to_owned()))?;
             let first = open.encode().map_err(|e| OpenError::Failed(e.to_string()))?;

@@ -57,6 +57,9 @@ pub enum OpenError {
     /// The device has no link.
     #[error("the device is not connected")]
     Offline,
+    /// It is switched off there, for this reason.
+    #[error("{0}")]
+    Off(String),
     /// The link broke, or what it should carry is too long.
     #[error("the link failed: {0}")]
     Failed(String),

@@ -27,6 +27,7 @@ mod rename;
 mod scope;
 mod ssh;
 mod status;
+mod switches;
 
 use std::collections::VecDeque;
 use std::io::Write as _;

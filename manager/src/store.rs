@@ -28,6 +28,7 @@ mod rename;
 mod revisions;
 pub mod rules;
 mod sessions;
+mod switches;
 mod tokens;
 
 use std::path::{Path, PathBuf};

@@ -68,6 +68,8 @@ mod shell;
 mod ssh;
 #[path = "api/upgrade.rs"]
 mod upgrade;
+#[path = "api/switches.rs"]
+mod switches;
 #[path = "api/within.rs"]
 mod within;
 

@@ -1,5 +1,6 @@
 //! The real manager and real agents as tasks of this process: real TLS, real files, real keepers, port 0.
 
+use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
 
@@ -107,6 +108,8 @@ pub struct Agent {
     task: Option<JoinHandle<()>>,
     /// The user that commands run as from its next start on; the agent's own where nothing is given.
     pub exec_user: Option<String>,
+    /// What the machine's owner forbids from its next start on.
+    pub without: BTreeSet<robo_wire::switch::Subsystem>,
 }
 
 impl Agent {
@@ -129,7 +132,7 @@ impl Agent {
         through: SocketAddr,
     ) -> Self {
         let token = manager.api.enroll_token(name).await;
-        let mut agent = Self { state: below.join(name), task: None, exec_user: None };
+        let mut agent = Self { state: below.join(name), task: None, exec_user: None, without: BTreeSet::new() };
         agent.resume_on(Route::direct(through.to_string()), Some(token), address);
         agent
     }
@@ -137,7 +140,7 @@ impl Agent {
     /// Starts an agent on a folder of its own.
     #[must_use]
     pub fn on(state: &Path, manager: &Manager, token: Option<String>, address: &str) -> Self {
-        let mut agent = Self { state: state.to_owned(), task: None, exec_user: None };
+        let mut agent = Self { state: state.to_owned(), task: None, exec_user: None, without: BTreeSet::new() };
         agent.resume(manager, token, address);
         agent
     }
@@ -148,7 +151,7 @@ impl Agent {
     /// When no token can be had.
     pub async fn start_on(route: Route, manager: &Manager, below: &Path, name: &str) -> Self {
         let token = manager.api.enroll_token(name).await;
-        let mut agent = Self { state: below.join(name), task: None, exec_user: None };
+        let mut agent = Self { state: below.join(name), task: None, exec_user: None, without: BTreeSet::new() };
         agent.resume_on(route, Some(token), "127.0.0.1");
         agent
     }
@@ -169,6 +172,7 @@ impl Agent {
             forward: Policy::default(),
             ssh: PathBuf::from("/etc/ssh"),
             exec_user: self.exec_user.clone(),
+            without: self.without.clone(),
             boot: None,
             own: None,
         };

@@ -26,6 +26,7 @@ mod ssh_certificates;
 mod ssh_keys;
 mod steps;
 mod system_update;
+mod switches;
 mod terminal;
 mod unit;
 mod upgrade;

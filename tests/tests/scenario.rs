@@ -19,6 +19,7 @@ mod ripple;
 mod shell;
 mod step;
 mod verdicts;
+mod within;
 
 use robo_model::state::InstanceState;
 use robo_tests::eventually;

@@ -27,8 +27,8 @@ pub use self::access::{
 pub use self::devices::{
     DeviceChange, DeviceInstance, DeviceState, DeviceView, Facts, Interface, LabelOutcome, LabelResult, LabelsRequest,
     MAX_CAPABILITIES, MAX_DEVICE_PAGE, MAX_HOST_KEY, MAX_HOST_KEYS, MAX_INTERFACE_ADDRESSES, MAX_INTERFACES,
-    MAX_LABELLED, MAX_REASON, MAX_USER, MoveRequest, NOTICE_HEADER, RenameRequest, Standing, StandingRequest,
-    is_host_key,
+    MAX_LABELLED, MAX_REASON, MAX_SUBSYSTEMS, MAX_USER, MoveRequest, NOTICE_HEADER, RenameRequest, Standing,
+    StandingRequest, is_host_key,
 };
 pub use self::enroll::{
     CertificateRequest, CertificateView, EnrollRequest, EnrollResponse, EnrollTokenView, KeyView, MAX_ENROLL_BODY,

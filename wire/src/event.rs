@@ -170,6 +170,15 @@ pub enum EventBody {
         /// All of them.
         labels: Labels,
     },
+    /// A part of a device's agent was switched on or off.
+    Switched {
+        /// Which.
+        subsystem: String,
+        /// True when it is on now.
+        on: bool,
+        /// Who did it.
+        by: String,
+    },
     /// An application's external imports of this prefix come from these applications now.
     Bound {
         /// The prefix.
@@ -295,6 +304,9 @@ impl fmt::Display for EventBody {
             Self::Moved { from, to, by } => write!(f, "moved from project `{from}` to `{to}` by {by}"),
             Self::HostKeys { fingerprints } => {
                 write!(f, "its SSH server has other keys now: {}", fingerprints.join(" "))
+            }
+            Self::Switched { subsystem, on, by } => {
+                write!(f, "{subsystem} switched {} by {by}", if *on { "on" } else { "off" })
             }
             Self::Labelled { labels } => {
                 let labels: Vec<String> = labels.iter().map(|(key, value)| format!("{key}={value}")).collect();

@@ -96,6 +96,9 @@ pub struct AgentPart {
     /// When that was, by the device's clock.
     #[serde(default)]
     pub last_error_at: Option<UnixMillis>,
+    /// Who switched it off, since when it stands so; nothing while it is on. Why stands in `detail`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub off: Option<String>,
 }
 
 /// `GET …/devices/{name}/health`: what a device says of itself, now or when it was asked last.

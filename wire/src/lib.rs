@@ -39,6 +39,7 @@ pub mod session;
 pub mod shell;
 pub mod ssh;
 pub mod stream;
+pub mod switch;
 pub mod tail;
 pub mod thrift;
 pub mod upgrade;

@@ -14,6 +14,7 @@ use crate::api::{Facts, Scope, Verb};
 use crate::digest::Digest;
 use crate::event::AgentEvent;
 use crate::frame::{self, Frame, FrameError};
+use crate::switch::Switches;
 
 /// The protocol's version. A side that speaks a newer one speaks all older ones too.
 pub const PROTOCOL: u16 = 1;
@@ -67,6 +68,9 @@ pub enum FromManager {
     Renew,
     /// The device has another name than it was welcomed by.
     Named(Named),
+    /// What is switched off on the device, all of it: at the welcome, where anything is or the device holds something off,
+    /// and at each change.
+    Switches(Switches),
     /// A message of a newer version.
     Unknown(u8),
 }
@@ -259,6 +263,7 @@ const RELEASED: u8 = 70;
 const ACT: u8 = 71;
 const RENEW: u8 = 72;
 const NAMED: u8 = 73;
+const SWITCHES: u8 = 74;
 
 impl FromAgent {
     /// The frame's bytes.
@@ -316,6 +321,7 @@ impl FromManager {
             Self::Act(m) => control(ACT, m),
             Self::Renew => frame::encode(RENEW, &[], frame::MAX_CONTROL_FRAME),
             Self::Named(m) => control(NAMED, m),
+            Self::Switches(m) => control(SWITCHES, m),
             Self::Unknown(kind) => frame::encode(*kind, &[], frame::MAX_CONTROL_FRAME),
         }
     }
@@ -337,6 +343,7 @@ impl FromManager {
             ACT => Self::Act(frame::from_body(*kind, body)?),
             RENEW => Self::Renew,
             NAMED => Self::Named(frame::from_body(*kind, body)?),
+            SWITCHES => Self::Switches(frame::from_body(*kind, body)?),
             other => Self::Unknown(other),
         })
     }

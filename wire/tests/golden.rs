@@ -38,6 +38,7 @@ use robo_wire::ssh::SshKeysOpen;
 use robo_wire::stream::{
     Answer, Command, DeviceTarget, ExecRequest, LogsOpen, Open, Requirement, StreamFrame, Targets, Verdict,
 };
+use robo_wire::switch::{Off, Switches};
 use robo_wire::tail::{TailFrame, TailOpen};
 use robo_wire::upgrade::UpgradeFrame;
 
@@ -463,9 +464,15 @@ fn from_agent() -> Vec<(&'static str, FromAgent)> {
         ("facts", FromAgent::Facts(machine())),
         ("facts-users", FromAgent::Facts(users())),
         ("facts-upgrade", FromAgent::Facts(upgraded(facts()))),
+        ("facts-without", FromAgent::Facts(Facts { without: vec!["shell".into()], holds_off: true, ..facts() })),
         ("resync", FromAgent::Resync),
         ("acted", FromAgent::Acted(Acted { id: 7, instances: vec![key("/vm/web")] })),
     ]
+}
+
+fn switches() -> Switches {
+    let off = Off { by: "ann".into(), at: UnixMillis(1_769_867_100_000) };
+    Switches { off: [("shell".to_owned(), off)].into() }
 }
 
 fn from_manager() -> Vec<(&'static str, FromManager)> {
@@ -516,6 +523,7 @@ fn from_manager() -> Vec<(&'static str, FromManager)> {
         ("imports", FromManager::Imports(imports)),
         ("ack", FromManager::Ack(Ack { seq: 3, events_stored: 500 })),
         ("manager-heartbeat", FromManager::Heartbeat),
+        ("switches", FromManager::Switches(switches())),
         ("goodbye", FromManager::Goodbye(Goodbye { reason: "removed".into(), final_: true, renew: false })),
         ("assign-bound", FromManager::Assign(bound())),
         ("assign-facets", FromManager::Assign(faceted())),

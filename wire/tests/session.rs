@@ -319,7 +319,8 @@ proptest! {
                     | AgentEffect::Released(_)
                     | AgentEffect::Act(_)
                     | AgentEffect::Renew
-                    | AgentEffect::Named(_),
+                    | AgentEffect::Named(_)
+                    | AgentEffect::Switches(_),
                 )) => {
                     prop_assert!(welcomed);
                 }

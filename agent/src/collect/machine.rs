@@ -1,5 +1,6 @@
 //! What the system tells of the machine: memory, disks, network.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::io::{self, Write};
 use std::path::Path;
@@ -8,6 +9,7 @@ use super::bundle::{Bundle, Taken};
 use crate::facts;
 use crate::folders::Folders;
 use crate::order::Addresses;
+use crate::switches::Switches;
 
 /// Most bytes of one of these files: some have a line for each disk, address or route.
 const MAX_FILE: u64 = 128 * 1024;
@@ -36,7 +38,8 @@ const FILES: [(&str, &str); 15] = [
 /// # Errors
 /// When nothing can be written.
 pub(super) fn add<W: Write>(bundle: &mut Bundle<W>, folders: &Folders, addresses: &Addresses) -> io::Result<()> {
-    let facts = facts::facts(addresses, Path::new(facts::SSH_KEYS), folders.root(), None);
+    let switches = Switches::load(&folders.switches(), BTreeSet::new());
+    let facts = facts::facts(addresses, Path::new(facts::SSH_KEYS), folders.root(), (None, &switches));
     bundle.json("facts.json", &facts)?;
     bundle.add("system/disks", Ok::<_, io::Error>(Taken::whole(disks(folders))))?;
     let own: Vec<String> = facts::machine_addresses().iter().map(ToString::to_string).collect();

@@ -100,7 +100,7 @@ impl Desk {
                     assert_eq!(link, self.link);
                     self.hung_up = Some(why);
                 }
-                Out::Up(..) | Out::Tidy(_) | Out::Named(_) | Out::Renew => {}
+                Out::Up(..) | Out::Tidy(_) | Out::Named(_) | Out::Switches(_) | Out::Renew => {}
                 Out::Begin(_) | Out::Watch(_) | Out::Abort { .. } | Out::Context(_) | Out::Forget(_) => {
                     self.done.push(out);
                 }
@@ -202,6 +202,7 @@ impl Desk {
             | Out::Send(..)
             | Out::Up(..)
             | Out::Named(_)
+            | Out::Switches(_)
             | Out::Renew
             | Out::HangUp(..) => {
                 panic!("{out:?}")

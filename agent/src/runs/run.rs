@@ -43,6 +43,8 @@ pub(super) struct State {
     pub(super) signals: Vec<i32>,
     /// It is to end.
     pub(super) cancel: bool,
+    /// Why, where nobody asked for it over its stream.
+    why: Option<String>,
     /// The number of the stream that it is attached to; 0 for none. A newer one takes the place of an older one.
     pub(super) stream: u64,
     /// How it ended.
@@ -91,6 +93,12 @@ impl State {
         true
     }
 
+    /// It is to end, for this reason; the first one counts.
+    pub(super) fn cancel_because(&mut self, reason: &str) {
+        self.cancel = true;
+        self.why.get_or_insert_with(|| reason.to_owned());
+    }
+
     /// A signal to send; too many at a time are as one.
     pub(super) fn signal(&mut self, number: i32) {
         if self.signals.len() < MAX_SIGNALS {
@@ -137,6 +145,7 @@ impl Run {
             input_ends: !start.command.stdin,
             signals: Vec::new(),
             cancel: false,
+            why: None,
             stream: 0,
             ended: None,
             done: false,
@@ -263,15 +272,16 @@ impl Run {
 
     /// Does what streams asked for.
     fn obey(&self, process: &mut Process) {
-        let (signals, cancel) = {
+        let (signals, cancel, why) = {
             let mut state = self.look();
-            (std::mem::take(&mut state.signals), state.cancel)
+            (std::mem::take(&mut state.signals), state.cancel, state.why.clone())
         };
         for signal in signals.into_iter().filter_map(Signal::from_named_raw) {
             process.group.signal(signal);
         }
         if cancel {
-            process.end(Verdict::Cancelled { reason: "on request".to_owned() }, GRACE);
+            let reason = why.unwrap_or_else(|| "on request".to_owned());
+            process.end(Verdict::Cancelled { reason }, GRACE);
         }
     }
 

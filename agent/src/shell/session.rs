@@ -66,6 +66,8 @@ pub(super) struct State {
     pub(super) redraw: bool,
     /// Somebody wants it to end.
     pub(super) end: bool,
+    /// Why, where nobody asked for it over its stream.
+    why: Option<String>,
     streams: u64,
     present: bool,
     absent_since: Option<Instant>,
@@ -86,6 +88,7 @@ impl Session {
             told: false,
             redraw: false,
             end: false,
+            why: None,
             streams: 0,
             present: false,
             absent_since: Some(now),
@@ -110,6 +113,15 @@ impl Session {
     /// Wakes at each change from now on.
     pub(super) fn watch(&self) -> watch::Receiver<()> {
         self.moved.subscribe()
+    }
+
+    /// Ends it, and says why.
+    pub(super) fn end_because(&self, reason: &str) {
+        self.say(format!("the session ends: {reason}"));
+        self.change(|state| {
+            state.end = true;
+            state.why.get_or_insert_with(|| reason.to_owned());
+        });
     }
 
     pub(super) fn has_ended(&self) -> bool {
@@ -226,7 +238,9 @@ pub(super) async fn run(session: &Session, terminal: Terminal, mut program: Prog
                 size = wished.0;
                 noticed = noticed.filter(|_| session.look().active_at.elapsed() >= session.notice_after());
                 if wished.1 {
-                    break end(&terminal, &mut program).await;
+                    let ended = end(&terminal, &mut program).await;
+                    let why = session.look().why.clone();
+                    break why.map_or(ended, |reason| Verdict::Cancelled { reason });
                 }
             }
             Event::Time => match session.over(noticed) {

@@ -61,6 +61,9 @@ impl Terminal {
         start: &ShellStart,
         place: Option<Place>,
     ) -> Result<(Self, Program), String> {
+        if start.within.is_some() && place.is_none() {
+            return Err("where the instance runs is not known here".to_owned());
+        }
         let begin = Begin::find(start.user.as_deref(), start.cwd.as_deref(), place)?;
         let shell = login_shell(&begin.user);
         let mut command = Command::new(exe);

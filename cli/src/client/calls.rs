@@ -12,6 +12,7 @@ use robo_wire::api::{
 };
 use robo_wire::health::HealthView;
 use robo_wire::problem::ErrorCode;
+use robo_wire::switch::{SwitchRequest, SwitchResult};
 
 use super::{Client, ClientError, DeviceQuery, lines};
 
@@ -169,5 +170,10 @@ impl Client {
     /// Changes labels of many devices.
     pub(crate) async fn label_devices(&self, request: &LabelsRequest) -> Result<Vec<LabelResult>, ClientError> {
         self.json(self.request(Method::POST, "labels").json(request)).await
+    }
+
+    /// Switches parts of devices off and on; a result for each.
+    pub(crate) async fn switch_devices(&self, request: &SwitchRequest) -> Result<Vec<SwitchResult>, ClientError> {
+        self.json(self.request(Method::POST, "switches").json(request)).await
     }
 }

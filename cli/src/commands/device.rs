@@ -5,6 +5,7 @@ mod label;
 mod list;
 mod standing;
 mod system_update;
+mod switch;
 mod token;
 mod upgrade;
 
@@ -19,6 +20,7 @@ use self::label::{LabelArgs, RenameArgs};
 use self::list::ListArgs;
 use self::standing::{AcceptArgs, RevokeArgs, RotateKeyArgs};
 use self::system_update::SystemUpdateArgs;
+use self::switch::SwitchArgs;
 pub(crate) use self::token::manager_address;
 use self::token::{EnrollArgs, TokenArgs};
 use self::upgrade::UpgradeArgs;
@@ -52,6 +54,7 @@ enum DeviceCommand {
     RotateKey(RotateKeyArgs),
     Label(LabelArgs),
     Rename(RenameArgs),
+    Switch(SwitchArgs),
     Collect(CollectArgs),
     SystemUpdate(SystemUpdateArgs),
     Upgrade(UpgradeArgs),
@@ -115,6 +118,7 @@ pub(crate) async fn run(args: DeviceArgs, env: &Env) -> Result<Exit, CliError> {
         DeviceCommand::RotateKey(args) => standing::rotate_key(&args, env).await?,
         DeviceCommand::Label(args) => return label::label(&args, env).await,
         DeviceCommand::Rename(args) => label::rename(&args, env).await?,
+        DeviceCommand::Switch(args) => return switch::switch(&args, env).await,
         DeviceCommand::Collect(args) => return collect::run(&args, env).await,
         DeviceCommand::SystemUpdate(args) => return system_update::run(args, env).await,
         DeviceCommand::Upgrade(args) => return upgrade::run(args, env).await,

@@ -120,6 +120,11 @@ pub(crate) fn device(view: &DeviceView, look: &Look) -> String {
     lines.add("program", &view.facts.program);
     lines.add("upgrade", &view.facts.upgrade.as_ref().map(|last| upgraded(last, look, &zone)).unwrap_or_default());
     lines.add("runs as", &view.facts.exec_user);
+    for (name, off) in &view.switches.off {
+        let since = when::full(off.at, &zone);
+        lines.add("off", &look.palette.busy(&format!("{name}, by {} since {since}", off.by)));
+    }
+    lines.add("without", &view.facts.without.join(", "));
     lines.add("installers", &view.facts.installers.join(", "));
     let by = if view.enrolled_by.is_empty() { String::new() } else { format!(" by {}", view.enrolled_by) };
     lines.add("registered", &format!("{}{by}", when::full(view.enrolled_at, &zone)));

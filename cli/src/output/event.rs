@@ -52,6 +52,7 @@ fn colour(body: &EventBody, text: &str, palette: Palette) -> String {
         | EventBody::Retried { .. }
         | EventBody::Bound { .. }
         | EventBody::Labelled { .. }
+        | EventBody::Switched { .. }
         | EventBody::Admitted { .. }
         | EventBody::Revoked { .. }
         | EventBody::Rejected { .. }

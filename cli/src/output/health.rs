@@ -60,10 +60,11 @@ fn failed(lines: &mut Lines<'_>, check: &HealthCheck) {
 }
 
 fn row(part: &AgentPart, now: UnixMillis, look: Look) -> Vec<Cell> {
-    let state = match part.state {
-        PartState::Running => "running",
-        PartState::Idle => "idle",
-        PartState::Error => "error",
+    let state = match (part.off.is_some(), part.state) {
+        (true, _) => "off",
+        (false, PartState::Running) => "running",
+        (false, PartState::Idle) => "idle",
+        (false, PartState::Error) => "error",
     };
     let is_well = part.state != PartState::Error;
     vec![
@@ -97,6 +98,7 @@ mod tests {
             detail: String::new(),
             last_error: Some("the manager hung up".into()),
             last_error_at: Some(NOW),
+            off: None,
         };
         let check = HealthCheck {
             check: "room".into(),

@@ -184,6 +184,7 @@ const fn matters(body: &EventBody) -> bool {
         | EventBody::Enrolled
         | EventBody::KeyRotated { .. }
         | EventBody::Labelled { .. }
+        | EventBody::Switched { .. }
         | EventBody::Executed { .. }
         | EventBody::JobBegan { .. }
         | EventBody::JobEnded { .. }

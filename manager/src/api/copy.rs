@@ -20,6 +20,7 @@ use super::exec::framed;
 use super::extract::{Device, Project};
 use super::frames::BodyFrames;
 use super::problem::Refusal;
+use super::switches::SWITCH_ON;
 use crate::links::{LinkStream, OpenError};
 
 /// Pieces on their way to the client. Few, so that a slow one slows the device down.
@@ -56,6 +57,7 @@ pub(super) async fn copy(
     let stream = state.links.open(&device.id, Open::Copy(open)).await.map_err(|error| match error {
         OpenError::Offline => Refusal::new(ErrorCode::DeviceOffline, format!("`{name}` is not connected"))
             .help(format!("see since when: `robo device inspect {name}`")),
+        OpenError::Off(reason) => Refusal::new(ErrorCode::Conflict, reason).help(SWITCH_ON),
         OpenError::Failed(reason) => {
             Refusal::new(ErrorCode::DeviceOffline, format!("the link to `{name}` failed: {reason}"))
         }

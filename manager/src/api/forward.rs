@@ -20,6 +20,7 @@ use super::exec::framed;
 use super::extract::{Device, Project};
 use super::frames::BodyFrames;
 use super::problem::Refusal;
+use super::switches::SWITCH_ON;
 use crate::links::{LinkStream, OpenError};
 use crate::sessions::SessionError;
 use crate::streams::StreamFrames;
@@ -67,6 +68,7 @@ pub(super) async fn forward(
     let open = ForwardOpen { flow: request.flow, by: by.clone(), wish: request.wish.clone(), taken: request.taken };
     let stream = state.links.open(&device.id, Open::Forward(open)).await.map_err(|error| match error {
         OpenError::Offline => SessionError::Offline(device.name.clone()).into(),
+        OpenError::Off(reason) => Refusal::new(ErrorCode::Conflict, reason).help(SWITCH_ON),
         error @ OpenError::Failed(_) => Refusal::new(ErrorCode::Busy, error.to_string()),
     })?;
     if let Some(wish) = &request.wish {

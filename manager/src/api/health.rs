@@ -53,6 +53,7 @@ pub(super) async fn health(
 async fn ask(state: &ApiState, device: &DeviceId) -> Result<HealthReport, String> {
     let stream = state.links.open(device, Open::Health(HealthOpen {})).await.map_err(|error| match error {
         OpenError::Offline => "it is offline".to_owned(),
+        OpenError::Off(reason) => reason,
         OpenError::Failed(reason) => format!("its link failed: {reason}"),
     })?;
     let said = answer(stream, MAX_HEALTH).await.map_err(|why| match why {

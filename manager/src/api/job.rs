@@ -296,6 +296,7 @@ impl One {
         match links.open(device, open).await {
             Ok(stream) => self.carry_back(StreamFrames::new(stream)).await,
             Err(OpenError::Offline) => Verdict::Offline,
+            Err(OpenError::Off(reason)) => Verdict::Refused { reason },
             Err(error @ OpenError::Failed(_)) => Verdict::Lost { reason: error.to_string() },
         }
     }

@@ -58,6 +58,7 @@ const IN_PROJECT: &[Row] = &[
     (Method::POST, "labels", Verb::ManageDevices, On::Project, Audited::Yes),
     // The line says which devices, and which program.
     (Method::POST, "upgrade", Verb::ManageDevices, On::Project, Audited::Handler),
+    (Method::POST, "switches", Verb::ManageDevices, On::Project, Audited::Handler),
     // In the other project, too: the handler looks.
     (Method::POST, "devices/{name}/move", Verb::ManageDevices, On::Project, Audited::Yes),
     (Method::POST, "devices/{name}/shell", Verb::Shell, On::Device, Audited::Yes),

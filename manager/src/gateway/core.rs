@@ -28,6 +28,7 @@ use robo_wire::digest::{Digest, of_assignment};
 use robo_wire::frame::{Frame, FrameError};
 use robo_wire::link::{Act, Acted, Hello, Released, Update};
 use robo_wire::session::{ManagerEffect, ManagerSession, SessionError};
+use robo_wire::switch::Switches;
 
 pub use self::ask::{Answer, Ask, Newest};
 use self::imports::{Imports, Interest, interest_of};
@@ -66,6 +67,8 @@ pub struct LinkRecord {
     pub renewal: Option<RenewalDue>,
     /// The public key by which it knows this manager's certificates for SSH.
     pub ssh_authority: Option<String>,
+    /// What is switched off there.
+    pub switches: Switches,
 }
 
 /// When a device is told to renew its certificate: our clock counts, not the device's.
@@ -88,6 +91,7 @@ impl From<&DeviceRecord> for LinkRecord {
             events_stored: record.events_stored,
             renewal: None,
             ssh_authority: None,
+            switches: record.switches.clone(),
         }
     }
 }
@@ -130,6 +134,8 @@ pub enum Out {
     Waits(BTreeSet<InstanceKey>),
     /// What came of an act.
     Acted(Acted),
+    /// This is switched off on the device now.
+    Switched(Switches),
 }
 
 /// Why a link ended.
@@ -237,6 +243,8 @@ struct Raise {
 
 #[derive(Debug)]
 struct Greeting {
+    /// The device keeps something switched off.
+    holds_off: bool,
     generation: Generation,
     assignment: Option<Digest>,
     imports: Option<Digest>,
@@ -389,6 +397,7 @@ impl LinkCore {
                 let newest = newest.ok_or(LinkEnd::Removed)?;
                 self.look.assignment |= newest.generation > self.sent;
                 self.tell_name(newest.name, &mut outs)?;
+                self.tell_switches(newest.switches, &mut outs)?;
             }
             (Some(Asked::Assignment), Answer::Assignment(assignment)) => {
                 self.take_assignment(assignment.unwrap_or_default(), &mut outs)?;
@@ -516,7 +525,8 @@ impl LinkCore {
         Some(match heard {
             Heard::Hello(hello) => {
                 let Hello { facts, generation, assignment, imports, .. } = *hello;
-                (Asked::Online(Greeting { generation, assignment, imports }), Ask::Online(Box::new(facts)))
+                let greeting = Greeting { holds_off: facts.holds_off, generation, assignment, imports };
+                (Asked::Online(greeting), Ask::Online(Box::new(facts)))
             }
             Heard::Facts(facts) => (Asked::Nothing, Ask::Facts(facts)),
             Heard::Accepted(generation) => (Asked::Nothing, Ask::Accepted(generation)),
@@ -559,6 +569,9 @@ impl LinkCore {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         outs.extend(send(self.session.welcome(now, name, project, version, events_stored)?));
         outs.push(Out::Up);
+        if greeting.holds_off || !self.record.switches.off.is_empty() {
+            outs.extend(send(self.session.switches(self.record.switches.clone())?));
+        }
         for act in std::mem::take(&mut self.acts) {
             outs.extend(send(self.session.act(act)?));
         }
@@ -645,6 +658,18 @@ impl LinkCore {
                 outs.extend(send(self.session.named(name.clone())?));
             }
             self.record.name = name;
+        }
+        Ok(())
+    }
+
+    /// Tells the device what is switched off, where that is other than it was.
+    fn tell_switches(&mut self, switches: Switches, outs: &mut Vec<Out>) -> Result<()> {
+        if switches != self.record.switches {
+            if self.look_at.is_some() {
+                outs.extend(send(self.session.switches(switches.clone())?));
+            }
+            outs.push(Out::Switched(switches.clone()));
+            self.record.switches = switches;
         }
         Ok(())
     }

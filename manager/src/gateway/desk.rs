@@ -52,7 +52,7 @@ impl Desk {
             Ask::Facts(facts) => Answer::Facts(store.device_facts(id, &facts, now()).await?),
             Ask::Newest => {
                 let newest = store.device(id).await?.filter(|d| admission::is_same(device, d));
-                Answer::Newest(newest.map(|d| Newest { generation: d.generation, name: d.name }))
+                Answer::Newest(newest.map(|d| Newest { generation: d.generation, name: d.name, switches: d.switches }))
             }
             Ask::Assignment => Answer::Assignment(store.assignment(id).await?),
             Ask::Accepted(generation) => {

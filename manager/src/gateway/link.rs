@@ -100,6 +100,7 @@ where
     let control = async {
         let stream = Box::pin(first(mux.first)).await?;
         let link = gateway.desk.registry.add(device.id.clone(), device.project.clone(), mux.open);
+        link.set_switches(device.switches.clone());
         registered = Some(Arc::clone(&link));
         let (buffer, device) = (Vec::new(), Arc::clone(&device));
         let mut control = Control { gateway, device, link, core: &mut core, stream, buffer, asking: None };
@@ -263,6 +264,7 @@ impl Control<'_> {
                     self.gateway.desk.registry.set_interest(&self.device.id, self.link.number, applications);
                 }
                 Out::Waits(keys) => self.gateway.desk.registry.set_waits(&self.device.id, self.link.number, keys),
+                Out::Switched(switches) => self.link.set_switches(switches),
                 Out::Acted(acted) => self.gateway.acted(self.link.number, acted),
             }
         }

@@ -11,6 +11,8 @@ use robo_model::name::{ApplicationName, DeviceId, ProjectName};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::InstanceKey;
 use robo_wire::link::Act;
+use robo_wire::stream::Open;
+use robo_wire::switch::{Subsystem, Switches, reason};
 use tokio::sync::{Notify, Semaphore, mpsc};
 
 use super::core::Woken;
@@ -40,6 +42,8 @@ pub(super) struct Link {
     pub(super) order: Arc<tokio::sync::Mutex<()>>,
     wake: Notify,
     marks: Mutex<Marks>,
+    /// What is switched off on the device, as its link knows.
+    switches: Mutex<Switches>,
 }
 
 #[derive(Debug, Default)]
@@ -59,7 +63,25 @@ impl Link {
             streams: Arc::new(Semaphore::new(MAX_OPEN)),
             wake: Notify::new(),
             marks: Mutex::default(),
+            switches: Mutex::default(),
         }
+    }
+
+    /// This is switched off on the device from here on.
+    pub(super) fn set_switches(&self, switches: Switches) {
+        *lock(&self.switches) = switches;
+    }
+
+    /// Why a stream is not opened there. Whoever comes back to what began before hears of its end from the device.
+    pub(super) fn refusal(&self, open: &Open) -> Option<String> {
+        let comes_back = match open {
+            Open::Run(open) | Open::RunWithin(open) => open.asked.is_some() || open.start.is_none(),
+            Open::Shell(open) | Open::ShellWithin(open) => open.start.is_none(),
+            Open::Forward(open) => open.wish.is_none(),
+            Open::Exec(_) | Open::Logs(_) | Open::Copy(_) | Open::Tail(_) | Open::Collect(_) | Open::Health(_) => false,
+        };
+        let subsystem = Subsystem::of(open).filter(|_| !comes_back)?;
+        lock(&self.switches).off(subsystem).map(|off| reason(subsystem, off))
     }
 
     /// Waits until something is marked, and takes the marks and what the device is to be asked for.

@@ -8,6 +8,7 @@ use robo_wire::frame::{self, MAX_CONTROL_FRAME};
 use robo_wire::link::{Hello, PROTOCOL};
 use robo_wire::session::{AgentEffect, AgentSession, HEARTBEAT, SessionError};
 use robo_wire::stream::Verdict;
+use robo_wire::switch::{Off, Switches};
 use tokio::io::{AsyncReadExt as _, DuplexStream};
 use tokio_util::compat::{Compat, TokioAsyncReadCompatExt as _};
 
@@ -251,4 +252,34 @@ async fn who_was_removed_is_told_for_good() {
         assert!(agent.goodbye().await.1, "{device}");
     }
     assert!(!rig.is_online("two").await);
+}
+
+#[tokio::test]
+async fn what_is_off_is_not_opened_whatever_the_agent_does() {
+    let rig = Rig::start().await;
+    let (store, id): (_, DeviceId) = (&rig.gateway.desk.store, "one".parse().unwrap());
+    let off = |names: &[&str]| {
+        let off = Off { by: "ann".into(), at: UnixMillis(1_769_867_100_000) };
+        Switches { off: names.iter().map(|name| ((*name).to_owned(), off.clone())).collect() }
+    };
+    let set = async |switches: Switches| {
+        let project = ProjectName::default_project();
+        store.set_switches(&project, &[(id.clone(), switches)], "ann", UnixMillis(1)).await.unwrap();
+        rig.gateway.desk.bus.ring(Ring::Identity(id.clone()));
+    };
+    let collect = || Open::Collect(robo_wire::collect::CollectOpen::default());
+    let health = || Open::Health(robo_wire::health::HealthOpen {});
+    // Before it dialled, and while it is there.
+    set(off(&["collect"])).await;
+    let mut agent = rig.up("one").await;
+    assert!(matches!(agent.said().await, Ok(AgentEffect::Switches(told)) if told == off(&["collect"])));
+    let refused = rig.gateway.open(&id, collect()).await.err();
+    let reason = "`collect` is switched off on this device: by ann, at 2026-01-31 13:45:00 UTC";
+    assert_eq!(refused, Some(OpenError::Off(reason.to_owned())));
+    assert!(rig.gateway.open(&id, health()).await.is_ok(), "how it is can be seen");
+    set(off(&["logs"])).await;
+    assert!(matches!(agent.said().await, Ok(AgentEffect::Switches(told)) if told == off(&["logs"])));
+    until(async || rig.gateway.open(&id, collect()).await.is_ok()).await;
+    set(Switches::default()).await;
+    assert!(matches!(agent.said().await, Ok(AgentEffect::Switches(told)) if told == Switches::default()));
 }

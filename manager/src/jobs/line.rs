@@ -152,6 +152,7 @@ impl Line {
                 Err(OpenError::Offline) if self.asked.is_none() && self.start.is_some() => {
                     return Outcome::here(Verdict::Offline);
                 }
+                Err(OpenError::Off(reason)) => return Outcome::here(Verdict::Refused { reason }),
                 Err(error) => {
                     if matches!(error, OpenError::Offline) {
                         breaks = 0;

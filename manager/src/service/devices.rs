@@ -159,6 +159,7 @@ fn view(device: DeviceRecord, applications: Vec<ApplicationName>) -> DeviceView 
         generation: device.generation,
         accepted: device.accepted,
         refused: device.refused,
+        switches: device.switches,
         applications,
     }
 }

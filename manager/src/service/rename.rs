@@ -117,7 +117,7 @@ fn changed(
 }
 
 /// The devices that are meant, by name; nothing for a name that no device has.
-fn meant<'a>(
+pub(super) fn meant<'a>(
     devices: &'a [DeviceRecord],
     targets: &Targets,
 ) -> Result<BTreeMap<String, Option<&'a DeviceRecord>>, ServiceError> {

@@ -63,6 +63,7 @@ impl Line {
                     }
                     cut
                 }
+                Err(OpenError::Off(reason)) => Cut::Over(Verdict::Refused { reason }),
                 Err(OpenError::Offline | OpenError::Failed(_)) => Cut::Broken,
             };
             if let Cut::Over(verdict) = cut {

@@ -10,11 +10,12 @@ use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{Assignment, FileHash, Generation, InstanceSpec};
 use robo_wire::api::{
-    Facts, LastUpgrade, MAX_CAPABILITIES, MAX_HOST_KEYS, MAX_INTERFACE_ADDRESSES, MAX_INTERFACES, MAX_USER, Standing,
-    is_host_key,
+    Facts, LastUpgrade, MAX_CAPABILITIES, MAX_HOST_KEYS, MAX_INTERFACE_ADDRESSES, MAX_INTERFACES, MAX_SUBSYSTEMS, MAX_USER,
+    Standing, is_host_key,
 };
 use robo_wire::event::EventBody;
 use robo_wire::upgrade::{MAX_UPGRADE_ID, MAX_UPGRADE_REASON, is_sha256};
+use robo_wire::switch::{Subsystem, Switches};
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::SqliteRow;
 
@@ -77,6 +78,8 @@ pub struct DeviceRecord {
     pub online: bool,
     /// Whether it was out of contact for so long that its host instances are PROBLEM.
     pub silent: bool,
+    /// What is switched off there.
+    pub switches: Switches,
 }
 
 impl DeviceRecord {
@@ -530,6 +533,8 @@ fn bounded(facts: &Facts) -> Facts {
         interface.addresses.truncate(MAX_INTERFACE_ADDRESSES);
     }
     facts.capabilities.truncate(MAX_CAPABILITIES);
+    facts.without.retain(|name| name.parse::<Subsystem>().is_ok());
+    facts.without.truncate(MAX_SUBSYSTEMS);
     for user in [&mut facts.exec_user, &mut facts.agent_user] {
         // What is left of one is not empty: that would give rights.
         *user = user.chars().take(MAX_USER).collect();
@@ -600,5 +605,6 @@ pub(super) fn record(row: &SqliteRow) -> Result<DeviceRecord, StoreError> {
         events_stored: columns.number("events_stored")?,
         online: columns.flag("online")?,
         silent: columns.flag("silent")?,
+        switches: columns.json("switches")?,
     })
 }

@@ -258,6 +258,7 @@ const fn is_of_an_agent(body: &EventBody) -> bool {
         | EventBody::Removed
         | EventBody::Moved { .. }
         | EventBody::HostKeys { .. }
+        | EventBody::Switched { .. }
         | EventBody::Admitted { .. }
         | EventBody::Revoked { .. }
         | EventBody::Rejected { .. }
@@ -320,6 +321,7 @@ pub fn shortened(body: &EventBody) -> EventBody {
         | EventBody::Removed
         | EventBody::Moved { .. }
         | EventBody::HostKeys { .. }
+        | EventBody::Switched { .. }
         | EventBody::Labelled { .. }
         | EventBody::Bound { .. }
         | EventBody::Online

@@ -324,7 +324,7 @@ impl World {
                     self.report(device, reports);
                 }
                 // The simulated manager never asks for a new key.
-                Out::Context(_) | Out::Tidy(_) | Out::Named(_) | Out::Renew => {}
+                Out::Context(_) | Out::Tidy(_) | Out::Named(_) | Out::Switches(_) | Out::Renew => {}
                 Out::Forget(key) => {
                     if let Err(what) = self.agents[device].machine.forget(&key) {
                         self.fail(Failing::Order, format!("d{device}: {what}"));

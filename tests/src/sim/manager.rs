@@ -14,6 +14,7 @@ use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::InstanceKey;
 use robo_wire::frame;
 use robo_wire::session::SessionError;
+use robo_wire::switch::Switches;
 
 use super::chance::hits;
 use super::net::{ConnId, Heard, Side};
@@ -117,6 +118,7 @@ impl World {
             events_stored: record.events_stored,
             renewal: None,
             ssh_authority: None,
+            switches: Switches::default(),
         };
         let core = LinkCore::new(record, HEARTBEAT, UnixMillis(self.now()));
         let link = Link {
@@ -229,6 +231,7 @@ impl World {
                 Out::Interest(applications) => link.interest = applications,
                 Out::Waits(keys) => link.waits = keys,
                 Out::Acted(acted) => self.acted(conn, acted),
+                Out::Switched(_) => {}
             }
         }
         self.rearm_link(conn);
@@ -328,12 +331,11 @@ impl World {
         Ok(match ask {
             Ask::Online(_) => Answer::Online(self.store.online(id)?.into_iter().collect()),
             Ask::Facts(_) => Answer::Facts(FactsMoved::default()),
-            Ask::Newest => Answer::Newest(
-                self.store
-                    .devices
-                    .get(id)
-                    .map(|device| Newest { generation: device.generation, name: device.name.clone() }),
-            ),
+            Ask::Newest => Answer::Newest(self.store.devices.get(id).map(|device| Newest {
+                generation: device.generation,
+                name: device.name.clone(),
+                switches: Switches::default(),
+            })),
             Ask::Assignment => Answer::Assignment(self.store.assignment(id)),
             Ask::Accepted(generation) => {
                 if let Some(what) = self.watch.accepted(device, generation) {

@@ -20,8 +20,8 @@ Web {
 	installer: process;
 	imports: Db.port;
 	run: sleep 4711;
-	env: GREETING=hello;
-	exports: path = /shop;
+	env.GREETING: hello;
+	exports: path = shop;
 }
 instance of Machine {
 	name: m;
@@ -44,7 +44,7 @@ fn a_command_runs_where_an_instance_runs() {
     let exec = |arguments: &[&str]| -> Run { user.run(&[&["exec", "--in"], arguments].concat()) };
     let said = exec(&["within/m/web", "--", "sh", "-c", SAY]).expect(0).out;
     let lines: Vec<&str> = said.lines().collect();
-    assert_eq!(lines[0], "/m/web 5432 /shop hello");
+    assert_eq!(lines[0], "/m/web 5432 shop hello");
     assert!(lines[1].ends_with("/instances/within/m/web/@recipe"), "{said}");
     assert!(lines[2].ends_with("/instances/within/m/web/@data"), "{said}");
     let (told, is) = lines[3].split_once(' ').unwrap();
@@ -54,7 +54,7 @@ fn a_command_runs_where_an_instance_runs() {
     assert_eq!(exec(&["/m/db", "--cwd", "scripts", "--", "ls"]).expect(0).out, "start.sh\n");
     exec(&["/m/db", "--", "sh", "-c", "exit 7"]).expect(7);
     let job = exec(&["/m/web", "--queue=1m", "--", "sh", "-c", "echo $ROBO_INSTANCE"]).expect(0);
-    assert_eq!(job.out, "m | /m/web\n");
+    assert_eq!(job.out, "/m/web\n");
 
     for (words, code, told) in [
         (&["/m/none", "--", "true"][..], 1, "/m/none"),

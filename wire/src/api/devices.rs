@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use super::LastUpgrade;
 use crate::stream::Targets;
+use crate::switch::Switches;
 
 /// One device.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -62,6 +63,9 @@ pub struct DeviceView {
     /// Who made the token that it enrolled with; empty where nobody knows.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub enrolled_by: String,
+    /// What is switched off there; an older manager does not say.
+    #[serde(default)]
+    pub switches: Switches,
     /// What runs on it, or should; told of one device alone.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub instances: Vec<DeviceInstance>,
@@ -222,6 +226,13 @@ pub struct Facts {
     /// How the last upgrade of the agent over the link ended; nothing where there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub upgrade: Option<LastUpgrade>,
+    /// What the machine's owner forbids there, by the names of [`Subsystem`](crate::switch::Subsystem)s: nobody switches it on
+    /// from afar. At most [`MAX_SUBSYSTEMS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub without: Vec<String>,
+    /// True when the agent held something off by the manager's word as it came: it has to be told again what is off.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub holds_off: bool,
 }
 
 impl Facts {
@@ -273,6 +284,9 @@ const ROOT: &str = "root";
 
 /// Longest name of a user, in characters: systems know none that is longer.
 pub const MAX_USER: usize = 255;
+
+/// Most names of subsystems that are told and kept: more than there are.
+pub const MAX_SUBSYSTEMS: usize = 32;
 
 /// Most capabilities that are told and kept.
 pub const MAX_CAPABILITIES: usize = 32;

@@ -11,6 +11,7 @@ use crate::link::{
     AcceptedGeneration, Ack, Act, Acted, FromAgent, FromManager, Hello, ImportsChange, MAX_ACTED, PROTOCOL,
     RefusedGeneration, Released, Update, Welcome,
 };
+use crate::switch::Switches;
 
 /// The agent's side: says hello, tells updates one at a time, keeps the link alive.
 #[derive(Debug)]
@@ -49,6 +50,8 @@ pub enum AgentEffect {
     Renew,
     /// The device has this name now.
     Named(DeviceName),
+    /// This is switched off, and all else is on.
+    Switches(Switches),
 }
 
 impl AgentSession {
@@ -95,7 +98,8 @@ impl AgentSession {
                 | FromManager::Released(_)
                 | FromManager::Act(_)
                 | FromManager::Renew
-                | FromManager::Named(_),
+                | FromManager::Named(_)
+                | FromManager::Switches(_),
             ) => Err(SessionError::OutOfTurn { what: "a message", when: "before its welcome" }),
             (State::Up { .. }, FromManager::Welcome(_)) => {
                 Err(SessionError::OutOfTurn { what: "a welcome", when: "for the second time" })
@@ -106,6 +110,7 @@ impl AgentSession {
             (State::Up { .. }, FromManager::Act(act)) => Ok(Some(AgentEffect::Act(act))),
             (State::Up { .. }, FromManager::Renew) => Ok(Some(AgentEffect::Renew)),
             (State::Up { .. }, FromManager::Named(named)) => Ok(Some(AgentEffect::Named(named.name))),
+            (State::Up { .. }, FromManager::Switches(told)) => Ok(Some(AgentEffect::Switches(told))),
             (State::Up { under_way, .. }, FromManager::Ack(ack)) => {
                 if *under_way != Some(ack.seq) {
                     return Err(SessionError::OutOfTurn {

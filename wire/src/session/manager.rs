@@ -12,6 +12,7 @@ use crate::link::{
     Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, Named, PROTOCOL, RefusedGeneration,
     Released, Update, Welcome,
 };
+use crate::switch::Switches;
 
 /// How often the agent is told that we are still here while the store is asked about its hello: often enough that it does
 /// not give up (see [`HANDSHAKE`]), and dial again, and have us ask once more.
@@ -217,6 +218,14 @@ impl ManagerSession {
     /// Never in practice: the message is tiny.
     pub fn named(&self, name: DeviceName) -> Result<ManagerEffect, SessionError> {
         Ok(ManagerEffect::Send(FromManager::Named(Named { name }).encode()?))
+    }
+
+    /// Tells what is switched off on the device.
+    ///
+    /// # Errors
+    /// When the message is larger than a frame may be.
+    pub fn switches(&self, switches: Switches) -> Result<ManagerEffect, SessionError> {
+        Ok(ManagerEffect::Send(FromManager::Switches(switches).encode()?))
     }
 
     /// Ends the link.

@@ -7,6 +7,7 @@ use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::spec::{Assignment, Generation, InstanceKey};
 use robo_wire::api::Facts;
 use robo_wire::link::Update;
+use robo_wire::switch::Switches;
 
 use crate::bus::Ring;
 use crate::gateway::offers::Offers;
@@ -80,6 +81,8 @@ pub struct Newest {
     pub generation: Generation,
     /// What the device is called.
     pub name: DeviceName,
+    /// What is switched off there.
+    pub switches: Switches,
 }
 
 impl Ask {

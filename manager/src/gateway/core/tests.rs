@@ -8,6 +8,7 @@ use robo_wire::digest::of_providers;
 use robo_wire::frame::{self, MAX_CONTROL_FRAME};
 use robo_wire::link::{AcceptedGeneration, FromAgent, FromManager, ImportsChange, PROTOCOL, RefusedGeneration};
 use robo_wire::session::HEARTBEAT;
+use robo_wire::switch::{Off, Switches};
 use serde_json::json;
 
 use super::*;
@@ -31,6 +32,7 @@ struct Rig {
     told: Vec<FromManager>,
     outs: Vec<Out>,
     name: DeviceName,
+    switches: Switches,
     removed: bool,
     /// The number of an assignment that is made while ours is to be numbered anew.
     applied_meanwhile: Option<u64>,
@@ -48,6 +50,7 @@ impl Rig {
             events_stored: 7,
             renewal: None,
             ssh_authority: None,
+            switches: Switches::default(),
         };
         Self {
             core: LinkCore::new(record, HEARTBEAT, NOW),
@@ -63,6 +66,7 @@ impl Rig {
             told: Vec::new(),
             outs: Vec::new(),
             removed: false,
+            switches: Switches::default(),
             name: "robot".parse().unwrap(),
             applied_meanwhile: None,
         }
@@ -143,7 +147,7 @@ impl Rig {
                     let answer = self.answer(ask.clone());
                     outs.extend(self.core.answered(self.now, answer)?);
                 }
-                Out::Up | Out::Interest(_) | Out::Waits(_) | Out::Acted(_) => {}
+                Out::Up | Out::Interest(_) | Out::Waits(_) | Out::Acted(_) | Out::Switched(_) => {}
             }
             self.outs.push(out);
         }
@@ -167,7 +171,8 @@ impl Rig {
             Ask::Online(_) => Answer::Online(Vec::new()),
             Ask::Facts(_) => Answer::Facts(crate::store::FactsMoved::default()),
             Ask::Newest => {
-                Answer::Newest((!self.removed).then(|| Newest { generation: self.generation, name: self.name.clone() }))
+                let (name, switches) = (self.name.clone(), self.switches.clone());
+                Answer::Newest((!self.removed).then_some(Newest { generation: self.generation, name, switches }))
             }
             Ask::Assignment => Answer::Assignment(self.assignment.clone()),
             Ask::Accepted(_) | Ask::Refused(..) => Answer::Done,
@@ -215,6 +220,10 @@ impl Rig {
             FromManager::Act(act) => format!("act {}", act.id),
             FromManager::Renew => "renew".to_owned(),
             FromManager::Named(named) => format!("named {}", named.name),
+            FromManager::Switches(told) => {
+                let off: Vec<&str> = told.off.keys().map(String::as_str).collect();
+                format!("off {}", off.join(" "))
+            }
             FromManager::Goodbye(_) | FromManager::Unknown(_) => "?".to_owned(),
         };
         std::mem::take(&mut self.told).into_iter().map(word).collect()
@@ -639,4 +648,30 @@ fn a_device_is_told_its_new_name_once() {
     rig.name = "yard".parse().unwrap();
     rig.wait_for_look().unwrap();
     assert!(rig.words().contains(&"named yard".to_owned()));
+}
+
+#[test]
+fn a_device_is_told_what_is_off_at_its_welcome_and_at_each_change() {
+    let switches = |names: &[&str]| {
+        let off = |name: &&str| ((*name).to_owned(), Off { by: "ann".into(), at: NOW });
+        Switches { off: names.iter().map(off).collect() }
+    };
+    let off =
+        |words: Vec<String>| -> Vec<String> { words.into_iter().filter(|word| word.starts_with("off")).collect() };
+    let mut rig = Rig::new(1);
+    rig.hello(1, None, None);
+    assert_eq!(off(rig.words()), [""; 0], "nothing is off, and it holds nothing off");
+    for (now, told) in [(&["shell"][..], "off shell"), (&["exec", "shell"], "off exec shell"), (&[], "off ")] {
+        rig.switches = switches(now);
+        rig.wake(Woken { newest: true, ..Woken::default() });
+        assert_eq!(off(rig.words()), [told]);
+        assert!(rig.outs.contains(&Out::Switched(switches(now))));
+        rig.wake(Woken { newest: true, ..Woken::default() });
+        assert_eq!(off(rig.words()), [""; 0], "once");
+    }
+    let mut rig = Rig::new(1);
+    let facts = robo_wire::api::Facts { holds_off: true, ..Default::default() };
+    let generation = Generation(1);
+    rig.say(&FromAgent::Hello(Hello { protocol: PROTOCOL, facts, generation, assignment: None, imports: None }));
+    assert_eq!(off(rig.words()), ["off "], "a store that was brought back from a backup counts");
 }

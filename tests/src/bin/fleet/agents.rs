@@ -172,6 +172,7 @@ impl Agent {
                     return false;
                 }
                 Out::Named(_)
+                | Out::Switches(_)
                 | Out::Renew
                 | Out::Watch(_)
                 | Out::Abort { .. }
