@@ -172,6 +172,20 @@ name! {
 }
 
 name! {
+    /// The name of a file that the manager keeps, unique in its project. It stands in paths of the API, and is a file's
+    /// name where it is fetched to: letters, digits, `_ - .`, starting with a letter or digit.
+    FileName, "file's name",
+    "it starts with a letter or digit and goes on with letters, digits, `_`, `-` and `.`", is_device_name
+}
+
+name! {
+    /// The identity of a file that the manager keeps, made by the manager: never reused; also its name on the manager's
+    /// disk.
+    UploadId, "upload id",
+    "it has lower-case letters, digits and inner `-`", is_dns_label
+}
+
+name! {
     /// A secret's name, unique in a project: letters, digits, `_ - .`, starting with a letter or digit.
     SecretName, "secret's name",
     "it starts with a letter or digit and goes on with letters, digits, `_`, `-` and `.`", is_device_name

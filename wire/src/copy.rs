@@ -126,6 +126,22 @@ pub enum CopyOpen {
     Push(Push),
     /// From the device, which is the sender.
     Pull(Pull),
+    /// Away from the device: a file that is elsewhere by now. There are no entries, only a verdict. An older agent does
+    /// not know it, and ends the stream without one.
+    Purge(Purge),
+}
+
+/// A file that is removed, if it is still what was copied.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "openapi", derive(utoipa::ToSchema))]
+pub struct Purge {
+    /// Which; relative to the home of the agent's user.
+    #[cfg_attr(feature = "openapi", schema(value_type = String))]
+    pub path: RawPath,
+    /// Its size, in bytes.
+    pub size: u64,
+    /// The SHA-256 of its content, in hexadecimal digits.
+    pub sha256: String,
 }
 
 /// What is done with what arrives.

@@ -9,7 +9,8 @@
 //!   [`job`]: commands that do too; [`backlog`]: the last of what was said, which both sides keep for who comes back.
 //! - [`call`]: commands in the foreground whose caller comes back to another manager process.
 //! - [`forward`]: connections through a device; [`tail`]: logs; [`collect`]: all that helps to find a fault;
-//!   [`health`]: how a device is; [`ssh`]: who may log in there by SSH; [`upgrade`]: another program for its agent.
+//!   [`health`]: how a device is; [`ssh`]: who may log in there by SSH; [`upgrade`]: another program for its agent;
+//!   [`upload`]: files of devices that the manager keeps.
 //! - [`thrift`]: what an idle link does not send; [`backoff`]: when who was cut off dials again.
 //! - [`code`]: what can be wrong on a device.
 //! - [`relay`]: between a manager and the relay that it dials.
@@ -43,6 +44,7 @@ pub mod switch;
 pub mod tail;
 pub mod thrift;
 pub mod upgrade;
+pub mod upload;
 
 /// The name in the manager's certificate. Clients and agents check this name against the pinned CA and not the
 /// host they dial: the CA signs server certificates for nobody else, and a device may reach its manager by any

@@ -19,7 +19,7 @@ use robo_model::state::{Failure, InstanceReport, InstanceState, Step, Wanted};
 use robo_wire::api::{Facts, Interface, Scope, SshKeyChange, Verb};
 use robo_wire::call::{CallTicket, OpenTarget, ResumeRequest};
 use robo_wire::collect::CollectOpen;
-use robo_wire::copy::{Content, CopyFrame, CopyOpen, End, Entry, Kind, Pull, Push, RawPath, Told, Want};
+use robo_wire::copy::{Content, CopyFrame, CopyOpen, End, Entry, Kind, Pull, Purge, Push, RawPath, Told, Want};
 use robo_wire::digest::Digest;
 use robo_wire::event::{AgentEvent, EventBody};
 use robo_wire::forward::{
@@ -282,7 +282,12 @@ fn copy_opens() -> Vec<(&'static str, CopyOpen)> {
         owner: Some("app:app".into()),
     };
     let pull = Pull { path: "logs".into(), recursive: true, limit: Some(262_144) };
-    vec![("copy-push", CopyOpen::Push(push)), ("copy-pull", CopyOpen::Pull(pull))]
+    let purge = Purge { path: "logs".into(), size: 70_002, sha256: "2c26b46b".into() };
+    vec![
+        ("copy-push", CopyOpen::Push(push)),
+        ("copy-pull", CopyOpen::Pull(pull)),
+        ("copy-purge", CopyOpen::Purge(purge)),
+    ]
 }
 
 fn copy_frames() -> Vec<(&'static str, CopyFrame)> {
