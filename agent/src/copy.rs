@@ -6,12 +6,14 @@
 //!
 //! - `walk`: what there is to be sent; `send`: sends it; `pace`: no faster than it may.
 //! - `place`: where it goes to; `part`: files that are not whole yet; `receive`: receives.
+//! - `purge`: removes what is elsewhere by now.
 
 mod fault;
 mod line;
 mod pace;
 mod part;
 mod place;
+mod purge;
 mod receive;
 mod send;
 #[cfg(test)]
@@ -134,6 +136,9 @@ pub async fn serve<S: AsyncRead + AsyncWrite + Unpin>(open: CopyOpen, stream: S)
         CopyOpen::Pull(pull) => {
             let source = Source::of(&pull, &home);
             Box::pin(send(source, &mut line, &gauge)).await
+        }
+        CopyOpen::Purge(asked) => {
+            send::in_background(move || purge::purge(&asked, &home)).await.map(|()| Report::default())
         }
     };
     let verdict = match done {
