@@ -30,6 +30,7 @@ pub mod rules;
 mod sessions;
 mod switches;
 mod tokens;
+mod uploads;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -62,6 +63,9 @@ pub use self::rename::Renamed;
 pub use self::revisions::{MAX_REVISIONS, Told};
 pub use self::sessions::{MAX_SESSIONS, SessionEnd, SessionRecord};
 pub use self::tokens::{EnrollTokenRecord, Enrolment, NewDevice};
+pub use self::uploads::{
+    Added, MAX_OPEN_UPLOADS, MAX_SHARES, MAX_UPLOADS, Room, ShareRecord, UploadAfter, UploadFilter, UploadRecord,
+};
 
 /// Connections that read. More than cores only helps while one waits for the disk.
 const READERS: u32 = 4;
