@@ -41,6 +41,9 @@ const POLLS: Rate = Rate { burst: 100, per_second: 10.0 };
 /// Reports of machines that come with one token: a fleet's image that boots everywhere at once stays below it.
 const REPORTS: Rate = Rate { burst: 600, per_second: 20.0 };
 
+/// Files that are fetched by links, from one address: somebody who goes on with many at once stays below it.
+const SHARED: Rate = Rate { burst: 100, per_second: 5.0 };
+
 /// Users or addresses that are told apart at a time: about a megabyte. What is more shares one bucket.
 const MAX_KEPT: usize = 16_384;
 
@@ -126,6 +129,7 @@ pub struct Limits {
     failures: Mutex<Buckets<IpAddr>>,
     logins: Mutex<Buckets<IpAddr>>,
     polls: Mutex<Buckets<IpAddr>>,
+    shared: Mutex<Buckets<IpAddr>>,
     /// By the token's hash.
     reports: Mutex<Buckets<String>>,
 }
@@ -139,6 +143,7 @@ impl Limits {
             failures: Mutex::new(Buckets::new(FAILURES)),
             logins: Mutex::new(Buckets::new(LOGINS)),
             polls: Mutex::new(Buckets::new(POLLS)),
+            shared: Mutex::new(Buckets::new(SHARED)),
             reports: Mutex::new(Buckets::new(REPORTS)),
         }
     }
@@ -173,6 +178,14 @@ impl Limits {
     /// How long until the next one may be asked.
     pub fn poll(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
         taken(&self.polls, &network(from), now)
+    }
+
+    /// Counts a file that is fetched by a link from this address.
+    ///
+    /// # Errors
+    /// How long until the next one may be.
+    pub fn shared(&self, from: IpAddr, now: Instant) -> Result<(), Duration> {
+        taken(&self.shared, &network(from), now)
     }
 
     /// Counts a machine's report with the token of this hash.

@@ -74,6 +74,8 @@ struct Inner {
     bus: Bus,
     /// Where the output of jobs lies.
     outputs: PathBuf,
+    /// Where files of devices lie.
+    uploads: PathBuf,
     /// Where recordings of sessions lie.
     recordings: PathBuf,
     ca_fingerprint: String,
@@ -122,6 +124,7 @@ impl Service {
             bus,
             recordings: data.join("sessions"),
             outputs: data.join("jobs"),
+            uploads: data.join("uploads"),
             ca_fingerprint,
             forbidden_ports,
             ssh,
@@ -167,6 +170,12 @@ impl Service {
     #[must_use]
     pub fn outputs(&self) -> &Path {
         &self.0.outputs
+    }
+
+    /// Where files of devices lie.
+    #[must_use]
+    pub fn uploads_folder(&self) -> &Path {
+        &self.0.uploads
     }
 
     /// The bell it rings.

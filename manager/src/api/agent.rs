@@ -30,15 +30,16 @@ pub(super) async fn file(
     if !service.store().is_assigned_file(&device.id, &hash).await.map_err(ServiceError::from)? {
         return Err(Refusal::new(ErrorCode::Forbidden, "no instance of this device has this file"));
     }
-    let from = range(&headers)?;
-    let found = service.files().read(&hash, from.unwrap_or_default()).await.map_err(ServiceError::from)?;
+    let wanted = range(&headers)?;
+    let found =
+        service.files().read(&hash, wanted.map_or(0, |wanted| wanted.from)).await.map_err(ServiceError::from)?;
     let Some((file, size)) = found else {
         tracing::error!(%hash, "an assigned file is not there");
         return Err(
             Refusal::new(ErrorCode::NotFound, "the manager has lost this file").help("apply the application again")
         );
     };
-    Ok(part(file, size, from))
+    Ok(part(file, size, wanted))
 }
 
 /// Certifies the device's next key. It takes the place of the one that the device has when it is used first.

@@ -70,13 +70,13 @@ pub(super) async fn agent(
         tracing::error!(path = %path.display(), %error, "cannot read an agent's program");
         lacking()
     };
-    let from = range(&headers)?;
+    let wanted = range(&headers)?;
     let mut file = tokio::fs::File::open(&path).await.map_err(unreadable)?;
     let size = file.metadata().await.map_err(unreadable)?.len();
-    if let Some(from) = from.filter(|from| *from < size) {
+    if let Some(from) = wanted.map(|wanted| wanted.from).filter(|from| *from < size) {
         file.seek(SeekFrom::Start(from)).await.map_err(unreadable)?;
     }
-    Ok(part(file, size, from))
+    Ok(part(file, size, wanted))
 }
 
 /// How far a machine is that becomes a device. Its credential is the SHA-256 of its enrolment token.

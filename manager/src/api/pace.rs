@@ -9,33 +9,42 @@ use futures_util::{Stream, StreamExt as _, stream};
 use tokio::time::{Instant, timeout};
 
 /// How long is waited for a body in any case: a link that was cut comes back within this time, or not at all.
-const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// Bytes for which one more second is waited. The slowest links that a device is at have twice as many.
 const BYTES_A_SECOND: u64 = 512;
 
+/// Bytes that the slowest disk of a device gives in a second.
+const READ_A_SECOND: u64 = 4 * 1024 * 1024;
+
 /// How long was waited for the sender, and what came in that time. What we do meanwhile does not count.
 #[derive(Debug, Clone, Copy)]
-struct Pace {
+pub(crate) struct Pace {
     patience: Duration,
     waited: Duration,
     bytes: u64,
 }
 
 impl Pace {
-    const fn new(patience: Duration) -> Self {
+    pub(crate) const fn new(patience: Duration) -> Self {
         Self { patience, waited: Duration::ZERO, bytes: 0 }
     }
 
     /// How long the next bytes may take.
-    const fn left(&self) -> Duration {
+    pub(crate) const fn left(&self) -> Duration {
         let earned = Duration::from_secs(self.bytes / BYTES_A_SECOND);
         self.patience.saturating_add(earned).saturating_sub(self.waited)
     }
 
-    const fn came(&mut self, bytes: u64, waited: Duration) {
+    pub(crate) const fn came(&mut self, bytes: u64, waited: Duration) {
         self.waited = self.waited.saturating_add(waited);
         self.bytes = self.bytes.saturating_add(bytes);
+    }
+
+    /// Waits longer: the sender has to read so many bytes of its own before it can go on.
+    pub(crate) const fn allow(&mut self, bytes: u64) {
+        let time = Duration::from_secs(bytes / READ_A_SECOND);
+        self.patience = self.patience.saturating_add(time);
     }
 }
 

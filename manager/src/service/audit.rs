@@ -32,6 +32,8 @@ pub const MAX_AUDIT: u32 = 10_000;
 /// What is refused again and again: to whom, and what.
 #[derive(Debug, Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
 struct Refusal {
+    /// It was no refusal: a link was used, by nobody known.
+    is_use: bool,
     actor: Actor,
     verb: String,
     thing: String,
@@ -40,12 +42,13 @@ struct Refusal {
 impl Refusal {
     /// Of somebody whom nobody knows: what exactly they tried makes no difference.
     fn of_stranger(from: Option<String>, verb: &str) -> Self {
-        Self { actor: Actor { from, ..Actor::default() }, verb: verb.to_owned(), thing: String::new() }
+        Self { is_use: false, actor: Actor { from, ..Actor::default() }, verb: verb.to_owned(), thing: String::new() }
     }
 
     /// Where there is no place for more: whatever else this user tried, or whoever else it was.
     fn roughly(&self) -> Self {
-        Self { actor: Actor { who: self.actor.who.clone(), ..Actor::default() }, ..Self::default() }
+        let actor = Actor { who: self.actor.who.clone(), ..Actor::default() };
+        Self { is_use: self.is_use, actor, ..Self::default() }
     }
 }
 
@@ -69,7 +72,7 @@ impl Counted {
             known if self.0.contains_key(&known) || !full => known,
             rough if rough.actor.who.is_some() && !fuller => rough.roughly(),
             rough if self.0.contains_key(&rough.roughly()) => rough.roughly(),
-            _ => Refusal::default(),
+            rough => Refusal { is_use: rough.is_use, ..Refusal::default() },
         };
         match self.0.get_mut(&key) {
             Some(times) => {
@@ -135,7 +138,7 @@ impl Service {
         (verb, thing): (&str, &str),
         detail: &str,
     ) -> Result<(), ServiceError> {
-        let refusal = Refusal { actor: actor.clone(), verb: bounded(verb), thing: bounded(thing) };
+        let refusal = Refusal { is_use: false, actor: actor.clone(), verb: bounded(verb), thing: bounded(thing) };
         let lines = self.count(refusal, |times| line(actor, (verb, thing), AuditOutcome::Refused, detail, times));
         if lines.is_empty() { Ok(()) } else { Ok(self.store().add_audit(&lines).await?) }
     }
@@ -146,6 +149,21 @@ impl Service {
         let actor = refusal.actor.clone();
         let lines = self.count(refusal, |times| line(&actor, (verb, thing), AuditOutcome::Refused, detail, times));
         self.write_refusals(&lines).await;
+    }
+
+    /// Writes down that something open was used, by somebody nobody knows, or counts it where the same was a moment ago.
+    ///
+    /// # Errors
+    /// When the store fails: then it must not be used.
+    pub async fn audit_use(
+        &self,
+        actor: &Actor,
+        (verb, thing): (&str, &str),
+        detail: &str,
+    ) -> Result<(), ServiceError> {
+        let used = Refusal { is_use: true, actor: actor.clone(), verb: bounded(verb), thing: bounded(thing) };
+        let lines = self.count(used, |times| line(actor, (verb, thing), AuditOutcome::Allowed, detail, times));
+        if lines.is_empty() { Ok(()) } else { Ok(self.store().add_audit(&lines).await?) }
     }
 
     /// Counts one more. The lines that are due.
@@ -235,9 +253,10 @@ impl Service {
 
 /// The line for what was counted; its time is that of the last.
 fn again((refusal, times): (Refusal, Times)) -> AuditLine {
-    let Refusal { actor, verb, thing } = refusal;
+    let Refusal { is_use, actor, verb, thing } = refusal;
     let verb = if verb.is_empty() { "various" } else { &verb };
-    let again = line(&actor, (verb, &thing), AuditOutcome::Refused, "the same again", times.untold);
+    let outcome = if is_use { AuditOutcome::Allowed } else { AuditOutcome::Refused };
+    let again = line(&actor, (verb, &thing), outcome, "the same again", times.untold);
     AuditLine { at: times.last, ..again }
 }
 
@@ -276,7 +295,7 @@ mod tests {
 
     fn user(who: &str, thing: &str) -> Refusal {
         let actor = Actor { who: Some(who.to_owned()), ..Actor::default() };
-        Refusal { actor, verb: "exec".to_owned(), thing: thing.to_owned() }
+        Refusal { is_use: false, actor, verb: "exec".to_owned(), thing: thing.to_owned() }
     }
 
     #[test]
@@ -309,6 +328,20 @@ mod tests {
             (0..10_000).filter(|n| counted.more(stranger(&n.to_string(), "token"), UnixMillis(0), now).is_some());
         assert_eq!(told.count(), MAX_COUNTED + 1);
         assert_eq!(counted.0.len(), MAX_COUNTED + 1);
+    }
+
+    #[test]
+    fn uses_are_counted_apart_from_refusals() {
+        let (mut counted, now) = (Counted::default(), Instant::now());
+        for n in 0..10_000 {
+            counted.more(stranger(&n.to_string(), "token"), UnixMillis(0), now);
+            counted.more(Refusal { is_use: true, ..stranger(&n.to_string(), "shared") }, UnixMillis(0), now);
+        }
+        assert!(counted.0.len() <= MAX_COUNTED + 2, "{}", counted.0.len());
+        let left: Vec<_> = counted.over(now + WINDOW).into_iter().map(again).collect();
+        let told = |outcome| left.iter().filter(|line| line.outcome == outcome).map(|line| line.times).sum::<u64>();
+        let each = MAX_COUNTED as u64 / 2 + 1;
+        assert_eq!((told(AuditOutcome::Allowed), told(AuditOutcome::Refused)), (10_000 - each, 10_000 - each));
     }
 
     #[test]
