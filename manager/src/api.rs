@@ -2,7 +2,8 @@
 //!
 //! Denied by default: people and pipelines need a token and a right (`needs.rs`), `/v1/agent/` a device's certificate. Open are
 //! only the health, the document of the API itself, logging in, the enrolment, whose body carries its own token, the
-//! reports before it, which carry that token's hash, and what is installed, which is no secret.
+//! reports before it, which carry that token's hash, links to files, which carry their secret, and what is installed,
+//! which is no secret.
 //! All errors, those of the router too, are `application/problem+json` with a stable code.
 
 mod above;
@@ -32,16 +33,18 @@ mod limit;
 mod login;
 mod needs;
 mod open;
-mod pace;
+pub(crate) mod pace;
 mod part;
 mod problem;
 mod revoked;
+mod shared;
 mod shell;
 mod ssh;
 mod switches;
 mod tail;
 mod tokens;
 mod upgrade;
+mod uploads;
 mod users;
 mod within;
 
@@ -67,6 +70,7 @@ use crate::links::Links;
 use crate::login::Provider;
 use crate::service::{Service, Sign};
 use crate::sessions::Sessions;
+use crate::uploads::Uploads;
 
 /// Who is at the other end of a connection with a device's certificate; an extension of its requests.
 /// The certificate was verified, that the device still has this key was not.
@@ -90,6 +94,7 @@ pub struct ApiState {
     sign: Arc<Sign>,
     sessions: Sessions,
     jobs: Jobs,
+    uploads: Uploads,
     calls: calls::Calls,
     programs: Programs,
     limits: Arc<Limits>,
@@ -102,8 +107,10 @@ impl ApiState {
     pub fn new(service: Service, links: Arc<dyn Links>, sign: Arc<Sign>) -> Self {
         let sessions = Sessions::new(service.clone(), Arc::clone(&links), service.recordings());
         let jobs = Jobs::new(service.clone(), Arc::clone(&links), service.outputs().to_owned());
+        let uploads = Uploads::new(service.clone(), Arc::clone(&links));
         let (limits, login, programs) = (Arc::default(), None, Programs::default());
-        Self { service, links, sign, sessions, jobs, calls: calls::Calls::default(), programs, limits, login }
+        let calls = calls::Calls::default();
+        Self { service, links, sign, sessions, jobs, uploads, calls, programs, limits, login }
     }
 
     /// The same, with agents' programs to give away.
@@ -130,6 +137,12 @@ impl ApiState {
         &self.jobs
     }
 
+    /// The files of devices that the manager keeps.
+    #[must_use]
+    pub const fn uploads(&self) -> &Uploads {
+        &self.uploads
+    }
+
     /// The shell sessions that go through this API.
     #[must_use]
     pub const fn sessions(&self) -> &Sessions {
@@ -145,8 +158,10 @@ struct Document;
 pub fn router(state: ApiState) -> (Router, OpenApi) {
     let people =
         applications().merge(remote()).merge(access()).route_layer(from_fn_with_state(state.clone(), auth::person));
-    let agents =
-        OpenApiRouter::new().routes(routes!(agent::file)).route_layer(from_fn_with_state(state.clone(), auth::device));
+    let agents = OpenApiRouter::new()
+        .routes(routes!(agent::file))
+        .routes(routes!(uploads::wished))
+        .route_layer(from_fn_with_state(state.clone(), auth::device));
     let renewing = OpenApiRouter::new()
         .routes(routes!(agent::renew, agent::key))
         .route_layer(from_fn_with_state(state.clone(), auth::renewing_device));
@@ -156,6 +171,7 @@ pub fn router(state: ApiState) -> (Router, OpenApi) {
         .routes(routes!(install::script))
         .routes(routes!(install::agent))
         .routes(routes!(install::report))
+        .routes(routes!(shared::content))
         .routes(routes!(login::begin))
         .routes(routes!(login::token));
     let (router, mut document) = OpenApiRouter::with_openapi(Document::openapi())
@@ -227,6 +243,12 @@ fn remote() -> OpenApiRouter<ApiState> {
         .routes(routes!(ssh::keys))
         .routes(routes!(tail::tail))
         .routes(routes!(collect::collect))
+        .routes(routes!(uploads::list, uploads::put))
+        .routes(routes!(uploads::show, uploads::remove))
+        .routes(routes!(uploads::content))
+        .routes(routes!(uploads::cancel))
+        .routes(routes!(shared::list, shared::share))
+        .routes(routes!(shared::unshare))
         .routes(routes!(shell::shell))
         .routes(routes!(shell::list))
         .routes(routes!(shell::show, shell::end))

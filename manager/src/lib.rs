@@ -8,6 +8,7 @@
 //! - [`login`]: identities of an OpenID provider; [`limits`]: how often somebody may ask.
 //! - [`jobs`]: commands in the background.
 //! - `upgrades`: other programs for agents, over their links.
+//! - [`uploads`]: files of devices that the manager keeps.
 //! - [`sessions`]: terminals on devices, and who is at them.
 //! - [`plan`]: pure: what an apply will do.
 //! - [`watchman`]: leases, silence, and clearing away.
@@ -37,4 +38,5 @@ mod streams;
 pub mod tls;
 pub mod token;
 mod upgrades;
+pub mod uploads;
 pub mod watchman;

@@ -91,6 +91,8 @@ pub struct Config {
     pub requests: Rate,
     /// With whose identities people log in, where they may.
     pub login: Option<LoginConfig>,
+    /// Bytes that the files which devices sent may have, in each project.
+    pub files_max: u64,
     /// How long lines of the audit log are kept; for ever where nothing is said.
     pub audit_keep: Option<Millis>,
 }
@@ -189,6 +191,8 @@ impl Server {
         let state = state.with_limits(Limits::new(config.requests)).with_login(provider);
         state.sessions().resume().await?;
         state.jobs().resume().await?;
+        state.uploads().set_max(config.files_max);
+        state.uploads().resume().await?;
         let (router, _openapi) = crate::api::router(state);
         let listener = match config.listen {
             Some(address) => Some(listen(address).await.map_err(|source| ManagerError::Listen { address, source })?),

@@ -26,6 +26,7 @@ use robo_manager::plan::PortRanges;
 use robo_manager::service::{ADMIN_TOKEN, Service};
 use robo_manager::store::{EnrollTokenRecord, Store, StoreError};
 use robo_manager::token;
+use robo_manager::uploads::Uploads;
 use robo_model::name::{DeviceId, ProjectName};
 use robo_model::quantity::UnixMillis;
 use robo_model::spec::InstanceKey;
@@ -72,6 +73,8 @@ mod upgrade;
 mod switches;
 #[path = "api/within.rs"]
 mod within;
+#[path = "api/uploads.rs"]
+mod uploads;
 
 const GRAPH: &str = "\
 VM {
@@ -102,6 +105,7 @@ struct Manager {
     data: tempfile::TempDir,
     service: Service,
     router: Router,
+    uploads: Uploads,
     token: String,
 }
 
@@ -120,8 +124,10 @@ impl Manager {
                 ends_at: LATER,
             }),
         };
-        let (router, _) = router(ApiState::new(service.clone(), Arc::new(Pretenders), Arc::new(sign)));
-        Self { data, service, router, token }
+        let state = ApiState::new(service.clone(), Arc::new(Pretenders), Arc::new(sign));
+        let uploads = state.uploads().clone();
+        let (router, _) = router(state);
+        Self { data, service, router, uploads, token }
     }
 
     fn request(&self, method: Method, path: &str) -> http::request::Builder {
@@ -232,7 +238,7 @@ impl Links for Pretenders {
                 Open::Run(open) => return exec::pretend_run(open),
                 Open::RunWithin(open) => return within::pretend_run(open),
                 Open::Shell(open) | Open::ShellWithin(open) => return Ok(shell::pretend(open)),
-                Open::Copy(_) => return Err(OpenError::Offline),
+                Open::Copy(open) => return uploads::pretend(open),
                 Open::Logs(logs) => vec!["say".to_owned(), format!("{} {} {}", logs.key, logs.lines, logs.follow)],
                 // Nobody here has a port or a log; these are tried with real agents.
                 Open::Forward(_) | Open::Tail(_) | Open::Collect(_) | Open::Health(_) | Open::SshKeys(_) => {

@@ -65,6 +65,7 @@ impl Manager {
             forbidden_ports: PortRanges::default(),
             requests: REQUESTS,
             login: None,
+            files_max: robo_manager::uploads::FILES_MAX,
             audit_keep: None,
         }
     }

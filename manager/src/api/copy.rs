@@ -72,6 +72,7 @@ fn said(open: &CopyOpen) -> String {
     match open {
         CopyOpen::Push(push) => format!("{} to {}", push.name, push.path),
         CopyOpen::Pull(pull) => format!("from {}", pull.path),
+        CopyOpen::Purge(purge) => format!("remove {}", purge.path),
     }
 }
 

@@ -4,7 +4,7 @@ use axum::body::Body;
 use axum::extract::{FromRequest, FromRequestParts, RawPathParams, Request};
 use http::request::Parts;
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use robo_model::name::{ApplicationName, ComponentName, DeviceName, JobId, ProjectName, SessionId, UserName};
+use robo_model::name::{ApplicationName, ComponentName, DeviceName, FileName, JobId, ProjectName, SessionId, UserName};
 use robo_model::spec::FileHash;
 use robo_wire::api::MAX_JSON_BODY;
 use robo_wire::problem::ErrorCode;
@@ -172,6 +172,17 @@ impl FromRequestParts<ApiState> for Job {
 
     async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
         parameter(parts, state, "id").await.map(Self)
+    }
+}
+
+/// `{file}`: the name of a file that the manager keeps.
+pub(super) struct KeptFile(pub(super) FileName);
+
+impl FromRequestParts<ApiState> for KeptFile {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, state: &ApiState) -> Result<Self, Refusal> {
+        parameter(parts, state, "file").await.map(Self)
     }
 }
 

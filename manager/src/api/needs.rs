@@ -119,6 +119,16 @@ const IN_PROJECT: &[Row] = &[
     (Method::POST, "sessions/{id}/attach", Verb::Shell, On::Some, Audited::Yes),
     (Method::GET, "sessions/{id}/watch", Verb::Shell, On::Some, Audited::Yes),
     (Method::GET, "sessions/{id}/recording", Verb::Shell, On::Some, Audited::Yes),
+    // Of files the handler looks at the device, or at the project where that is gone.
+    (Method::GET, "uploads", Verb::See, On::Some, Audited::Refusals),
+    (Method::POST, "uploads", Verb::Copy, On::Some, Audited::Handler),
+    (Method::GET, "uploads/{file}", Verb::See, On::Some, Audited::Refusals),
+    (Method::DELETE, "uploads/{file}", Verb::Copy, On::Some, Audited::Yes),
+    (Method::GET, "uploads/{file}/content", Verb::Copy, On::Some, Audited::Yes),
+    (Method::POST, "uploads/{file}/cancel", Verb::Copy, On::Some, Audited::Yes),
+    (Method::GET, "uploads/{file}/shares", Verb::Copy, On::Some, Audited::Refusals),
+    (Method::POST, "uploads/{file}/shares", Verb::Copy, On::Some, Audited::Yes),
+    (Method::DELETE, "shares/{id}", Verb::Copy, On::Some, Audited::Yes),
     (Method::GET, "audit", Verb::Audit, On::Project, Audited::Yes),
     // Who may all in the project could else give itself more of the manager.
     (Method::PUT, "quota", Verb::ManageUsers, On::Manager, Audited::Yes),

@@ -16,6 +16,7 @@ use crate::jobs::JobError;
 use crate::service::ServiceError;
 use crate::sessions::SessionError;
 use crate::store::StoreError;
+use crate::uploads::UploadError;
 
 /// Most missing files that a refusal names; `files/missing` names all.
 const MAX_MISSING_NAMED: usize = 100;
@@ -167,6 +168,20 @@ impl From<JobError> for Refusal {
             JobError::Request(_) => return told(ErrorCode::BadRequest, &error),
         };
         told(code, &error).help(help)
+    }
+}
+
+impl From<UploadError> for Refusal {
+    fn from(error: UploadError) -> Self {
+        if let UploadError::Service(error) = error {
+            return error.into();
+        }
+        let Some(code) = error.code() else { return internal(&error) };
+        let refusal = told(code, &error);
+        match error.help() {
+            Some(help) => refusal.help(help),
+            None => refusal,
+        }
     }
 }
 

@@ -18,7 +18,7 @@ impl Manager {
         Asked { manager: self, token: token["token"].as_str().unwrap().to_owned(), id: token["id"].clone() }
     }
 
-    async fn label(&self, device: &str, site: &str) {
+    pub(super) async fn label(&self, device: &str, site: &str) {
         self.call(Method::PATCH, &format!("devices/{device}"), json!({"set": {"site": site}})).await.unwrap();
     }
 
@@ -45,7 +45,7 @@ impl Asked<'_> {
         answer(self.response(method, path, body.to_string()).await).await
     }
 
-    async fn get(&self, path: &str) -> Result<Value, Problem> {
+    pub(super) async fn get(&self, path: &str) -> Result<Value, Problem> {
         answer(self.response(Method::GET, path, Body::empty()).await).await
     }
 
@@ -66,13 +66,16 @@ async fn all_requests(manager: &Manager) -> Vec<(Method, String)> {
                 .fold(path.clone(), |path, (name, value)| path.replace(&format!("{{{name}}}"), value))
                 .replace("{prefix}", "Db")
                 .replace("{hash}", &"ab".repeat(32))
-                .replace("{id}", "1");
+                .replace("{id}", "1")
+                .replace("{file}", "core")
+                .replace("{secret}", "0");
         for method in methods.as_object().unwrap().keys() {
             requests.push((method.to_uppercase().parse().unwrap(), filled.clone()));
         }
     }
     // The last one ends what the others are asked with.
-    let others = ["health", "enroll", "install.sh", "install/report", "login", "login/token", "auth/logout"];
+    let others =
+        ["health", "enroll", "install.sh", "install/report", "login", "login/token", "auth/logout", "shared/0"];
     requests.retain(|(_, path)| {
         !others.iter().any(|other| path.strip_prefix("/v1/") == Some(*other)) && !path.contains("/agent/")
     });
