@@ -5,7 +5,7 @@ use std::io::{self, Read as _};
 use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
-use robo_model::name::DeviceName;
+use robo_model::name::{DeviceName, FileName};
 use robo_model::quantity::Millis;
 use robo_wire::api::is_user_name;
 use robo_wire::switch::Subsystem;
@@ -18,6 +18,7 @@ use crate::folders::Folders;
 use crate::forward::Policy;
 use crate::proxy::{SettingError, Variables};
 use crate::ssh::trust;
+use crate::uploads::{self, QueueError};
 
 /// The enrolment token, for services that get their secrets by environment.
 pub const TOKEN_VARIABLE: &str = "ROBO_TOKEN";
@@ -167,6 +168,46 @@ impl SshTrustArgs {
         let config = std::path::absolute(&config).unwrap_or(config);
         trust::Options { state: self.state.unwrap_or(state), config, server: sshd, remove, dry_run }
     }
+}
+
+/// Sends a file of this device to the manager, which keeps it; `robo files list` shows it there.
+///
+/// It is queued on disk, and needs no link: the agent tells the manager when there is one, and the manager fetches the
+/// file then. So leave it where it is until it is there. Run this as the agent's user, with the agent's folder.
+#[derive(Debug, clap::Args)]
+pub struct UploadArgs {
+    /// The file.
+    #[arg(value_name = "PATH")]
+    pub path: PathBuf,
+    /// What it is called there; by device and file where nothing is said. A number is added to a name that is taken.
+    #[arg(long)]
+    pub name: Option<FileName>,
+    /// What it is, as in run=42; may be given again.
+    #[arg(long, value_name = "KEY=VALUE", value_parser = meta)]
+    pub meta: Vec<(String, String)>,
+    /// The agent's folder.
+    #[arg(long, value_name = "DIR")]
+    pub state: Option<PathBuf>,
+}
+
+impl UploadArgs {
+    /// Queues it. The agent's folder is `state` where none is given. Gives the whole path.
+    ///
+    /// # Errors
+    /// When there is no such file, it is no file, or it cannot be queued.
+    pub fn queue(self, state: PathBuf) -> Result<String, QueueError> {
+        let folders = Folders::new(self.state.unwrap_or(state));
+        uploads::queue(&folders, &self.path, self.name, self.meta.into_iter().collect())
+    }
+}
+
+/// `KEY=VALUE`.
+///
+/// # Errors
+/// When there is no `=` in it.
+pub fn meta(text: &str) -> Result<(String, String), String> {
+    let (key, value) = text.split_once('=').ok_or_else(|| format!("`{text}` is not KEY=VALUE"))?;
+    Ok((key.to_owned(), value.to_owned()))
 }
 
 impl DoctorArgs {

@@ -18,7 +18,7 @@ use robo_wire::frame::Frame;
 use robo_wire::link::Welcome;
 use robo_wire::switch::Subsystem;
 use sha2::{Digest as _, Sha256};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::bearer::Bearer;
@@ -44,6 +44,7 @@ use crate::ssh::trust::note_authority;
 use crate::switches::Switches;
 use crate::tls::TlsError;
 use crate::upgrade::{self, Own, Upgrades};
+use crate::uploads;
 use crate::{now, uptime};
 
 /// Reports of the runtime that may wait: more than steps that run at a time on any real device.
@@ -302,6 +303,8 @@ struct Daemon {
     renewal: Option<JoinHandle<()>>,
     /// Folders that are being removed: no folder is made meanwhile, it might be in one that goes.
     removals: JoinSet<()>,
+    /// Says that a link is up.
+    linked: Arc<Notify>,
     /// How all of these are.
     parts: Parts,
     /// What is off.
@@ -360,6 +363,9 @@ impl Daemon {
             drop(tokio::spawn(async move { own.look(&folders).await }));
         }
         drop(tokio::spawn(link::run(link_config, give_link)));
+        let linked = Arc::new(Notify::new());
+        let told = (Arc::clone(&credentials), Arc::clone(&linked));
+        drop(tokio::spawn(uploads::tell(config.route.clone(), folders.uploads(), told.0, told.1)));
         let removals = JoinSet::new();
         let renewal = None;
         let (link, leaves) = (None, None);
@@ -377,6 +383,7 @@ impl Daemon {
             credentials,
             renewal,
             removals,
+            linked,
             parts,
             switches,
             outs,
@@ -508,6 +515,7 @@ impl Daemon {
                     note_authority(&self.folders, ssh_authority.as_deref());
                     self.called(Bearer { name, project, ..self.bearer.clone() });
                     outs.extend(self.say(id, Say::Welcomed));
+                    self.linked.notify_one();
                 }
                 Out::Named(name) => {
                     tracing::info!(%name, "this device has another name now");

@@ -1,7 +1,8 @@
 //! Where everything of an agent lies on disk.
 //!
 //! ```text
-//! <state>/lock  manager  device  ssh_ca.pub  token  ledger/  identity/  files/<hash>  log/agent.log  upgrade/
+//! <state>/lock  manager  device  ssh_ca.pub  token  ledger/  identity/  files/<hash>  uploads/<wish>.json  log/agent.log
+//! <state>/upgrade/
 //! <state>/instances/<application>/<segment>/<segment>/@recipe  @data  @logs  @runs/<run>  @context.json
 //! ```
 //!
@@ -152,6 +153,12 @@ impl Folders {
     #[must_use]
     pub fn identity(&self) -> PathBuf {
         self.root.join("identity")
+    }
+
+    /// Files that the manager is to keep, and has not been told of.
+    #[must_use]
+    pub fn uploads(&self) -> PathBuf {
+        self.root.join("uploads")
     }
 
     /// What the agent says of itself.

@@ -9,7 +9,7 @@
 //! - [`shell`]: sessions of people, each with a terminal.
 //! - [`copy`]: files and folders to and from a device; the client uses it too.
 //! - [`ssh`]: who may log in to this machine by SSH.
-//! - [`runs`]: commands of jobs, which outlive the link.
+//! - [`runs`]: commands of jobs, which outlive the link; [`uploads`]: files that the manager is to keep.
 //! - [`forward`]: connections through the device; [`tail`]: logs of it; [`diary`]: the agent's own.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
@@ -57,6 +57,7 @@ pub mod switches;
 pub mod tail;
 pub mod tls;
 pub mod upgrade;
+pub mod uploads;
 
 pub use daemon::{AgentError, Config, run, run_with_keeper};
 pub use limits::raise as raise_open_files;

@@ -1,13 +1,13 @@
 //! `robo-agent`: the agent alone, for devices. The same agent as `robo agent`.
 
-mod once;
+mod commands;
 
 use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
 use clap::Parser;
-use robo_agent::args::{Args, CollectArgs, DoctorArgs, SshTrustArgs, default_state};
+use robo_agent::args::{Args, CollectArgs, DoctorArgs, SshTrustArgs, UploadArgs, default_state};
 use robo_agent::{Config, diary, upgrade};
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::layer::SubscriberExt as _;
@@ -31,6 +31,7 @@ enum Command {
     Doctor(DoctorArgs),
     Collect(CollectArgs),
     SshTrust(SshTrustArgs),
+    Upload(UploadArgs),
 }
 
 fn main() -> ExitCode {
@@ -38,9 +39,10 @@ fn main() -> ExitCode {
         return code;
     }
     let done = match Cli::parse() {
-        Cli { command: Some(Command::Doctor(doctor)), .. } => once::examine(doctor),
-        Cli { command: Some(Command::Collect(args)), .. } => once::collected(args),
-        Cli { command: Some(Command::SshTrust(args)), .. } => once::trusted(args),
+        Cli { command: Some(Command::Doctor(doctor)), .. } => commands::examine(doctor),
+        Cli { command: Some(Command::Collect(args)), .. } => commands::collected(args),
+        Cli { command: Some(Command::SshTrust(args)), .. } => commands::trusted(args),
+        Cli { command: Some(Command::Upload(args)), .. } => commands::queued(args),
         Cli { args: Some(args), command: None } => run(args).map(|()| ExitCode::SUCCESS),
         Cli { args: None, command: None } => Err(anyhow::anyhow!("name the manager: --manager HOST[:PORT]")),
     };
@@ -68,8 +70,7 @@ fn run(args: Args) -> anyhow::Result<()> {
     }
     let own = upgrade::Own::of_this_process(args.trial_time)?;
     let config = Config { own: own.clone(), ..args.into_config(default_state())? };
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
-    runtime.block_on(async {
+    commands::runtime()?.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let stop = async {
             tokio::select! {

@@ -85,23 +85,24 @@ async fn once(route: &Route, folder: &Path, credentials: &Credentials) -> Result
     let (next, certificate_request) = Identity::next_key(folder)?;
     let body = serde_json::to_vec(&CertificateRequest { certificate_request })
         .map_err(|e| RenewError::Answer(e.to_string()))?;
-    let signed: CertificateView = ask(route, credentials, Method::POST, body).await?;
+    let signed: CertificateView = ask(route, credentials, (Method::POST, PATH), body).await?;
     let identity = Identity::keep_next(folder, &next, &signed.certificate)?;
     credentials.replace(&identity)?;
     // The first use: from here on the old key is worth nothing. When this gets lost, the next connection does it.
-    let known: KeyView = ask(route, credentials, Method::GET, Vec::new()).await?;
+    let known: KeyView = ask(route, credentials, (Method::GET, PATH), Vec::new()).await?;
     Ok(known.key_fingerprint)
 }
 
-async fn ask<T: DeserializeOwned>(
+/// Asks the manager something as this device.
+pub(crate) async fn ask<T: DeserializeOwned>(
     route: &Route,
     credentials: &Credentials,
-    method: Method,
+    (method, path): (Method, &str),
     body: Vec<u8>,
 ) -> Result<T, RenewError> {
     let request = Request::builder()
         .method(method)
-        .uri(PATH)
+        .uri(path)
         .header("host", SERVER_NAME)
         .header("content-type", "application/json")
         .body(Full::new(Bytes::from(body)))

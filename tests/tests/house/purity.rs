@@ -54,7 +54,7 @@ const PRINTS: [&str; 7] = ["print!", "println!", "eprint!", "eprintln!", "dbg!",
 const STREAMS: [(&str, &str); 5] = [
     ("agent/src/keeper.rs", "a keeper tells the agent through its standard output how the program began"),
     ("agent/src/main.rs", "the log of an agent goes to standard error"),
-    ("agent/src/once.rs", "what an agent does once is told to who asked for it"),
+    ("agent/src/commands.rs", "what an agent does once is told to who asked for it"),
     ("agent/src/ssh/file.rs", "a process of a user's tells the agent through its standard output what came of it"),
     ("agent/src/upgrade/own.rs", "an agent that is tried tells through its standard output that it was welcomed"),
     ("agent/src/upgrade/trial.rs", "what is between two programs passes the log of the new one on"),
