@@ -70,7 +70,8 @@ fn run(args: Args) -> anyhow::Result<()> {
     }
     let own = upgrade::Own::of_this_process(args.trial_time)?;
     let config = Config { own: own.clone(), ..args.into_config(default_state())? };
-    commands::runtime()?.block_on(async {
+    let runtime = commands::runtime()?;
+    runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let stop = async {
             tokio::select! {

@@ -1,7 +1,7 @@
 //! The manager's API, as typed calls.
 //!
 //! - `calls`: those about history, bindings, acts and devices; `sessions`: about shell sessions; `jobs`: about jobs;
-//!   `ssh`: about certificates and keys for SSH.
+//!   `ssh`: about certificates and keys for SSH; `uploads`: about files of devices.
 //! - `tls`: one pinned CA, TLS 1.3, the manager's own name whatever address it has.
 //! - `failure`: why a call did not work; `again`: bodies that may have to be sent twice.
 //!
@@ -15,6 +15,7 @@ mod jobs;
 mod sessions;
 mod ssh;
 mod tls;
+mod uploads;
 
 use std::time::Duration;
 
@@ -38,6 +39,7 @@ use again::Again;
 pub(crate) use failure::ClientError;
 pub(crate) use jobs::JobQuery;
 pub(crate) use tls::Address;
+pub(crate) use uploads::UploadQuery;
 
 use crate::context::Context;
 use crate::error::CliError;

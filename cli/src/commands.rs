@@ -18,6 +18,7 @@ pub(crate) mod down;
 pub(crate) mod events;
 pub(crate) mod exec;
 pub(crate) mod explain;
+pub(crate) mod files;
 pub(crate) mod fmt;
 pub(crate) mod forward;
 pub(crate) mod graph;
@@ -77,6 +78,7 @@ pub(crate) enum Command {
     Exec(exec::ExecArgs),
     Unit(unit::UnitArgs),
     Cp(cp::CpArgs),
+    Files(files::FilesArgs),
     Job(job::JobArgs),
     Shell(shell::ShellArgs),
     Session(session::SessionArgs),
@@ -163,6 +165,7 @@ pub(crate) async fn dispatch(command: Command, env: &Env) -> Result<Exit, CliErr
         Command::Exec(args) => Box::pin(exec::run(args, env)).await,
         Command::Unit(args) => Box::pin(unit::run(args, env)).await,
         Command::Cp(args) => Box::pin(cp::run(args, env)).await,
+        Command::Files(args) => Box::pin(files::run(args, env)).await,
         Command::Job(args) => Box::pin(job::run(args, env)).await,
         Command::Shell(args) => Box::pin(shell::run(args, env)).await,
         Command::Session(args) => Box::pin(session::run(args, env)).await,

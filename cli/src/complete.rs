@@ -111,6 +111,16 @@ pub(crate) fn jobs(ended_too: bool) -> ArgValueCompleter {
     })
 }
 
+/// Files of devices that the manager keeps.
+pub(crate) fn files() -> ArgValueCompleter {
+    ArgValueCompleter::new(|current: &OsStr| {
+        ask(current, async |client, current| {
+            let all = client.uploads(&crate::client::UploadQuery::default()).await.ok()?;
+            Some(all.iter().filter_map(|view| offer(view.name.as_str(), view.state.name(), current)).collect())
+        })
+    })
+}
+
 /// Contexts: they are in a file, and need no manager.
 pub(crate) fn contexts() -> ArgValueCompleter {
     ArgValueCompleter::new(|current: &OsStr| {

@@ -31,6 +31,7 @@ pub(crate) mod sessions;
 pub(crate) mod ssh_keys;
 pub(crate) mod table;
 pub(crate) mod tokens;
+pub(crate) mod uploads;
 pub(crate) mod when;
 
 use std::fmt::{Display, Write as _};

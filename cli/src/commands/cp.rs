@@ -1,7 +1,8 @@
 //! `robo cp`: copies files and folders to devices, from them, and between them.
 
+pub(super) mod bar;
 mod show;
-mod side;
+pub(super) mod side;
 mod transfer;
 mod wire;
 
@@ -17,7 +18,8 @@ use robo_wire::api::DeviceView;
 use robo_wire::copy::{Pull, Push, RawPath};
 use tokio::signal::unix::{SignalKind, signal};
 
-use self::show::{Bars, Outcome};
+use self::bar::Bars;
+use self::show::Outcome;
 use self::side::Side;
 use self::transfer::{Task, Way};
 use crate::cli::{Env, Format};

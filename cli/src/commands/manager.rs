@@ -14,8 +14,9 @@ use robo_manager::limits::{REQUESTS_A_SECOND, Rate};
 use robo_manager::login::LoginConfig;
 use robo_manager::plan::PortRanges;
 use robo_manager::server::{Config, ManagerError, Server};
+use robo_manager::uploads::FILES_MAX;
 use robo_manager::watchman::SILENT_AFTER;
-use robo_model::quantity::Millis;
+use robo_model::quantity::{Bytes, Millis};
 use robo_wire::session::HEARTBEAT;
 
 use crate::cli::Env;
@@ -67,6 +68,9 @@ pub(crate) struct ManagerArgs {
     /// they were verified. For ever where nothing is said.
     #[arg(long, value_name = "DURATION", value_parser = audit_keep)]
     audit_keep: Option<Millis>,
+    /// Bytes that the files which devices sent may have, in each project, as in 500MiB or 1GiB.
+    #[arg(long, default_value_t = Bytes(FILES_MAX), value_name = "SIZE")]
+    files_max: Bytes,
     /// Writes the address to this file as soon as it listens.
     #[arg(long, hide = true, value_name = "FILE")]
     ready_file: Option<PathBuf>,
@@ -133,6 +137,7 @@ pub(crate) async fn run(args: ManagerArgs, env: &Env) -> Result<Exit, CliError> 
             burst: args.requests_per_second.saturating_mul(BURST),
             per_second: f64::from(args.requests_per_second),
         },
+        files_max: args.files_max.0,
         audit_keep: args.audit_keep,
         login: args.oidc.as_deref().map(read_login).transpose()?,
     };

@@ -1,7 +1,7 @@
-//! What is seen of a copy: bars meanwhile, and how it ended.
+//! How a copy ended.
 
-use indicatif::{HumanBytes, MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
-use robo_agent::copy::{Gauge, Report};
+use indicatif::HumanBytes;
+use robo_agent::copy::Report;
 use robo_model::name::DeviceName;
 use robo_wire::copy::Told;
 use robo_wire::stream::Verdict;
@@ -12,54 +12,6 @@ use crate::output::Ui;
 
 /// Most entries that are told one by one to people.
 const MAX_LINES: usize = 20;
-
-/// The bars of all copies.
-pub(super) struct Bars {
-    all: MultiProgress,
-    ui: Ui,
-}
-
-/// One copy's.
-pub(super) struct Bar(ProgressBar);
-
-impl Bars {
-    /// None yet; none are ever drawn where there is no terminal.
-    pub(super) fn new(ui: &Ui) -> Self {
-        let target = if ui.can_animate { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { all: MultiProgress::with_draw_target(target), ui: ui.clone() }
-    }
-
-    /// One more.
-    pub(super) fn begin(&self, title: &str) -> Bar {
-        let bar = self.all.add(ProgressBar::new(0));
-        let template = "{prefix}  {bar:25}  {bytes}/{total_bytes}  {bytes_per_sec}  {eta}";
-        if let Ok(style) = ProgressStyle::with_template(template) {
-            bar.set_style(style.progress_chars("━━─"));
-        }
-        bar.set_prefix(title.to_owned());
-        Bar(bar)
-    }
-
-    /// Says something to people.
-    pub(super) fn note(&self, text: &str) {
-        self.all.suspend(|| self.ui.note(text));
-    }
-}
-
-impl Bar {
-    /// As far as it is.
-    pub(super) fn show(&self, gauge: &Gauge) {
-        let (expected, there, _) = gauge.read();
-        self.0.set_length(expected.max(there));
-        self.0.set_position(there);
-    }
-}
-
-impl Drop for Bar {
-    fn drop(&mut self) {
-        self.0.finish_and_clear();
-    }
-}
 
 /// How a device's copies ended.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]

@@ -11,7 +11,7 @@ use crate::error::CliError;
 
 /// One side of a copy.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Side {
+pub(in crate::commands) enum Side {
     /// A path on this machine.
     Local(PathBuf),
     /// Standard input or output.
@@ -25,7 +25,7 @@ impl Side {
     ///
     /// # Errors
     /// When what stands before the colon is no device's name.
-    pub(super) fn parse(word: &OsStr) -> Result<Self, CliError> {
+    pub(in crate::commands) fn parse(word: &OsStr) -> Result<Self, CliError> {
         let all = word.as_bytes();
         if all == b"-" {
             return Ok(Self::Standard);
@@ -82,7 +82,7 @@ pub(super) fn mode(text: &str) -> Result<u32, String> {
 }
 
 /// Bytes per second: a number, with `K`, `M` or `G` for powers of 1024.
-pub(super) fn rate(text: &str) -> Result<u64, String> {
+pub(in crate::commands) fn rate(text: &str) -> Result<u64, String> {
     let (number, factor) = match text.char_indices().next_back() {
         Some((end, 'K' | 'k')) => (text.get(..end), 1 << 10),
         Some((end, 'M' | 'm')) => (text.get(..end), 1 << 20),

@@ -10,7 +10,8 @@ use robo_wire::copy::{CopyFrame, CopyOpen, Kind, Pull, Push, RawPath};
 use robo_wire::problem::ErrorCode;
 use robo_wire::stream::Verdict;
 
-use super::show::{Bar, Bars, Outcome};
+use super::bar::{Bar, Bars};
+use super::show::Outcome;
 use super::wire::Wire;
 use crate::client::{Client, ClientError};
 use crate::error::CliError;
