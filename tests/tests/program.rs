@@ -6,6 +6,7 @@ mod crash;
 mod disk;
 mod exec;
 mod faults;
+mod files;
 mod fleet;
 mod forward;
 mod groups;

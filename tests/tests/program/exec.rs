@@ -31,7 +31,7 @@ fn kill(lab: &mut Lab, started: &Started) {
 }
 
 /// Starts the manager again, as it was.
-fn start(lab: &mut Lab) {
+pub(super) fn start(lab: &mut Lab) {
     let mut command = lab.user.command();
     command.args(["manager", "--data", &lab.path("manager"), "--listen", &lab.address.to_string()]);
     command.args(["--agent-binaries", "/none", "--log-file", &lab.path("manager.log")]);
