@@ -169,7 +169,7 @@ async fn who_hardly_sends_is_not_waited_for() {
     let drip = async {
         writer.write_all(&file(1 << 30).encode().unwrap()).await.unwrap();
         for at in 0_u64.. {
-            tokio::time::sleep(Duration::from_millis(1)).await;
+            tokio::time::sleep(Duration::from_millis(20)).await;
             if writer.write_all(&CopyFrame::Data(at, vec![7]).encode().unwrap()).await.is_err() {
                 break;
             }
