@@ -67,14 +67,14 @@ mod scenarios;
 mod shell;
 #[path = "api/ssh.rs"]
 mod ssh;
-#[path = "api/upgrade.rs"]
-mod upgrade;
 #[path = "api/switches.rs"]
 mod switches;
-#[path = "api/within.rs"]
-mod within;
+#[path = "api/upgrade.rs"]
+mod upgrade;
 #[path = "api/uploads.rs"]
 mod uploads;
+#[path = "api/within.rs"]
+mod within;
 
 const GRAPH: &str = "\
 VM {

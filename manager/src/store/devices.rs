@@ -10,12 +10,12 @@ use robo_model::name::{ApplicationName, DeviceId, DeviceName, ProjectName};
 use robo_model::quantity::{Millis, UnixMillis};
 use robo_model::spec::{Assignment, FileHash, Generation, InstanceSpec};
 use robo_wire::api::{
-    Facts, LastUpgrade, MAX_CAPABILITIES, MAX_HOST_KEYS, MAX_INTERFACE_ADDRESSES, MAX_INTERFACES, MAX_SUBSYSTEMS, MAX_USER,
-    Standing, is_host_key,
+    Facts, LastUpgrade, MAX_CAPABILITIES, MAX_HOST_KEYS, MAX_INTERFACE_ADDRESSES, MAX_INTERFACES, MAX_SUBSYSTEMS,
+    MAX_USER, Standing, is_host_key,
 };
 use robo_wire::event::EventBody;
-use robo_wire::upgrade::{MAX_UPGRADE_ID, MAX_UPGRADE_REASON, is_sha256};
 use robo_wire::switch::{Subsystem, Switches};
+use robo_wire::upgrade::{MAX_UPGRADE_ID, MAX_UPGRADE_REASON, is_sha256};
 use sha2::{Digest as _, Sha256};
 use sqlx::sqlite::SqliteRow;
 
