@@ -219,7 +219,7 @@ mod tests {
     fn what_cannot_be_read_lets_nobody_in_until_the_manager_speaks() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("switches");
-        for damage in ["", "{", "[]", "{\"off\":{\"shell\":1}}"] {
+        for damage in ["", "{", "[1]", "{\"off\":{\"shell\":1}}"] {
             std::fs::write(&path, damage).unwrap();
             let switches = Switches::load(&path, BTreeSet::new());
             assert!(Subsystem::ALL.iter().all(|one| switches.refusal(*one).is_some()), "{damage}");

@@ -123,7 +123,7 @@ fn group_id(name: &str) -> Option<u32> {
 /// The groups of a user by the lines of `/etc/group`, its own first.
 fn groups_in(text: &str, name: &str, own: u32) -> Vec<u32> {
     let mut groups = vec![own];
-    for line in text.lines() {
+    for line in text.lines().filter(|line| !line.starts_with('#')) {
         let mut fields = line.split(':').skip(2);
         let (Some(Ok(gid)), Some(members)) = (fields.next().map(str::parse), fields.next()) else { continue };
         if members.split(',').any(|member| member.trim() == name) && !groups.contains(&gid) {

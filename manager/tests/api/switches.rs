@@ -68,7 +68,7 @@ async fn a_switch_is_the_devices_and_says_who_and_when() {
         ]
     );
     let audit = manager.audit().await;
-    let line = audit.iter().find(|line| line["detail"] == "switch copy=on shell=off").unwrap();
+    let line = audit.iter().find(|line| line["detail"] == "switch shell=off copy=on").unwrap();
     assert_eq!((&line["verb"], &line["thing"]), (&json!("manage-devices"), &json!("devices: those with site=tokyo")));
 }
 

@@ -37,7 +37,7 @@ fn what_is_off_lets_nobody_in_until_it_is_on() {
     for (words, code) in [
         (&["exec", "one", "--", "true"][..], 3),
         (&["exec", "one", "--background", "--", "true"], 0),
-        (&["cp", "one:/etc/hostname", "here"], 1),
+        (&["cp", "one:/etc/hostname", "here"], 3),
         (&["logs", "--agent", "one"], 1),
         (&["device", "collect", "one", "-O", "bundle"], 1),
     ] {
