@@ -597,6 +597,7 @@ async fn another_user_has_all_of_its_groups_and_none_of_ours() {
 
     // A folder that is not for it.
     let private = tempfile::tempdir().unwrap();
+    std::fs::set_permissions(private.path(), std::fs::Permissions::from_mode(0o700)).unwrap();
     let there = Command { cwd: Some(private.path().to_str().unwrap().into()), ..as_user(command(&["true"])) };
     let verdict = run(there, vec![]).await.2;
     assert!(matches!(&verdict, Verdict::Refused { reason } if reason.contains("may not run")), "{verdict:?}");
