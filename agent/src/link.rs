@@ -352,7 +352,9 @@ fn as_user(open: Open, user: Option<&String>) -> Open {
         | Open::Forward(_)
         | Open::Tail(_)
         | Open::Collect(_)
-        | Open::Health(_)) => other,
+        | Open::Health(_)
+        | Open::SshKeys(_)
+        | Open::Upgrade(_)) => other,
     };
     let own = match &mut open {
         Open::Exec(command) => Some(&mut command.user),
@@ -414,6 +416,11 @@ async fn serve_open(open: Open, stream: Io, served: Served) {
         Open::Tail(open) => Box::pin(tail::serve(served.folders, open, stream)).await,
         Open::Collect(open) => Box::pin(collect::serve(served.folders, served.route, open, stream)).await,
         Open::Health(HealthOpen {}) => Box::pin(health::serve(served.whole(), stream)).await,
+        Open::SshKeys(open) => Box::pin(keys::serve(&served.exe, open, stream)).await,
+        Open::Upgrade(open) => {
+            let (upgrades, busy) = (served.upgrades.clone(), served.busy());
+            Box::pin(upgrades.serve(open, busy, stream)).await;
+        }
     }
 }
 
@@ -431,7 +438,9 @@ async fn refuse(open: Open, reason: String, mut stream: Io, served: &Served) {
         }
         Open::Copy(_) => CopyFrame::Verdict(verdict).encode(),
         Open::Tail(_) => TailFrame::Verdict(verdict).encode(),
-        Open::Exec(_) | Open::Logs(_) | Open::Collect(_) | Open::Health(_) => StreamFrame::Verdict(verdict).encode(),
+        Open::Exec(_) | Open::Logs(_) | Open::Collect(_) | Open::Health(_) | Open::SshKeys(_) | Open::Upgrade(_) => {
+            StreamFrame::Verdict(verdict).encode()
+        }
     };
     if let Ok(frame) = frame {
         // A peer that is gone needs none.

@@ -9,7 +9,7 @@
 //!
 //! Nothing but that rename ever touches the program: whatever dies when, there is one in its place that works.
 //!
-//! - [`own`]: the program that runs, and what is asked of it; `serve`: the stream with the manager.
+//! - `own`: the program that runs, and what is asked of it; `serve`: the stream with the manager.
 //! - `receive`: the program on its way; `place`: where programs lie; `notes`: what must survive a crash.
 //! - [`trial`]: the process between both programs; `leftover`: what a trial that was cut left behind.
 

@@ -53,13 +53,14 @@ impl Subsystem {
     pub const fn of(open: &Open) -> Option<Self> {
         match open {
             Open::Exec(_) | Open::Run(_) | Open::RunWithin(_) => Some(Self::Exec),
-            Open::Shell(_) | Open::ShellWithin(_) => Some(Self::Shell),
+            // The keys are those of shells by another way.
+            Open::Shell(_) | Open::ShellWithin(_) | Open::SshKeys(_) => Some(Self::Shell),
             Open::Copy(_) => Some(Self::Copy),
             Open::Forward(_) => Some(Self::Forward),
             Open::Logs(_) | Open::Tail(_) => Some(Self::Logs),
             Open::Collect(_) => Some(Self::Collect),
-            // Whoever switched something off wants to see that it is.
-            Open::Health(_) => None,
+            // Whoever switched something off wants to see that it is, and another program lets in nobody.
+            Open::Health(_) | Open::Upgrade(_) => None,
         }
     }
 }

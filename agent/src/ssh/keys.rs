@@ -34,8 +34,16 @@ async fn carry_out(exe: &Path, open: SshKeysOpen) -> Result<SshKeys, String> {
     open.change.check()?;
     let (user, home, _) = exec::whom(open.user.as_deref())?;
     let argv = vec![exe.to_string_lossy().into_owned(), file::ARGUMENT.to_owned(), home.to_string_lossy().into()];
-    let command = Command { argv, env: [].into(), cwd: Some("/".into()), user: open.user, timeout: None, stdin: true };
-    let child = exec::start(&command)?;
+    let command = Command {
+        argv,
+        env: [].into(),
+        cwd: Some("/".into()),
+        user: open.user,
+        timeout: None,
+        stdin: true,
+        within: None,
+    };
+    let child = exec::start(&command, None)?;
     let change = serde_json::to_vec(&open.change).map_err(|error| error.to_string())?;
     let said = said(child, &change).await.map_err(|error| format!("the keys cannot be looked at: {error}"))??;
     let keys: SshKeys = serde_json::from_slice(&said).map_err(|error| error.to_string())?;

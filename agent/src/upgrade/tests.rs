@@ -200,7 +200,7 @@ async fn what_does_not_run_here_is_not_tried() {
 
 #[tokio::test]
 async fn bytes_that_were_not_announced_end_it() {
-    for (place, bytes) in [(1, &NEW[..]), (0, &[b'x'; NEW.len() + 1]), (0, &[]), (u64::MAX >> 4, NEW)] {
+    for (place, bytes) in [(1, NEW), (0, &[b'x'; NEW.len() + 1][..]), (0, &[][..]), (u64::MAX >> 4, NEW)] {
         let device = Device::new();
         let mut manager = device.begin(open(NEW), None);
         assert_eq!(manager.next().await, Some(UpgradeFrame::Want(0)));

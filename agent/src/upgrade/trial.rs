@@ -203,7 +203,7 @@ async fn welcomed(out: Option<ChildStdout>) {
             return;
         }
     }
-    std::future::pending().await
+    std::future::pending::<()>().await;
 }
 
 /// Ends the program, gently at first.

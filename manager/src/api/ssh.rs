@@ -101,7 +101,7 @@ enum Refused {
 async fn ask(state: &ApiState, device: &DeviceId, open: Open) -> Result<SshKeys, Refused> {
     let stream = state.links.open(device, open).await.map_err(|error| match error {
         OpenError::Offline => Refused::Offline,
-        error @ OpenError::Failed(_) => Refused::Device(error.to_string()),
+        error @ (OpenError::Failed(_) | OpenError::Off(_)) => Refused::Device(error.to_string()),
     })?;
     let said = answer(stream, MAX_SSH_KEYS_ANSWER).await.map_err(|why| match why {
         Unanswered::Refused(reason) | Unanswered::Broken(reason) => Refused::Device(reason),

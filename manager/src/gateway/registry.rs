@@ -78,7 +78,14 @@ impl Link {
             Open::Run(open) | Open::RunWithin(open) => open.asked.is_some() || open.start.is_none(),
             Open::Shell(open) | Open::ShellWithin(open) => open.start.is_none(),
             Open::Forward(open) => open.wish.is_none(),
-            Open::Exec(_) | Open::Logs(_) | Open::Copy(_) | Open::Tail(_) | Open::Collect(_) | Open::Health(_) => false,
+            Open::Exec(_)
+            | Open::Logs(_)
+            | Open::Copy(_)
+            | Open::Tail(_)
+            | Open::Collect(_)
+            | Open::Health(_)
+            | Open::SshKeys(_)
+            | Open::Upgrade(_) => false,
         };
         let subsystem = Subsystem::of(open).filter(|_| !comes_back)?;
         lock(&self.switches).off(subsystem).map(|off| reason(subsystem, off))

@@ -84,7 +84,7 @@ impl One {
         let stream = match common.links.open(&self.device, Open::Upgrade(open)).await {
             Ok(stream) => stream,
             Err(OpenError::Offline) => return Ended::Offline,
-            Err(error @ OpenError::Failed(_)) => return Ended::Cut(error.to_string()),
+            Err(error @ (OpenError::Failed(_) | OpenError::Off(_))) => return Ended::Cut(error.to_string()),
         };
         let (reader, writer) = tokio::io::split(stream);
         let (say, wanted) = oneshot::channel();

@@ -99,7 +99,8 @@ async fn come(inner: &Inner, record: &UploadRecord, live: &Live) -> Result<Whole
     let open = Open::Copy(CopyOpen::Pull(Pull { path, recursive: true, limit: record.rate }));
     let stream = inner.links.open(&record.device, open).await.map_err(|error| match error {
         OpenError::Offline => Stop::Cut("the device is offline".to_owned()),
-        OpenError::Failed(reason) => Stop::Cut(format!("the link failed: {reason}")),
+        // It is switched on again some day.
+        error @ (OpenError::Failed(_) | OpenError::Off(_)) => Stop::Cut(error.to_string()),
     })?;
     Box::pin(receive(stream, (&inner.shelf, &record.id), &Watched { inner, record, live }, PATIENCE)).await
 }

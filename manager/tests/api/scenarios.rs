@@ -3,8 +3,11 @@
 use super::access::Asked;
 use super::*;
 
+/// A role, its project, and its devices' labels.
+type Role = (&'static str, &'static str, &'static str);
+
 /// Who asks, each with a role in a project, on some devices or on all.
-const SUBJECTS: &[(&str, &[(&str, &str, &str)])] = &[
+const SUBJECTS: &[(&str, &[Role])] = &[
     ("nobody", &[]),
     ("viewer", &[("viewer", "default", "")]),
     ("tokyo-viewer", &[("viewer", "default", "site=tokyo")]),

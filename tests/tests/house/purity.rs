@@ -51,7 +51,7 @@ const LISTENS: &str = "agent/src/forward/listen.rs";
 const PRINTS: [&str; 7] = ["print!", "println!", "eprint!", "eprintln!", "dbg!", "std::io::stdout", "std::io::stderr"];
 
 /// Files that may hold standard output or standard error, and why. They use no macro that prints.
-const STREAMS: [(&str, &str); 5] = [
+const STREAMS: [(&str, &str); 7] = [
     ("agent/src/keeper.rs", "a keeper tells the agent through its standard output how the program began"),
     ("agent/src/main.rs", "the log of an agent goes to standard error"),
     ("agent/src/commands.rs", "what an agent does once is told to who asked for it"),

@@ -84,7 +84,7 @@ fn a_file_comes_from_a_device_that_was_away_through_cuts_and_a_killed_manager() 
     assert_eq!(lab.user.run(&["files", "list", "--meta", "run=43", "-o", "name"]).expect(0).out, "");
     let target = PathBuf::from(lab.path("here"));
     let sha256 = view["sha256"].as_str().unwrap();
-    let part = PathBuf::from(lab.path(&format!(".robo-{}.part", &sha256[..16])));
+    let part = PathBuf::from(lab.path(&format!(".robo-{}.part", sha256.get(..16).unwrap())));
     fs::write(&part, &content[..1_000_000]).unwrap();
     lab.user.run(&["files", "get", "recording", target.to_str().unwrap()]).expect(0);
     assert!(fs::read(&target).unwrap() == content && !part.exists());

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use robo_model::name::{ApplicationName, ComponentName};
+use robo_model::name::{ApplicationName, ComponentName, ProjectName};
 use robo_wire::problem::ErrorCode;
 
 use crate::service::{AccessError, RelocationError, ServiceError};
@@ -89,17 +89,27 @@ const fn code_of_access(error: &AccessError) -> ErrorCode {
     }
 }
 
+/// What to do about a device that an application has something on.
+const STILL_NEEDED: &str =
+    "apply the application without it or delete it first; or force it, and the host has no device";
+
+fn full(project: &ProjectName) -> String {
+    format!(
+        "remove a device that is gone (`robo device remove`), or raise the bound: \
+         `robo project set {project} --max-devices N`"
+    )
+}
+
+fn quota_of(project: &ProjectName) -> String {
+    format!("`robo project set {project} --max-devices N` changes how many devices it may have")
+}
+
 /// What to do about it.
 pub(super) fn help(error: &ServiceError) -> Option<String> {
     Some(match error {
         ServiceError::Ssh(error) => error.help(),
-        ServiceError::ProjectFull { project, .. } => format!(
-            "remove a device that is gone (`robo device remove`), or raise the bound: \
-             `robo project set {project} --max-devices N`"
-        ),
-        ServiceError::ProjectThere { name, .. } => {
-            format!("`robo project set {name} --max-devices N` changes how many devices it may have")
-        }
+        ServiceError::ProjectFull { project, .. } => full(project),
+        ServiceError::ProjectThere { name, .. } => quota_of(name),
         ServiceError::NoProject { .. } => "the project that always exists is `default`".to_owned(),
         ServiceError::NoApplication { near, .. } | ServiceError::NoInstance { near, .. } => {
             meant(near.as_ref(), "`robo status` shows all")
@@ -113,9 +123,7 @@ pub(super) fn help(error: &ServiceError) -> Option<String> {
             "`robo stop {application} {path} --below` stops all that stands on it; \
              `robo undeploy {application} {path}` removes that"
         ),
-        ServiceError::DeviceInUse { .. } => {
-            "apply the application without it or delete it first; or force it, and the host has no device".to_owned()
-        }
+        ServiceError::DeviceInUse { .. } => STILL_NEEDED.to_owned(),
         ServiceError::NoRevision { kept, application, .. } => kept_revisions(*kept, application),
         ServiceError::NoRollback { .. } => "leave `rollback_of` out, or send that revision's own bundle".to_owned(),
         ServiceError::NoteTooLong { .. } => "say it shorter, and the rest where your team keeps such things".to_owned(),
