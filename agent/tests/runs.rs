@@ -263,6 +263,18 @@ async fn in_the_background_nothing_holds_it_up_and_begin_and_end_are_kept() {
 }
 
 #[tokio::test]
+async fn who_cancels_an_endless_output_ends_it_however_fast_it_comes() {
+    let runs = Runs::default();
+    for round in 0..40 {
+        let start = Some(RunStart { command: command(&["yes"]), background: true });
+        let mut line = Line::open(&runs, open(&format!("r{round}"), start, None, 0)).await;
+        line.until("y\ny\n").await;
+        line.say(&RunFrame::Cancel).await;
+        assert_eq!(line.verdict().await, Verdict::Cancelled { reason: "on request".into() }, "round {round}");
+    }
+}
+
+#[tokio::test]
 async fn what_cannot_be_run_is_refused_with_its_reason() {
     let runs = Runs::default();
     let check = async |command: Command, says: &str| {

@@ -131,6 +131,8 @@ struct Process {
     verdict: Option<Verdict>,
     /// Why we end it.
     ending: Option<Verdict>,
+    /// That it is to end was heeded.
+    is_cancelled: bool,
     /// When it is killed, or when nothing more is waited for.
     until: Option<Instant>,
     /// Bytes that are still taken after its end.
@@ -213,6 +215,7 @@ impl Run {
             child,
             verdict: None,
             ending: None,
+            is_cancelled: false,
             until: None,
             left: MAX_LEFT,
         };
@@ -221,6 +224,8 @@ impl Run {
         let (mut out, mut err) = (vec![0; MAX_CHUNK], vec![0; MAX_CHUNK]);
         while !process.is_over() {
             moved.borrow_and_update();
+            // Each time, not when something moved: what is asked for while output is taken is covered by our own change.
+            self.obey(&mut process);
             let (has_room, input) = {
                 let state = self.look();
                 (self.background || state.has_room(), state.input.read(0, MAX_CHUNK).map(|(_, bytes)| bytes))
@@ -251,7 +256,7 @@ impl Run {
                     state.input.forget_before(place);
                 }),
                 Event::Exit(verdict) => process.ended(verdict),
-                Event::Moved => self.obey(&mut process),
+                Event::Moved => {}
                 Event::Time => self.time(&mut process, deadline),
             }
         }
@@ -279,7 +284,8 @@ impl Run {
         for signal in signals.into_iter().filter_map(Signal::from_named_raw) {
             process.group.signal(signal);
         }
-        if cancel {
+        if cancel && !process.is_cancelled {
+            process.is_cancelled = true;
             let reason = why.unwrap_or_else(|| "on request".to_owned());
             process.end(Verdict::Cancelled { reason }, GRACE);
         }

@@ -210,6 +210,15 @@ pub(super) async fn run(session: &Session, terminal: Terminal, mut program: Prog
     let (mut size, mut open, mut noticed) = (session.look().size, true, None);
     let verdict = loop {
         moved.borrow_and_update();
+        // Each time, not when something moved: what is asked for while output is taken is covered by our own change.
+        let wished = session.obey(&terminal, size);
+        size = wished.0;
+        noticed = noticed.filter(|_| session.look().active_at.elapsed() >= session.notice_after());
+        if wished.1 {
+            let ended = end(&terminal, &mut program).await;
+            let why = session.look().why.clone();
+            break why.map_or(ended, |reason| Verdict::Cancelled { reason });
+        }
         let (has_room, typed) = {
             let state = session.look();
             (state.has_room(), state.input.read(0, TYPED).map(|(_, bytes)| bytes))
@@ -233,16 +242,7 @@ pub(super) async fn run(session: &Session, terminal: Terminal, mut program: Prog
                 state.input.forget_before(place);
             }),
             Event::Ended(verdict) => break verdict,
-            Event::Moved => {
-                let wished = session.obey(&terminal, size);
-                size = wished.0;
-                noticed = noticed.filter(|_| session.look().active_at.elapsed() >= session.notice_after());
-                if wished.1 {
-                    let ended = end(&terminal, &mut program).await;
-                    let why = session.look().why.clone();
-                    break why.map_or(ended, |reason| Verdict::Cancelled { reason });
-                }
-            }
+            Event::Moved => {}
             Event::Time => match session.over(noticed) {
                 Some(limit) => {
                     session.say_over(limit);
