@@ -557,7 +557,7 @@ fn view(record: JobRecord, counts: JobCounts, runs: Vec<RunView>) -> JobView {
     JobView {
         id: record.id,
         by: record.by,
-        command: shortened(&command.argv),
+        command: shortened(&command.argv, MAX_WORDS),
         user: command.user,
         cwd: command.cwd,
         within: command.within,
@@ -587,17 +587,36 @@ fn run_view(run: RunRecord, is_running: bool) -> RunView {
     RunView { device: run.name, state, outcome, began_at, ended_at, missing: run.missing }
 }
 
-/// The words as far as they are shown.
-fn shortened(argv: &[String]) -> Vec<String> {
-    let mut left = MAX_WORDS;
+/// The words of a command as far as `most` bytes allow: of a long one its begin, so that those behind it are seen, too.
+pub(crate) fn shortened(argv: &[String], most: usize) -> Vec<String> {
+    let mut left = most;
     let mut words = Vec::new();
     for word in argv {
-        let kept = word.get(..word.floor_char_boundary(left)).unwrap_or_default();
-        words.push(if kept.len() < word.len() { format!("{kept}…") } else { kept.to_owned() });
-        left = left.saturating_sub(kept.len() + 1);
+        let fits = word.len() <= left;
+        let kept = word.get(..word.floor_char_boundary(left / 8)).unwrap_or_default();
+        words.push(if fits { word.clone() } else { format!("{kept}…") });
+        left = left.saturating_sub(if fits { word.len() } else { kept.len() } + 1);
         if left == 0 {
             break;
         }
     }
     words
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_written_down_is_bounded_and_shows_what_stands_behind_a_long_word() {
+        const MOST: usize = 1024;
+        let of = |words: &[&str]| shortened(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>(), MOST);
+        assert_eq!(of(&["sh", "-c", "true"]), ["sh", "-c", "true"]);
+        let long = "é".repeat(MOST);
+        let kept = of(&["sh", "-c", &long, "name", "word"]);
+        assert_eq!((kept[3].as_str(), kept[4].as_str()), ("name", "word"));
+        assert!(kept[2].starts_with("éé") && kept[2].ends_with('…'), "{kept:?}");
+        let many = of(&vec![long.as_str(); 10_000]);
+        assert!(many.len() <= MOST && many.concat().len() <= MOST * '…'.len_utf8(), "{} words", many.len());
+    }
 }

@@ -33,6 +33,7 @@ use super::job::{Call, Ending, Job, OUTPUT_QUEUE, Target};
 use super::problem::Refusal;
 use super::within;
 use crate::bus::Ring;
+use crate::jobs::shortened;
 use crate::service::{Access, Service, ServiceError, now};
 use crate::store::{DeviceRecord, NewEvent};
 
@@ -307,7 +308,7 @@ pub(super) async fn audit(
     targets: &[Target],
 ) -> Result<(), ServiceError> {
     let on: Vec<&str> = targets.iter().map(|target| target.shown.name.as_str()).collect();
-    let words = recorded(&command.argv).join(" ");
+    let words = shortened(&command.argv, MAX_RECORDED).join(" ");
     let words = match &command.within {
         Some(key) => format!("in {key}: {words}"),
         None => words,
@@ -350,7 +351,7 @@ async fn record(
     targets: &[Target],
     verdicts: Vec<Verdict>,
 ) {
-    let words = recorded(&command.argv);
+    let words = shortened(&command.argv, MAX_RECORDED);
     let at = now();
     let event = |(target, verdict): (&Target, Verdict)| {
         let device: Option<DeviceName> = target.shown.device.clone();
@@ -366,38 +367,5 @@ async fn record(
     match service.store().add_events(project, &events).await {
         Ok(_) => service.bus().ring(Ring::Events(project.clone())),
         Err(error) => tracing::error!(error = &error as &dyn std::error::Error, "a command cannot be written down"),
-    }
-}
-
-/// The words as far as the history keeps them: of a long one its begin, so that those behind it are seen, too.
-fn recorded(argv: &[String]) -> Vec<String> {
-    let mut left = MAX_RECORDED;
-    let mut words = Vec::new();
-    for word in argv {
-        let fits = word.len() <= left;
-        let kept: String = if fits { word.clone() } else { word.chars().take(left / 8).chain(['…']).collect() };
-        left = left.saturating_sub(kept.len() + 1);
-        words.push(kept);
-        if left == 0 {
-            break;
-        }
-    }
-    words
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_written_down_is_bounded_and_shows_what_stands_behind_a_long_word() {
-        let of = |words: &[&str]| recorded(&words.iter().map(|word| (*word).to_owned()).collect::<Vec<_>>());
-        assert_eq!(of(&["sh", "-c", "true"]), ["sh", "-c", "true"]);
-        let long = "é".repeat(MAX_RECORDED);
-        let kept = of(&["sh", "-c", &long, "name", "word"]);
-        assert_eq!((kept[3].as_str(), kept[4].as_str()), ("name", "word"));
-        assert!(kept[2].starts_with("éé") && kept[2].ends_with('…'), "{kept:?}");
-        let many = vec![long.as_str(); 10_000];
-        assert!(of(&many).concat().len() <= MAX_RECORDED + '…'.len_utf8());
     }
 }
