@@ -19,12 +19,10 @@ use robo_model::state::{Failure, InstanceReport, InstanceState, Step, Wanted};
 use robo_wire::api::{Facts, Interface, Scope, SshKeyChange, Verb};
 use robo_wire::call::{CallTicket, OpenTarget, ResumeRequest};
 use robo_wire::collect::CollectOpen;
-use robo_wire::copy::{Content, CopyFrame, CopyOpen, End, Entry, Kind, Pull, Purge, Push, RawPath, Told, Want};
+use robo_wire::copy::{CopyFrame, CopyOpen};
 use robo_wire::digest::Digest;
 use robo_wire::event::{AgentEvent, EventBody};
-use robo_wire::forward::{
-    Accepted, Broken, BrokenKind, FlowId, ForwardFrame, ForwardOpen, ForwardRequest, Opened, Place, Target, Wish,
-};
+use robo_wire::forward::{FlowId, ForwardFrame, ForwardRequest};
 use robo_wire::frame::{self, Frame, FrameError, MAX_CONTROL_FRAME};
 use robo_wire::health::HealthOpen;
 use robo_wire::job::{Begun, Ended, Output, RunFrame, RunOpen, RunStart};
@@ -44,12 +42,18 @@ use robo_wire::upgrade::UpgradeFrame;
 
 #[path = "golden/assignment.rs"]
 mod assignment;
+#[path = "golden/copy.rs"]
+mod copy;
+#[path = "golden/forward.rs"]
+mod forward;
 #[path = "golden/tail.rs"]
 mod tail;
 #[path = "golden/upgrade.rs"]
 mod upgrade;
 
 use self::assignment::{addresses, assignment, bound, containers, faceted};
+use self::copy::{copy_frames, copy_opens};
+use self::forward::{forward_frames, forward_opens, unix};
 use self::tail::{tail_frames, tail_opens};
 use self::upgrade::{upgrade_frames, upgrade_opens, upgraded};
 
@@ -271,47 +275,6 @@ fn to_relay() -> [(&'static str, ToRelay); 2] {
 
 fn arrival() -> Arrival {
     Arrival { from: "203.0.113.7:40000".into() }
-}
-
-fn copy_opens() -> Vec<(&'static str, CopyOpen)> {
-    let push = Push {
-        path: RawPath(vec![b'/', 0xff]),
-        name: "app.conf".into(),
-        exact: true,
-        mode: Some(0o640),
-        owner: Some("app:app".into()),
-    };
-    let pull = Pull { path: "logs".into(), recursive: true, limit: Some(262_144) };
-    let purge = Purge { path: "logs".into(), size: 70_002, sha256: "2c26b46b".into() };
-    vec![
-        ("copy-push", CopyOpen::Push(push)),
-        ("copy-pull", CopyOpen::Pull(pull)),
-        ("copy-purge", CopyOpen::Purge(purge)),
-    ]
-}
-
-fn copy_frames() -> Vec<(&'static str, CopyFrame)> {
-    let entry = |kind| {
-        let modified_at = Some(UnixMillis(1_700_000_000_000));
-        CopyFrame::Entry(Entry { number: 7, name: RawPath(vec![b'a', b'/', 0xff]), kind, mode: 0o640, modified_at })
-    };
-    let told = Told { number: Some(7), name: "a/b".into(), reason: "it is a socket".into() };
-    let sha256 = "2c26b46b68ffc68ff99b453c1d30413413422d706483bfa0f98a5e886266e7ae".to_owned();
-    vec![
-        ("copy-place", CopyFrame::Place("/tmp/x".into())),
-        ("copy-entry-small", entry(Kind::Small(Content(vec![3, 0xfe])))),
-        ("copy-entry-file", entry(Kind::File(Some(70_000)))),
-        ("copy-entry-stream", entry(Kind::File(None))),
-        ("copy-entry-folder", entry(Kind::Folder)),
-        ("copy-entry-link", entry(Kind::Link("../x".into()))),
-        ("copy-want", CopyFrame::Want(Want { number: 7, from: 70_000, sha256: sha256.clone() })),
-        ("copy-data", CopyFrame::Data(70_000, vec![3, 0xfe])),
-        ("copy-end", CopyFrame::End(End { size: 70_002, sha256 })),
-        ("copy-skipped", CopyFrame::Skipped(told.clone())),
-        ("copy-failed", CopyFrame::Failed(told)),
-        ("copy-finish", CopyFrame::Finish),
-        ("copy-verdict", CopyFrame::Verdict(Verdict::Refused { reason: "no space".into() })),
-    ]
 }
 
 #[test]
@@ -594,28 +557,6 @@ fn run_within() -> RunOpen {
 
 fn shell_open() -> ShellOpen {
     ShellOpen { session: "s1".parse().unwrap(), start: Some(shell_start()), from: 70_000 }
-}
-
-fn unix() -> Wish {
-    Wish::Connect(Target::Unix { path: "/run/x".into() })
-}
-
-fn forward_opens() -> [(&'static str, ForwardOpen); 2] {
-    let tcp = Wish::Connect(Target::Tcp { host: "localhost".into(), port: 22 });
-    let open = |wish, taken| ForwardOpen { flow: FlowId([200; 16]), by: "anna".into(), wish, taken };
-    [("open-forward", open(Some(tcp), 0)), ("open-forward-again", open(None, 70_000))]
-}
-
-fn forward_frames() -> Vec<(&'static str, ForwardFrame)> {
-    let place = Place { host: "::1".into(), port: 0 };
-    vec![
-        ("forward-opened", ForwardFrame::Opened(Opened { taken: 70_000, port: Some(8080) })),
-        ("forward-data", ForwardFrame::Data(70_000, b"\x03".to_vec())),
-        ("forward-end", ForwardFrame::End(70_001)),
-        ("forward-taken", ForwardFrame::Taken(70_002)),
-        ("forward-broken", ForwardFrame::Broken(Broken::new(BrokenKind::TimedOut, place.to_string()))),
-        ("forward-accepted", ForwardFrame::Accepted(Accepted { flow: FlowId([1; 16]), from: "[::1]:5".into() })),
-    ]
 }
 
 fn shell_frames() -> Vec<(&'static str, ShellFrame)> {
