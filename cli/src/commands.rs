@@ -28,6 +28,7 @@ pub(crate) mod job;
 pub(crate) mod login;
 pub(crate) mod logs;
 pub(crate) mod manager;
+mod place;
 pub(crate) mod plan;
 pub(crate) mod project;
 pub(crate) mod relay;

@@ -13,13 +13,13 @@ mod view;
 use std::collections::BTreeMap;
 use std::io::{self, IsTerminal as _};
 
-use robo_model::label::Selector;
 use robo_model::quantity::Millis;
 use robo_model::spec::InstanceKey;
 use robo_wire::job::JobRequest;
 use robo_wire::stream::{Command, ExecRequest, Requirement, Targets};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
+use super::place::Place;
 use super::target::Target;
 use crate::cli::{Env, Format};
 use crate::client::Client;
@@ -52,18 +52,11 @@ Examples:
   robo exec --in shop/database/db -- env
   tar c data | robo exec device-42 --cwd /tmp -- tar x")]
 pub(crate) struct ExecArgs {
-    /// The devices, by name.
-    #[arg(value_name = "DEVICE", conflicts_with_all = ["all", "selector", "within"])]
-    #[arg(add = crate::complete::devices())]
-    targets: Vec<String>,
-    /// The devices whose labels match, as in `site=tokyo,gpu`.
-    #[arg(short = 'l', long, conflicts_with_all = ["all", "within"])]
-    selector: Option<Selector>,
-    /// Every device of the project.
-    #[arg(long, conflicts_with = "within")]
-    all: bool,
+    #[command(flatten)]
+    place: Place,
     /// Where this instance runs: on its device, in its folder, with what its own steps and process are told, as its user.
     #[arg(long = "in", value_name = "APPLICATION/PATH", add = crate::complete::targets())]
+    #[arg(conflicts_with_all = ["names", "all", "selector"])]
     within: Option<String>,
     /// How long the command may run on each device; then it is killed there.
     #[arg(long, value_name = "DURATION")]
@@ -107,23 +100,13 @@ pub(crate) struct ExecArgs {
     needs: Option<Requirement>,
 }
 
-/// On which devices.
-pub(crate) struct Where {
-    /// By name.
-    pub(crate) targets: Vec<String>,
-    /// By labels.
-    pub(crate) selector: Option<Selector>,
-    /// All of the project.
-    pub(crate) all: bool,
-}
-
 /// Of so many devices at most it is told that output is missing.
 const MAX_TOLD: usize = 20;
 
 pub(crate) async fn run(args: ExecArgs, env: &Env) -> Result<Exit, CliError> {
     let is_json = is_json(env.ui.format)?;
     args.check_targets()?;
-    let is_one = (matches!(args.targets.as_slice(), [_]) || args.within.is_some()) && !args.group;
+    let is_one = (args.place.is_one() || args.within.is_some()) && !args.group;
     let with_input = !args.no_stdin && !io::stdin().is_terminal();
     let (group, background) = (args.group, args.background);
     let client = env.client()?;
@@ -261,15 +244,13 @@ fn is_json(format: Format) -> Result<bool, CliError> {
 impl ExecArgs {
     /// A command that another command of ours runs, as this user and for so long at most, without input.
     pub(crate) fn plain(
-        place: Where,
+        place: Place,
         (user, timeout): (Option<String>, Option<Millis>),
         command: Vec<String>,
         needs: Requirement,
     ) -> Self {
         Self {
-            targets: place.targets,
-            selector: place.selector,
-            all: place.all,
+            place,
             within: None,
             timeout,
             variables: Vec::new(),
@@ -288,12 +269,15 @@ impl ExecArgs {
     }
 
     fn check_targets(&self) -> Result<(), CliError> {
-        let is_any = self.all || self.selector.is_some() || self.within.is_some() || !self.targets.is_empty();
-        let how = match self.needs {
+        if self.within.is_some() { Ok(()) } else { self.place.check(self.how()) }
+    }
+
+    /// How a device would be named.
+    const fn how(&self) -> &'static str {
+        match self.needs {
             None => "name one or more before the `--`, as in `robo exec robot-7 -- uptime`",
             Some(_) => "name one or more, as in `robo unit status ssh.service robot-7`",
-        };
-        if is_any { Ok(()) } else { Err(nowhere(how)) }
+        }
     }
 
     /// What only a job of the manager's can do.
@@ -308,6 +292,7 @@ impl ExecArgs {
     }
 
     pub(crate) fn into_request(self, stdin: bool, within: Option<InstanceKey>) -> Result<ExecRequest, CliError> {
+        let how = self.how();
         let argv = match self.command.as_slice() {
             [text] if self.shell => ["/bin/sh", "-c", text].map(str::to_owned).to_vec(),
             _ if self.shell => {
@@ -318,31 +303,12 @@ impl ExecArgs {
         };
         let targets = match &within {
             Some(key) => Targets::Names(vec![key.to_string()]),
-            None => targets(self.targets, self.selector, self.all),
+            None => self.place.targets(how)?,
         };
         let env: BTreeMap<String, String> = self.variables.into_iter().collect();
         let command = Command { argv, env, cwd: self.cwd, user: self.user, timeout: self.timeout, stdin, within };
         Ok(ExecRequest { targets, command, resumable: true, needs: self.needs })
     }
-}
-
-/// To run something on every device takes an explicit word.
-pub(crate) fn nowhere(how_to_name: &str) -> CliError {
-    CliError::new("no device is given").help(how_to_name).help("or take many: `--all`, or `-l SELECTOR`")
-}
-
-/// The devices that are meant, each once.
-pub(crate) fn targets(names: Vec<String>, selector: Option<Selector>, all: bool) -> Targets {
-    match selector {
-        Some(selector) => Targets::Selector(selector.to_string()),
-        None if all => Targets::All,
-        None => Targets::Names(without_doubles(names)),
-    }
-}
-
-fn without_doubles(names: Vec<String>) -> Vec<String> {
-    let mut seen = std::collections::BTreeSet::new();
-    names.into_iter().filter(|name| seen.insert(name.clone())).collect()
 }
 
 /// `NAME=VALUE`, or a NAME that is set here.

@@ -1,11 +1,11 @@
 //! `robo unit`: units of systemd on devices, by `systemctl` there.
 
-use robo_model::label::Selector;
 use robo_model::quantity::Millis;
 use robo_wire::stream::Requirement;
 use robo_wire::tail::check_unit;
 
-use super::exec::{self, ExecArgs, Where};
+use super::exec::{self, ExecArgs};
+use super::place::Place;
 use crate::cli::Env;
 use crate::error::{CliError, Exit};
 
@@ -58,16 +58,8 @@ struct OfUnit {
 /// Where, and as whom.
 #[derive(Debug, clap::Args)]
 struct On {
-    /// The devices, by name.
-    #[arg(value_name = "DEVICE", conflicts_with_all = ["all", "selector"])]
-    #[arg(add = crate::complete::devices())]
-    targets: Vec<String>,
-    /// The devices whose labels match, as in `site=tokyo,gpu`.
-    #[arg(short = 'l', long, conflicts_with = "all")]
-    selector: Option<Selector>,
-    /// Every device of the project.
-    #[arg(long)]
-    all: bool,
+    #[command(flatten)]
+    place: Place,
     /// The user to run systemctl as; without it, whom the device's agent was told, or its own.
     #[arg(long, value_name = "USER")]
     user: Option<String>,
@@ -108,8 +100,7 @@ impl On {
     fn into_exec(self, words: &[&str]) -> ExecArgs {
         let command = ["systemctl", "--no-pager", "--no-ask-password"].iter().chain(words);
         let command = command.map(|word| (*word).to_owned()).collect();
-        let place = Where { targets: self.targets, selector: self.selector, all: self.all };
-        ExecArgs::plain(place, (self.user, self.timeout), command, Requirement::Systemd)
+        ExecArgs::plain(self.place, (self.user, self.timeout), command, Requirement::Systemd)
     }
 }
 

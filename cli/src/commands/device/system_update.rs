@@ -6,7 +6,6 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use clap::ValueEnum;
-use robo_model::label::Selector;
 use robo_model::quantity::Millis;
 use robo_wire::job::JobRequest;
 use robo_wire::stream::{Command, Targets};
@@ -14,6 +13,7 @@ use robo_wire::stream::{Command, Targets};
 use crate::cli::Env;
 use crate::commands::apply::agreed;
 use crate::commands::exec;
+use crate::commands::place::Place;
 use crate::error::{CliError, Exit};
 
 /// What runs on the device; its words are `DRY REBOOT WINDOW`.
@@ -35,16 +35,8 @@ Examples:
   robo device system-update -l site=tokyo --yes --reboot if-needed --window 02:00-04:00
   robo device system-update --all --yes --concurrency 5 --fail-fast --background --queue=12h")]
 pub(super) struct SystemUpdateArgs {
-    /// The devices, by name.
-    #[arg(value_name = "DEVICE", conflicts_with_all = ["all", "selector"])]
-    #[arg(add = crate::complete::devices())]
-    targets: Vec<String>,
-    /// The devices whose labels match, as in `site=tokyo,gpu`.
-    #[arg(short = 'l', long, conflicts_with = "all")]
-    selector: Option<Selector>,
-    /// Every device of the project.
-    #[arg(long)]
-    all: bool,
+    #[command(flatten)]
+    place: Place,
     /// Only tell what would be installed.
     #[arg(long, conflicts_with_all = ["reboot", "window"])]
     dry_run: bool,
@@ -141,10 +133,7 @@ pub(super) async fn run(args: SystemUpdateArgs, env: &Env) -> Result<Exit, CliEr
 
 impl SystemUpdateArgs {
     fn into_request(self) -> Result<JobRequest, CliError> {
-        let targets = exec::targets(self.targets, self.selector, self.all);
-        if matches!(&targets, Targets::Names(names) if names.is_empty()) {
-            return Err(exec::nowhere("name one or more, as in `robo device system-update robot-7 --dry-run`"));
-        }
+        let targets = self.place.targets("name one or more, as in `robo device system-update robot-7 --dry-run`")?;
         let window = self.window.map(|window| window.0).unwrap_or_default();
         let dry = if self.dry_run { "yes" } else { "no" };
         let words = ["/bin/sh", "-c", SCRIPT, NAME, dry, self.reboot.as_str(), &window];

@@ -1,19 +1,18 @@
 //! `robo device upgrade`: agents become the program that the manager gives away, over their links.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use futures_util::StreamExt as _;
-use robo_model::label::Selector;
 use robo_wire::api::{MAX_UPGRADES_AT_A_TIME, UpgradeLine, UpgradeRequest, UpgradeVerdict};
 use robo_wire::code::Code;
-use robo_wire::stream::Targets;
 use robo_wire::upgrade::UpgradeStage;
 use serde::Serialize;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::{Env, Format};
 use crate::commands::exec::fit;
+use crate::commands::place::Place;
 use crate::error::{CliError, Exit};
 use crate::output::{Ui, table};
 
@@ -40,16 +39,8 @@ Examples:
 
 Exit codes: 0 each device runs that program, 3 when some does not.")]
 pub(super) struct UpgradeArgs {
-    /// The devices.
-    #[arg(value_name = "DEVICE", conflicts_with_all = ["all", "selector"])]
-    #[arg(add = crate::complete::devices())]
-    targets: Vec<String>,
-    /// The devices whose labels match, as in `site=tokyo,gpu`.
-    #[arg(short = 'l', long, value_name = "SELECTOR", conflicts_with = "all")]
-    selector: Option<Selector>,
-    /// Every device of the project.
-    #[arg(long)]
-    all: bool,
+    #[command(flatten)]
+    place: Place,
     /// So many devices at a time; 4 where nothing is said.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=i64::from(MAX_UPGRADES_AT_A_TIME)))]
     concurrency: Option<u32>,
@@ -120,20 +111,8 @@ pub(super) async fn run(args: UpgradeArgs, env: &Env) -> Result<Exit, CliError> 
 }
 
 fn request(args: UpgradeArgs) -> Result<UpgradeRequest, CliError> {
-    let UpgradeArgs { targets, selector, all, concurrency, max_failures, force, dry_run } = args;
-    let targets = match selector {
-        Some(selector) => Targets::Selector(selector.to_string()),
-        None if all => Targets::All,
-        None if targets.is_empty() => {
-            return Err(CliError::new("no device is given")
-                .help("name one or more, as in `robo device upgrade robot-7`")
-                .help("or take many: `--all`, or `-l SELECTOR`"));
-        }
-        None => {
-            let mut seen = BTreeSet::new();
-            Targets::Names(targets.into_iter().filter(|name| seen.insert(name.clone())).collect())
-        }
-    };
+    let UpgradeArgs { place, concurrency, max_failures, force, dry_run } = args;
+    let targets = place.targets("name one or more, as in `robo device upgrade robot-7`")?;
     Ok(UpgradeRequest { targets, concurrency, max_failures, force, dry_run })
 }
 
@@ -265,6 +244,8 @@ fn reason(device: &str, verdict: &UpgradeVerdict) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use robo_wire::stream::Targets;
+
     use super::*;
 
     fn board() -> Board {
@@ -310,9 +291,7 @@ mod tests {
     #[test]
     fn no_device_at_all_is_a_mistake() {
         let args = |targets: &[&str], all| UpgradeArgs {
-            targets: targets.iter().map(|name| (*name).to_owned()).collect(),
-            selector: None,
-            all,
+            place: Place { names: targets.iter().map(|name| (*name).to_owned()).collect(), selector: None, all },
             concurrency: None,
             max_failures: None,
             force: false,
