@@ -166,7 +166,7 @@ impl Gateway {
         match Box::pin(admission::admit(&self.desk, peer, now())).await {
             Ok(Admission::Served(record)) => {
                 let renewal = self.renewal.due(record.rotate, peer.certificate_ends, now());
-                link::serve(self, socket, *record, Some(renewal), stop).await.map(Offence::Protocol)
+                link::serve(self, socket, Arc::from(record), Some(renewal), stop).await.map(Offence::Protocol)
             }
             Ok(Admission::Refused(goodbye)) => {
                 tracing::warn!(device = %peer.device, reason = goodbye.reason, "link refused");

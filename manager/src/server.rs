@@ -352,8 +352,9 @@ impl Shared {
     async fn secured(&self, socket: Incoming, from: Origin, visit: Visit) {
         // What is over by the time a link is up, and whatever is rare, has a box of its own here and below: a future has
         // room for the largest of its steps as long as it lives, and ten thousand of these live for weeks.
-        match Box::pin(visit.secure(socket, &self.tls)).await {
-            Ok(stream) => self.speak(Box::new(stream), from, visit).await,
+        let secure = async { visit.secure(socket, &self.tls).await.map(Box::new) };
+        match Box::pin(secure).await {
+            Ok(stream) => self.speak(stream, from, visit).await,
             Err(error) => {
                 tracing::info!(%from, %error, "TLS handshake failed");
                 // Who only looks whether somebody listens says nothing, or not enough.

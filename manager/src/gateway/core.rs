@@ -515,6 +515,8 @@ impl LinkCore {
                 // There is nobody to ask about; the device may still have what it does not need any more.
                 self.tell_imports(&BTreeMap::new(), outs);
             } else {
+                // Ten thousand idle links must not hold room for what they heard.
+                self.waiting = VecDeque::new();
                 return Ok(());
             }
         }

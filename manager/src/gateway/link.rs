@@ -83,7 +83,7 @@ pub(crate) fn broken(error: &(dyn std::error::Error + 'static)) -> String {
 pub(super) async fn serve<T>(
     gateway: &Gateway,
     socket: T,
-    record: DeviceRecord,
+    device: Arc<DeviceRecord>,
     renewal: Option<RenewalDue>,
     stop: &CancellationToken,
 ) -> Option<String>
@@ -92,7 +92,6 @@ where
 {
     let (mux, drive) = mux::multiplex(Thrifty::new(socket).compat());
     let mut drive = std::pin::pin!(drive);
-    let device = Arc::new(record);
     let ssh_authority = gateway.ssh_authority.get().cloned();
     let record = LinkRecord { renewal, ssh_authority, ..LinkRecord::from(&*device) };
     let mut core = LinkCore::new(record, gateway.heartbeat, uptime());
