@@ -5,14 +5,21 @@ use std::sync::{Arc, Mutex};
 
 use rcgen::{BasicConstraints, CertificateParams, DistinguishedName, DnType, IsCa, Issuer, KeyPair};
 use reqwest::Method;
+use robo_agent::dial::Route;
 use robo_agent::enroll::EnrollError;
 use robo_agent::identity::Identity;
+use robo_manager::tls::provider;
 use robo_model::quantity::Millis;
 use robo_tests::eventually;
 use robo_tests::inside::{Manager, folder};
 use robo_tests::peer::{Peer, enrolled, hello, try_to_enroll};
 use robo_wire::api::{MAX_ENROLL_BODY, TokenRequest, TokenView};
 use robo_wire::problem::ErrorCode;
+use rustls::SignatureScheme;
+use rustls::client::ResolvesClientCert;
+use rustls::sign::CertifiedKey;
+use rustls_pki_types::pem::PemObject as _;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -49,6 +56,44 @@ async fn a_certificate_of_a_wrong_authority_gets_no_word() {
     let line = refusal(&manager, "connect").await;
     assert!(line.thing == "TLS" && line.detail.contains("certificate") && line.who.is_none(), "{line:?}");
     assert!(as_device(&manager, &wrong, Method::GET, "certificate").await.is_err());
+    assert_eq!(device(&manager, "one").await, before, "nothing of it is taken");
+    assert_well(&manager).await;
+}
+
+/// Shows a certificate, whoever's it is, and signs with a key of its own.
+#[derive(Debug)]
+struct Copied(Arc<CertifiedKey>);
+
+impl ResolvesClientCert for Copied {
+    fn resolve(&self, _: &[&[u8]], _: &[SignatureScheme]) -> Option<Arc<CertifiedKey>> {
+        Some(Arc::clone(&self.0))
+    }
+
+    fn has_certs(&self) -> bool {
+        true
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certificate_is_worth_nothing_without_its_key() {
+    let folder = folder();
+    let manager = Manager::start(&folder.path().join("manager")).await;
+    let identity = enrolled(&manager, &folder.path().join("one"), "one").await;
+    let before = device(&manager, "one").await;
+    // All that goes over the network, and all that may be read there: the certificate, and not the key.
+    let chain = vec![CertificateDer::from_pem_slice(identity.certificate_pem.as_bytes()).unwrap()];
+    let own = PrivateKeyDer::from_pem_slice(KeyPair::generate().unwrap().serialize_pem().as_bytes()).unwrap();
+    let key = provider().key_provider.load_private_key(own).unwrap();
+    let mut tls = Arc::unwrap_or_clone(robo_agent::tls::enrolled(&identity, robo_wire::ALPN_LINK).unwrap());
+    tls.client_auth_cert_resolver = Arc::new(Copied(Arc::new(CertifiedKey::new(chain, key))));
+    let route = Route::direct(manager.address.to_string());
+    // With TLS 1.3 the refusal comes after the client's last word.
+    if let Ok(mut socket) = robo_agent::dial::dial(&route, Arc::new(tls)).await {
+        let mut word = Vec::new();
+        assert!(socket.read_to_end(&mut word).await.is_err() && word.is_empty(), "{word:?}");
+    }
+    let line = refusal(&manager, "connect").await;
+    assert!(line.thing == "TLS" && line.who.is_none(), "{line:?}");
     assert_eq!(device(&manager, "one").await, before, "nothing of it is taken");
     assert_well(&manager).await;
 }
