@@ -1,17 +1,21 @@
 //! `robo logs` with the real programs: what prints, what is chosen, cuts, and what cannot be read.
 
 use std::fs;
+use std::io::Read as _;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
+use std::process::Stdio;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use robo_tests::eventually_blocking;
-use robo_tests::programs::Started;
-use robo_tests::proxy::Proxy;
+use robo_tests::programs::{Running, Started};
+use robo_tests::proxy::{Mode, Proxy};
 use rustix::process::Signal;
 use serde_json::Value;
 
 use super::faults::lab::Machine;
-use super::{Lab, application};
+use super::{Lab, application, until_as_wished};
 
 /// Cuts while somebody follows.
 const CUTS: usize = 6;
@@ -153,5 +157,49 @@ fn logs_of_instances_the_agent_and_units() {
     ] {
         let run = logs(bad);
         assert!(run.code != 0 && run.err.contains(says), "{bad:?}: {run:?}");
+    }
+}
+
+#[test]
+fn logs_without_end_hold_up_no_command() {
+    let lab = Lab::new();
+    // A link on which far less goes through than is printed.
+    let link = Proxy::start(lab.address);
+    let _machine = Machine::start(&lab, "one", &link.address.to_string());
+    let much = lab.path("much.sh");
+    fs::write(&much, "while :; do seq 20000; sleep 0.02; done\n").unwrap();
+    let graph = format!(
+        "application app {{\n\tversion: 1.0.0;\n}}\nMachine {{\n\tinstaller: target;\n\tchildren: Much;\n}}\n\
+         Much {{\n\tinstaller: process;\n\trun: sh {much};\n}}\n\
+         instance of Machine {{\n\tname: one;\n\tinstance of Much {{\n\t\tname: much;\n\t}}\n}}\n"
+    );
+    lab.user.run(&["apply", "--yes", &application(&lab.user, &graph, &[])]).expect(0);
+    until_as_wished(&lab.user);
+    link.set(Mode::Slow(20));
+    let follow = |words: &[&str]| {
+        let mut command = lab.user.command();
+        // Whoever shows all of it to a terminal keeps none of it.
+        command.args(["logs", "/one/much", "-f"]).args(words).stdin(Stdio::null()).stdout(Stdio::piped());
+        let mut running = Running::start(command.stderr(Stdio::null()));
+        let (mut out, seen) = (running.0.stdout.take().unwrap(), Arc::new(AtomicU64::new(0)));
+        let counted = Arc::clone(&seen);
+        std::thread::spawn(move || {
+            let mut piece = vec![0; 65_536];
+            while let Ok(read @ 1..) = out.read(&mut piece) {
+                counted.fetch_add(read as u64, Ordering::SeqCst);
+            }
+        });
+        (running, seen)
+    };
+    let followers = [follow(&["-n", "0"]), follow(&["-n", "100000"]), follow(&["-t"])];
+    let seen = || followers.each_ref().map(|(_, seen)| seen.load(Ordering::SeqCst));
+    eventually_blocking("all of them are shown something", || seen().iter().all(|seen| *seen > 0).then_some(()));
+    for round in 0..5 {
+        let before = seen();
+        assert_eq!(lab.user.run(&["exec", "one", "--", "echo", "at once"]).expect(0).out, "at once\n");
+        eventually_blocking("the logs go on", || {
+            seen().iter().zip(before).all(|(now, before)| *now > before).then_some(())
+        });
+        println!("round {round}: {:?} bytes of logs", seen());
     }
 }
