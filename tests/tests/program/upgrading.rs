@@ -60,18 +60,18 @@ fn program() -> &'static [u8] {
 }
 
 /// The agent's program, a little longer: another build of the same.
-fn build(version: u8) -> Vec<u8> {
+pub(super) fn build(version: u8) -> Vec<u8> {
     let mut program = program().to_vec();
     program.extend([version; 16]);
     program
 }
 
-fn sha(bytes: &[u8]) -> String {
+pub(super) fn sha(bytes: &[u8]) -> String {
     hex::encode(Sha256::digest(bytes))
 }
 
 /// Puts a program in the place of `path`, as a package does: under another name first.
-fn put(path: &Path, program: &[u8]) {
+pub(super) fn put(path: &Path, program: &[u8]) {
     let fresh = path.with_extension("fresh");
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     fs::write(&fresh, program).unwrap();

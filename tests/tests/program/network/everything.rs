@@ -2,6 +2,7 @@
 //! becomes a device by the line that is printed, is used for all that there is, is shut out, and is as it was before.
 
 mod more;
+mod upkeep;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
@@ -13,7 +14,7 @@ use robo_agent::folders::Folders;
 use robo_agent::runtime::Runtime;
 use robo_agent::shell::Shells;
 use robo_tests::eventually_blocking;
-use robo_tests::programs::{Run, Running, Started, binaries, robo_agent};
+use robo_tests::programs::{Run, Running, Started, robo_agent};
 use robo_wire::stream::Verdict;
 use rustix::process::Signal;
 
@@ -21,6 +22,7 @@ use super::world::World;
 use super::{GRAPH, two_routers};
 use crate::program::install::SYSTEMCTL;
 use crate::program::shell::Terminal;
+use crate::program::upgrading::{build, put};
 use crate::program::{application, signal};
 
 /// The only way out, as a device's settings have it.
@@ -57,7 +59,8 @@ impl<'a> Bare<'a> {
         fs::create_dir_all(folder.join("bin")).unwrap();
         fs::create_dir_all(folder.join("home")).unwrap();
         let sudo = "#!/bin/sh\nexec \"$@\" --user --token-file -\n";
-        for (name, text) in [("systemctl", SYSTEMCTL), ("sudo", sudo), ("journalctl", more::JOURNALCTL)] {
+        let systemctl = format!("{}{SYSTEMCTL}", upkeep::ASKED);
+        for (name, text) in [("systemctl", systemctl.as_str()), ("sudo", sudo), ("journalctl", more::JOURNALCTL)] {
             let path = folder.join("bin").join(name);
             fs::write(&path, text).unwrap();
             fs::set_permissions(&path, fs::Permissions::from_mode(0o755)).unwrap();
@@ -121,9 +124,9 @@ fn say(world: &World, namespace: &str, port: &str, text: &str) -> Run {
 #[test]
 fn a_bare_machine_behind_a_proxy_becomes_a_device_and_everything_works() {
     let namespaces = two_routers("drop");
-    let programs = binaries().to_str().unwrap();
-    drop(robo_agent());
-    let world = World::start(namespaces, &["--heartbeat", "2s", "--agent-binaries", programs]);
+    let offered = tempfile::tempdir().unwrap();
+    put(&offered.path().join("robo-agent"), &build(0));
+    let world = World::start(namespaces, &["--heartbeat", "2s", "--agent-binaries", offered.path().to_str().unwrap()]);
     let configuration = world.path("tinyproxy.conf");
     let lines =
         "Port 3128\nListen 192.168.1.1\nTimeout 600\nConnectPort 443\nBasicAuth robo open-sesame\nMaxClients 50\n";
@@ -146,6 +149,11 @@ fn a_bare_machine_behind_a_proxy_becomes_a_device_and_everything_works() {
     more::operations(&world);
     more::users(&world);
     more::comings_and_goings(&world, &machine);
+    upkeep::files(&world, &machine);
+    upkeep::system(&world, &machine);
+    upkeep::ssh(&world, &machine);
+    upkeep::bounds(&world, &machine);
+    upkeep::upgrade(&world, &machine, &offered.path().join("robo-agent"));
     rights_and_keys(&world, &machine);
     is_shut_out_and_as_before(&world, &machine);
     drop((machine, proxy));
@@ -157,7 +165,7 @@ fn becomes_a_device(machine: &Bare<'_>) {
     let token = world.path("device.token");
     fs::write(&token, &enrolled.out).unwrap();
     let line = enrolled.err.lines().map(str::trim).find(|line| line.starts_with("t=$(mktemp)")).unwrap();
-    let mut install = machine.command(&["sh", "-c", line]);
+    let mut install = machine.command(&["sh", "-c", upkeep::BOOTED, "sh", "sh", "-c", line]);
     let run = Started::start(install.stdin(fs::File::open(&token).unwrap())).wait().expect(0);
     assert!(run.out.contains("This machine is a device of 203.0.113.1:443"), "{run:?}");
     world.until_online(true);
@@ -259,7 +267,12 @@ fn ways_in(world: &World) {
     let mut through = world.command_in("world");
     let through = through.args(["ssh-proxy", "device", &port.to_string()]).stdin(fs::File::open(&input).unwrap());
     assert_eq!(Started::start(through).wait().expect(0).out, "SSH");
-    drop((forward, reverse, there, here));
+    // Who is killed is waited for, as one that was cut off; who ends says so.
+    for forward in [forward, reverse] {
+        forward.process.signal(Signal::INT);
+        forward.wait().expect(130);
+    }
+    drop((there, here));
 }
 
 fn copies(world: &World, machine: &Bare<'_>) {

@@ -153,7 +153,12 @@ impl World {
 
     /// `robo` in a namespace, with the user's environment.
     pub(super) fn command_in(&self, namespace: &str) -> Command {
-        let mut command = self.namespaces.command(namespace, robo().to_str().unwrap());
+        self.as_user(namespace, robo().to_str().unwrap())
+    }
+
+    /// A program in a namespace, with the user's environment.
+    pub(super) fn as_user(&self, namespace: &str, program: &str) -> Command {
+        let mut command = self.namespaces.command(namespace, program);
         let like = self.user.command();
         command.current_dir(robo_tests::programs::root()).env_clear().stdin(Stdio::null());
         command.envs(like.get_envs().filter_map(|(name, value)| Some((name, value?))));

@@ -14,7 +14,7 @@ use crate::program::application;
 pub(super) const JOURNALCTL: &str = "#!/bin/sh\ncase \"$*\" in *--unit=there*) echo \
     '{\"__CURSOR\":\"c=1\",\"__REALTIME_TIMESTAMP\":\"1700000000000000\",\"MESSAGE\":\"accepted a key\"}' ;; esac\n";
 
-fn json(world: &World, arguments: &[&str]) -> Value {
+pub(super) fn json(world: &World, arguments: &[&str]) -> Value {
     world.run(&[arguments, &["-o", "json"]].concat()).expect(0).json()
 }
 
