@@ -120,6 +120,7 @@ impl Rig {
                 release_changed: Vec::new(),
                 events_added: !update.events.is_empty(),
                 unknown: BTreeSet::new(),
+                unnamed: BTreeMap::new(),
             }),
             Ask::Providers { applications, .. } => {
                 let none = || Arc::new(Offers::new(Vec::new()));
