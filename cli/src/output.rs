@@ -201,7 +201,8 @@ impl Ui {
     #[expect(clippy::unused_self, reason = "printing goes through the Ui, whatever it needs of it")]
     pub(crate) fn note(&self, text: impl Display) {
         // A terminal that was closed can be told nothing, and what we are doing must be brought to its end all the same.
-        let _told = writeln!(std::io::stderr().lock(), "{}", harmless(&text.to_string()));
+        // The end of the line belongs to it: in a raw terminal a line ends with a return and that.
+        let _told = write!(std::io::stderr().lock(), "{}", harmless(&format!("{text}\n")));
     }
 
     /// Begins the line anew after Ctrl-C, of which the terminal has written `^C`.

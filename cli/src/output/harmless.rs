@@ -72,9 +72,8 @@ impl Harmless {
         match std::mem::take(&mut self.before) {
             Before::Text => self.begin(byte, out),
             Before::Return => {
-                if byte != b'\n' {
-                    out.extend_from_slice(MARK.as_bytes());
-                }
+                // A raw terminal needs both at the end of a line.
+                out.extend_from_slice(if byte == b'\n' { b"\r" } else { MARK.as_bytes() });
                 self.begin(byte, out);
             }
             Before::Escape if byte == b'[' => self.before = Before::Sequence(Vec::new()),
@@ -163,7 +162,7 @@ mod tests {
         check("\u{1b}]52;c;aGk=\u{1b}\\", "\u{fffd}]52;c;aGk=\u{fffd}\\");
         check("\u{1b}P\u{1b}c\u{1b}", "\u{fffd}P\u{fffd}c\u{fffd}");
         check("\u{9b}2J\u{85}", "\u{fffd}2J\u{fffd}");
-        check("good\rbad\r\n", "good\u{fffd}bad\n");
+        check("good\rbad\r\n", "good\u{fffd}bad\r\n");
         check("a\u{8}\u{7f}\0", "a\u{fffd}\u{fffd}\u{fffd}");
         check("nothing\u{202e}evil", "nothing\u{fffd}evil");
         check("\u{1b}[?25l", "\u{fffd}[?25l");
