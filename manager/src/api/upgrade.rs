@@ -157,8 +157,7 @@ fn todo(request: &UpgradeRequest, shelf: &Shelf, device: Option<&DeviceRecord>) 
         (false, true, false) => Err(UpgradeVerdict::WouldUpgrade { from, to }),
         (false, true, true) => Err(refused(
             "",
-            "its agent does not say which program it is: it is older than upgrades over the link, a part of `robo`, or \
-             began just now"
+            "its agent does not say which program it is: it is a part of `robo`, very old, or began just now"
                 .to_owned(),
         )),
         (false, false, _) => Ok(Box::new(One { device: device.id.clone(), from, program: program.clone() })),

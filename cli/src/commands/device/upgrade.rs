@@ -19,6 +19,9 @@ use crate::output::{Ui, table};
 /// Digits of a program's SHA-256 that people are shown: enough to tell it from others.
 const SHOWN_DIGITS: usize = 12;
 
+/// Of so many devices for which the same is told each is named.
+const MAX_NAMED: usize = 5;
+
 /// How often the line that shows how it goes is drawn at most.
 const EVERY: Duration = Duration::from_millis(100);
 
@@ -205,7 +208,7 @@ fn show(board: &Board, ui: &Ui) -> Result<(), CliError> {
         Format::Table | Format::Wide => {
             let rows = board.outcomes().map(|(device, verdict)| row(device, verdict)).collect();
             ui.text(&table::plain(&["DEVICE", "RESULT", "PROGRAM"], rows, ui.out))?;
-            let reasons: String = board.outcomes().filter_map(|(device, verdict)| reason(device, verdict)).collect();
+            let reasons = reasons(board.outcomes());
             if reasons.is_empty() { Ok(()) } else { ui.text(&reasons) }
         }
     }
@@ -227,8 +230,29 @@ fn row(device: &str, verdict: &UpgradeVerdict) -> Vec<String> {
     vec![device.to_owned(), result, program]
 }
 
+/// What happened where all is not well; once for all devices of which the same is to be told.
+fn reasons<'a>(outcomes: impl Iterator<Item = (&'a str, &'a UpgradeVerdict)>) -> String {
+    let mut told: Vec<(String, Vec<&str>)> = Vec::new();
+    for (device, verdict) in outcomes {
+        let Some(text) = reason(verdict) else { continue };
+        match told.iter_mut().find(|(same, _)| *same == text) {
+            Some((_, devices)) => devices.push(device),
+            None => told.push((text, vec![device])),
+        }
+    }
+    told.into_iter().map(|(text, devices)| format!("{}: {text}", named(&devices))).collect()
+}
+
+/// The devices, or the first of them and how many more there are.
+fn named(devices: &[&str]) -> String {
+    match devices.split_at_checked(MAX_NAMED) {
+        Some((first, more)) if !more.is_empty() => format!("{} and {} more", first.join(", "), more.len()),
+        Some(_) | None => devices.join(", "),
+    }
+}
+
 /// What happened on a device, and what to do about it; nothing where all is well.
-fn reason(device: &str, verdict: &UpgradeVerdict) -> Option<String> {
+fn reason(verdict: &UpgradeVerdict) -> Option<String> {
     let (code, reason) = match verdict {
         UpgradeVerdict::Failed { code, reason } | UpgradeVerdict::Refused { code, reason } => (code.as_str(), reason),
         UpgradeVerdict::Lost { reason } | UpgradeVerdict::Cancelled { reason } => ("", reason),
@@ -239,7 +263,7 @@ fn reason(device: &str, verdict: &UpgradeVerdict) -> Option<String> {
     };
     let reason = reason.replace('\n', "\n    ");
     let remedy = Code::named(code).map(|code| format!("    what to do: {}\n", code.remedy())).unwrap_or_default();
-    Some(format!("{device}: {reason}\n{remedy}"))
+    Some(format!("{reason}\n{remedy}"))
 }
 
 #[cfg(test)]
@@ -276,16 +300,17 @@ mod tests {
     fn each_device_has_a_row_and_what_is_wrong_a_reason() {
         let failed = UpgradeVerdict::Failed { code: "AGT_UPGRADE_TRIAL".into(), reason: "it ended\nlast".into() };
         assert_eq!(row("a", &failed), ["a", "failed AGT_UPGRADE_TRIAL", ""]);
-        let text = reason("a", &failed).unwrap();
+        let text = reasons([("a", &failed)].into_iter());
         assert!(text.starts_with("a: it ended\n    last\n    what to do: "), "{text}");
         let upgraded = UpgradeVerdict::Upgraded { from: String::new(), to: "ab".repeat(32) };
         assert_eq!(row("b", &upgraded), ["b", "upgraded", "unknown -> abababababab"]);
-        assert_eq!(reason("b", &upgraded), None);
+        assert_eq!(reasons([("b", &upgraded)].into_iter()), "");
         let refused = UpgradeVerdict::Refused { code: String::new(), reason: "too old".into() };
-        assert_eq!(
-            (row("c", &refused)[1].as_str(), reason("c", &refused).unwrap().as_str()),
-            ("refused", "c: too old\n")
-        );
+        assert_eq!(row("c", &refused)[1], "refused");
+        let many = ["c", "d", "e", "f", "g", "h", "i"].map(|device| (device, &refused));
+        let text = reasons([("a", &failed)].into_iter().chain(many));
+        assert!(text.ends_with("\nc, d, e, f, g and 2 more: too old\n"), "{text}");
+        assert_eq!(reasons(many.into_iter().take(5)), "c, d, e, f, g: too old\n");
     }
 
     #[test]
