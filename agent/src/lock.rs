@@ -16,9 +16,22 @@ const LOOK: Duration = Duration::from_millis(20);
 /// # Errors
 /// When the system refuses.
 pub(crate) fn take(file: &File) -> io::Result<bool> {
-    let until = Instant::now() + PATIENCE;
+    patiently(PATIENCE, || file.try_lock())
+}
+
+/// Takes the lock of `file` together with others who only read; false when somebody has it for so long. Blocks the thread
+/// for that time at most.
+///
+/// # Errors
+/// When the system refuses.
+pub(crate) fn share(file: &File, patience: Duration) -> io::Result<bool> {
+    patiently(patience, || file.try_lock_shared())
+}
+
+fn patiently(patience: Duration, lock: impl Fn() -> Result<(), TryLockError>) -> io::Result<bool> {
+    let until = Instant::now() + patience;
     loop {
-        match file.try_lock() {
+        match lock() {
             Ok(()) => return Ok(true),
             Err(TryLockError::WouldBlock) if Instant::now() < until => std::thread::sleep(LOOK),
             Err(TryLockError::WouldBlock) => return Ok(false),

@@ -13,9 +13,14 @@ use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use crate::folders::Folders;
 use crate::framing::write_frame;
 use crate::keeper::output::{LOG_FILES, Shelf, file_path};
+use crate::lock;
 
 /// How often a log that has come to its end is looked at again.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
+
+/// How long a writer may keep a reader waiting. The lock lies where programs can take it, too, and one that keeps it must
+/// not keep whoever reads many logs from the others; a slow disk takes seconds.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Writes the last lines of an instance's output to `stream`, on request also what comes then, and a verdict. Ends
 /// when the stream does, or when the instance is gone.
@@ -154,8 +159,10 @@ impl Unmoved {
 
     pub(crate) fn take_on(shelf: &Shelf) -> io::Result<Self> {
         let lock = shelf.open_lock()?;
-        lock.lock_shared()?;
-        Ok(Self(lock))
+        if lock::share(&lock, PATIENCE)? {
+            return Ok(Self(lock));
+        }
+        Err(io::Error::other("a program holds its lock, which only whoever writes to it has, and only for a moment"))
     }
 }
 
