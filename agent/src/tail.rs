@@ -5,7 +5,7 @@
 //!
 //! - `files`: logs that lie in files of ours; `journal`: those of systemd; `pick`: which lines are wanted.
 
-mod files;
+pub(crate) mod files;
 mod journal;
 mod pick;
 
@@ -39,9 +39,9 @@ const TELL_AFTER: usize = 256 * 1024;
 
 /// A line, and the place after it.
 #[derive(Debug, Clone)]
-struct Row {
-    line: Line,
-    after: Position,
+pub(crate) struct Row {
+    pub(crate) line: Line,
+    pub(crate) after: Position,
 }
 
 /// Why a source is read no further.

@@ -131,9 +131,11 @@ impl Log {
     }
 }
 
+/// Opens a file to read and append; it is made where there is none.
+///
 /// The folder may belong to the user that scripts run as: no link is followed, no pipe is waited for, and a file that
 /// has another name besides, which may be anybody's, is not written to.
-fn open(path: &Path) -> io::Result<File> {
+pub(crate) fn open(path: &Path) -> io::Result<File> {
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits();
     let file = OpenOptions::new()
         .read(true)

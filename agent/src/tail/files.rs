@@ -16,7 +16,7 @@ use crate::runtime::logs::{Unmoved, open_file};
 
 /// A place in a log that is read.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     shelf: Shelf,
     /// The file that is read; nothing while there is none.
     open: Option<Open>,
@@ -39,7 +39,7 @@ struct Open {
 }
 
 /// What was read.
-pub(super) enum Step {
+pub(crate) enum Step {
     /// These lines, maybe none, and there may be more.
     Rows(Vec<Row>),
     /// There is nothing more now.
@@ -50,7 +50,7 @@ pub(super) enum Step {
 
 impl Reader {
     /// Before what comes after `position`; before all that there is where that is not there.
-    pub(super) fn new(shelf: Shelf, position: Option<&Position>) -> io::Result<Self> {
+    pub(crate) fn new(shelf: Shelf, position: Option<&Position>) -> io::Result<Self> {
         let place = Position::Beginning;
         let begun_at = (None, place.clone());
         let mut reader = Self { shelf, open: None, begun: Vec::new(), begun_at, place, missed: false };
@@ -76,17 +76,17 @@ impl Reader {
     }
 
     /// True, once, when lines were lost before the place where reading began.
-    pub(super) fn has_missed(&mut self) -> bool {
+    pub(crate) fn has_missed(&mut self) -> bool {
         std::mem::take(&mut self.missed)
     }
 
     /// From where somebody would have to go on who has all lines up to here.
-    pub(super) fn position(&self) -> Position {
+    pub(crate) fn position(&self) -> Position {
         if self.begun.is_empty() { self.place.clone() } else { self.begun_at.1.clone() }
     }
 
     /// The next lines.
-    pub(super) fn step(&mut self) -> io::Result<Step> {
+    pub(crate) fn step(&mut self) -> io::Result<Step> {
         let mut data = self.read_file()?;
         if data.is_empty() {
             if !self.shelf.folder.is_dir() {
@@ -106,7 +106,7 @@ impl Reader {
     }
 
     /// The last line, whose end has not come.
-    pub(super) fn rest(&mut self) -> Option<Row> {
+    pub(crate) fn rest(&mut self) -> Option<Row> {
         (!self.begun.is_empty()).then(|| self.end_line(false))
     }
 
@@ -196,13 +196,15 @@ fn open_at(shelf: &Shelf, index: usize) -> io::Result<Option<Open>> {
         return Err(io::Error::other(format!("`{}` is not a file", shelf.file(index).display())));
     }
     let times = open_file(&shelf.times(index))?;
-    Ok(Some(Open { id: (found.ino(), born(&found)), file, offset: 0, times: Times::new(times, found.ino()) }))
+    Ok(Some(Open { id: id_of(&found), file, offset: 0, times: Times::new(times, found.ino()) }))
 }
 
-/// When a file was made; a file's number alone may be that of one that is gone.
-fn born(found: &Metadata) -> u64 {
+/// What a file is known by, under whatever name: its number, and when it was made. A number alone may be that of one that
+/// is gone.
+pub(crate) fn id_of(found: &Metadata) -> (u64, u64) {
     let since = found.created().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
-    since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0)
+    let born = since.and_then(|since| u64::try_from(since.as_nanos()).ok()).unwrap_or(0);
+    (found.ino(), born)
 }
 
 #[cfg(test)]
