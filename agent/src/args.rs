@@ -6,11 +6,12 @@ use std::net::{IpAddr, Ipv6Addr};
 use std::path::{Path, PathBuf};
 
 use robo_model::name::{DeviceName, FileName};
-use robo_model::quantity::Millis;
+use robo_model::quantity::{Bytes, Millis};
 use robo_wire::api::is_user_name;
 use robo_wire::switch::Subsystem;
 
 use crate::Config;
+use crate::backup::{Asked, OptionsError, options};
 use crate::collect;
 use crate::dial::Route;
 use crate::doctor;
@@ -73,6 +74,20 @@ pub struct Args {
     /// The manager cannot switch it on. Also in ROBO_WITHOUT.
     #[arg(long, value_name = "WHAT", value_delimiter = ',', value_parser = subsystem)]
     pub without: Vec<Subsystem>,
+    /// Copy what instances print to this folder, as a JSON object per line; off where none is given. Also in
+    /// ROBO_LOG_BACKUP.
+    #[arg(long, value_name = "DIR", value_parser = options::folder)]
+    pub log_backup: Option<PathBuf>,
+    /// The largest file there, from 1MB to 1GB; 10MB where nothing is said. Also in ROBO_LOG_BACKUP_SIZE.
+    #[arg(long, value_name = "SIZE", value_parser = options::size)]
+    pub log_backup_size: Option<Bytes>,
+    /// How old a file there gets before the next one begins, from 1h to 30d; 24h where nothing is said. Also in
+    /// ROBO_LOG_BACKUP_EVERY.
+    #[arg(long, value_name = "DURATION", value_parser = options::every)]
+    pub log_backup_every: Option<Millis>,
+    /// How many files there are at most, from 1 to 100; 10 where nothing is said. Also in ROBO_LOG_BACKUP_KEEP.
+    #[arg(long, value_name = "COUNT", value_parser = options::keep)]
+    pub log_backup_keep: Option<usize>,
     /// The folder with the public keys of this machine's SSH server, as `ssh_host_ed25519_key.pub`; `robo ssh-proxy` tells
     /// them to whoever connects.
     #[arg(long, default_value = crate::facts::SSH_KEYS, value_name = "DIR")]
@@ -268,6 +283,9 @@ pub enum ArgsError {
     /// What the environment says of what is forbidden is of no use.
     #[error("{WITHOUT_VARIABLE}: {0}")]
     Without(String),
+    /// No backup of logs can be made as it is asked for.
+    #[error(transparent)]
+    LogBackup(#[from] OptionsError),
     /// There is a token, and nothing in it.
     #[error(
         "the enrolment token is empty: make one with `robo device enroll`, or leave it out when this device is enrolled already"
@@ -282,6 +300,7 @@ impl Args {
     /// When token or certificate cannot be read.
     pub fn into_config(self, state: PathBuf) -> Result<Config, ArgsError> {
         let state = self.state.clone().unwrap_or(state);
+        let log_backup = self.log_backup().into_options(|name| std::env::var(name).ok())?;
         Ok(Config {
             token: self.token(&state)?,
             ca_pem: self.ca.as_deref().map(|path| read(path, "the CA certificate")).transpose()?,
@@ -292,10 +311,17 @@ impl Args {
             forward: self.forward,
             exec_user: self.exec_user.map_or_else(exec_user, |name| Ok(Some(name)))?,
             without: if self.without.is_empty() { without()? } else { self.without.into_iter().collect() },
+            log_backup,
             ssh: self.ssh_keys,
             boot: self.boot_id,
             own: None,
         })
+    }
+
+    /// What they say of a backup of logs.
+    pub(crate) fn log_backup(&self) -> Asked {
+        let (folder, size) = (self.log_backup.clone(), self.log_backup_size);
+        Asked { folder, size, every: self.log_backup_every, keep: self.log_backup_keep }
     }
 
     fn token(&self, state: &Path) -> Result<Option<String>, ArgsError> {

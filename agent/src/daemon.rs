@@ -21,6 +21,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::{Notify, mpsc};
 use tokio::task::{JoinHandle, JoinSet};
 
+use crate::backup::{self, Backup};
 use crate::bearer::Bearer;
 use crate::credentials::Credentials;
 use crate::dial::Route;
@@ -83,6 +84,8 @@ pub struct Config {
     pub exec_user: Option<String>,
     /// What the machine's owner forbids: nobody lets it in from afar.
     pub without: BTreeSet<Subsystem>,
+    /// What instances print is copied so; it is not where nothing is given.
+    pub log_backup: Option<backup::Options>,
     /// What names this boot of the machine; the kernel is asked where nothing is given. For tests.
     pub boot: Option<String>,
     /// The program of this process, where it may replace that itself.
@@ -303,6 +306,8 @@ struct Daemon {
     renewal: Option<JoinHandle<()>>,
     /// Folders that are being removed: no folder is made meanwhile, it might be in one that goes.
     removals: JoinSet<()>,
+    /// Copies what instances print, where that is wished.
+    backup: Option<Arc<Backup>>,
     /// Says that a link is up.
     linked: Arc<Notify>,
     /// How all of these are.
@@ -367,6 +372,7 @@ impl Daemon {
         let told = (Arc::clone(&credentials), Arc::clone(&linked));
         drop(tokio::spawn(uploads::tell(config.route.clone(), folders.uploads(), told.0, told.1)));
         let removals = JoinSet::new();
+        let backup = config.log_backup.as_ref().and_then(|options| back_up(&folders, options, &parts));
         let renewal = None;
         let (link, leaves) = (None, None);
         Ok(Self {
@@ -383,6 +389,7 @@ impl Daemon {
             credentials,
             renewal,
             removals,
+            backup,
             linked,
             parts,
             switches,
@@ -563,8 +570,11 @@ impl Daemon {
 
     /// Removes what is left of an instance. Ending what it left behind takes time; the loop has none.
     fn forget(&mut self, key: InstanceKey) {
-        let runtime = self.runtime.clone();
+        let (runtime, backup) = (self.runtime.clone(), self.backup.clone());
         drop(self.removals.spawn(async move {
+            if let Some(backup) = backup {
+                backup.last_look(&key).await;
+            }
             if let Err(reason) = runtime.forget(&key).await {
                 tracing::warn!(instance = %key, reason, "cannot remove the folder of an instance that is gone");
             }
@@ -577,6 +587,12 @@ impl Daemon {
             tracing::warn!(%error, "cannot tidy the folder of recipe files");
         }
     }
+}
+
+/// Has what instances print copied. An agent that cannot do that does all else.
+fn back_up(folders: &Folders, options: &backup::Options, parts: &Parts) -> Option<Arc<Backup>> {
+    let started = Backup::start(folders.clone(), options, parts.clone());
+    started.inspect_err(|error| tracing::error!(%error, "logs are not copied: no thread can be had")).ok().map(Arc::new)
 }
 
 /// Opens the ledger, and makes it whole where it is damaged.

@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! <state>/lock  manager  device  ssh_ca.pub  token  ledger/  identity/  files/<hash>  uploads/<wish>.json  log/agent.log
-//! <state>/upgrade/
+//! <state>/log-backup  upgrade/
 //! <state>/instances/<application>/<segment>/<segment>/@recipe  @data  @logs  @runs/<run>  @context.json
 //! ```
 //!
@@ -159,6 +159,11 @@ impl Folders {
     #[must_use]
     pub fn uploads(&self) -> PathBuf {
         self.root.join("uploads")
+    }
+
+    /// The file that says how far the backup of logs is.
+    pub(crate) fn log_backup(&self) -> PathBuf {
+        self.root.join("log-backup")
     }
 
     /// What the agent says of itself.

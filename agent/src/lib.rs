@@ -10,7 +10,8 @@
 //! - [`copy`]: files and folders to and from a device; the client uses it too.
 //! - [`ssh`]: who may log in to this machine by SSH.
 //! - [`runs`]: commands of jobs, which outlive the link; [`uploads`]: files that the manager is to keep.
-//! - [`forward`]: connections through the device; [`tail`]: logs of it; [`diary`]: the agent's own.
+//! - [`forward`]: connections through the device; [`tail`]: logs of it; [`diary`]: the agent's own;
+//!   [`backup`]: a copy of what instances print, in files for others.
 //! - [`pilot`]: pure: the reconciler, the session with the manager, and what waits for the disk.
 //! - [`link`]: the connection to the manager; [`dial`], [`proxy`], [`tls`], [`enroll`], [`identity`], [`credentials`],
 //!   [`renew`], [`files`], [`facts`], [`bearer`] serve it.
@@ -21,6 +22,7 @@
 //! - [`folders`]: where everything lies on disk; [`framing`]: frames on streams.
 
 pub mod args;
+pub mod backup;
 pub mod bearer;
 pub mod code;
 pub mod collect;

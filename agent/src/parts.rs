@@ -14,6 +14,8 @@ pub const LINK: &str = "link";
 pub const LEDGER: &str = "ledger";
 /// The device's next certificate.
 pub const CERTIFICATE: &str = "certificate";
+/// The copy of what instances print, in files of JSON.
+pub const LOG_BACKUP: &str = "log backup";
 
 /// Longest word about what went wrong, in bytes.
 const MAX_ERROR: usize = 500;

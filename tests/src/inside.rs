@@ -174,6 +174,7 @@ impl Agent {
             ssh: PathBuf::from("/etc/ssh"),
             exec_user: self.exec_user.clone(),
             without: self.without.clone(),
+            log_backup: None,
             boot: None,
             own: None,
         };
