@@ -14,6 +14,7 @@ mod history;
 mod input;
 mod install;
 mod installing;
+mod log_backup;
 mod login;
 mod logs;
 mod manager;

@@ -73,15 +73,20 @@ impl Machine {
     /// Starts its agent again after it ended, with these variables, and waits until it is linked.
     pub(in crate::program) fn again(&mut self, lab: &Lab, environment: &[(String, String)]) {
         let before = self.log().matches("link up").count();
+        self.again_alone(lab, environment);
+        eventually_blocking("the agent is linked again", || {
+            (self.log().matches("link up").count() > before).then_some(())
+        });
+    }
+
+    /// The same, without waiting for its link.
+    pub(in crate::program) fn again_alone(&mut self, lab: &Lab, environment: &[(String, String)]) {
         let mut command = Command::new(robo());
         command.args(["agent", "--manager", &lab.address.to_string(), "--address", "127.0.0.1", "--state"]);
         command.arg(&self.folder).arg("--log-file").arg(&self.log).env_clear();
         command.env("PATH", std::env::var_os("PATH").unwrap_or_default()).env("HOME", &self.folder);
         command.envs(environment.iter().cloned()).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
         self.agent = Running::start(&mut command);
-        eventually_blocking("the agent is linked again", || {
-            (self.log().matches("link up").count() > before).then_some(())
-        });
     }
 
     /// What it has logged.
