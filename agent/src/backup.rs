@@ -21,6 +21,7 @@ use tokio::sync::oneshot;
 
 use self::copyist::Copyist;
 pub use self::options::{Asked, Options, OptionsError};
+pub(crate) use self::set::files;
 use crate::folders::Folders;
 use crate::parts::{LOG_BACKUP, Parts};
 

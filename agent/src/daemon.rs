@@ -354,6 +354,7 @@ impl Daemon {
             route: config.route.clone(),
             credentials: Arc::clone(&credentials),
             folders: folders.clone(),
+            log_backup: config.log_backup.as_ref().map(|options| options.folder.clone()),
             shells,
             exec_user: config.exec_user.clone(),
             switches: switches.clone(),

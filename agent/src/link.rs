@@ -13,7 +13,7 @@ mod thrifty;
 use std::collections::BTreeSet;
 use std::convert::Infallible;
 use std::net::IpAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -23,6 +23,7 @@ use robo_wire::copy::CopyFrame;
 use robo_wire::frame::{self, Frame, FrameError};
 use robo_wire::health::HealthOpen;
 use robo_wire::job::RunOpen;
+use robo_wire::log_files::LogFilesOpen;
 use robo_wire::shell::ShellOpen;
 use robo_wire::stream::{Open, StreamFrame, Verdict};
 use robo_wire::switch::Subsystem;
@@ -51,7 +52,7 @@ use crate::runtime::{Place, exec, logs};
 use crate::shell::Shells;
 use crate::ssh::keys;
 use crate::switches::Switches;
-use crate::tail;
+use crate::tail::{self, listing};
 use crate::upgrade::Upgrades;
 
 /// Messages that may wait between link and loop. The loop is fast; the manager sends few.
@@ -111,6 +112,8 @@ pub struct Config {
     pub credentials: Arc<Credentials>,
     /// Where instances' logs lie.
     pub folders: Folders,
+    /// Where what instances print is copied to, if it is.
+    pub log_backup: Option<PathBuf>,
     /// The sessions of people: they outlive the link.
     pub shells: Shells,
     /// The commands of jobs: they do too.
@@ -235,6 +238,7 @@ impl Connection<'_> {
             exe: Arc::clone(&self.config.exe),
             route: self.config.route.clone(),
             folders: self.config.folders.clone(),
+            log_backup: self.config.log_backup.clone(),
             shells: self.config.shells.clone(),
             exec_user: self.config.exec_user.clone(),
             runs: self.config.runs.clone(),
@@ -300,6 +304,7 @@ struct Served {
     exe: Arc<Path>,
     route: Route,
     folders: Folders,
+    log_backup: Option<PathBuf>,
     shells: Shells,
     runs: Runs,
     exec_user: Option<String>,
@@ -354,7 +359,8 @@ fn as_user(open: Open, user: Option<&String>) -> Open {
         | Open::Collect(_)
         | Open::Health(_)
         | Open::SshKeys(_)
-        | Open::Upgrade(_)) => other,
+        | Open::Upgrade(_)
+        | Open::LogFiles(_)) => other,
     };
     let own = match &mut open {
         Open::Exec(command) => Some(&mut command.user),
@@ -368,7 +374,8 @@ fn as_user(open: Open, user: Option<&String>) -> Open {
         | Open::Tail(_)
         | Open::Collect(_)
         | Open::Health(_)
-        | Open::Upgrade(_) => None,
+        | Open::Upgrade(_)
+        | Open::LogFiles(_) => None,
         // Within an instance it is that one's user.
         Open::RunWithin(_) | Open::ShellWithin(_) => None,
     };
@@ -417,6 +424,7 @@ async fn serve_open(open: Open, stream: Io, served: Served) {
         Open::Collect(open) => Box::pin(collect::serve(served.folders, served.route, open, stream)).await,
         Open::Health(HealthOpen {}) => Box::pin(health::serve(served.whole(), stream)).await,
         Open::SshKeys(open) => Box::pin(keys::serve(&served.exe, open, stream)).await,
+        Open::LogFiles(LogFilesOpen {}) => listing::serve(served.folders, served.log_backup, stream).await,
         Open::Upgrade(open) => {
             let (upgrades, busy) = (served.upgrades.clone(), served.busy());
             Box::pin(upgrades.serve(open, busy, stream)).await;
@@ -438,9 +446,13 @@ async fn refuse(open: Open, reason: String, mut stream: Io, served: &Served) {
         }
         Open::Copy(_) => CopyFrame::Verdict(verdict).encode(),
         Open::Tail(_) => TailFrame::Verdict(verdict).encode(),
-        Open::Exec(_) | Open::Logs(_) | Open::Collect(_) | Open::Health(_) | Open::SshKeys(_) | Open::Upgrade(_) => {
-            StreamFrame::Verdict(verdict).encode()
-        }
+        Open::Exec(_)
+        | Open::Logs(_)
+        | Open::Collect(_)
+        | Open::Health(_)
+        | Open::SshKeys(_)
+        | Open::Upgrade(_)
+        | Open::LogFiles(_) => StreamFrame::Verdict(verdict).encode(),
     };
     if let Ok(frame) = frame {
         // A peer that is gone needs none.

@@ -4,9 +4,11 @@
 //! was cut but the logs themselves, and whoever comes back says the position.
 //!
 //! - `files`: logs that lie in files of ours; `journal`: those of systemd; `pick`: which lines are wanted.
+//! - `listing`: which files there are.
 
 pub(crate) mod files;
 mod journal;
+pub(crate) mod listing;
 mod pick;
 
 use std::io;

@@ -30,6 +30,7 @@ mod install;
 mod job;
 mod jobs;
 mod limit;
+mod log_files;
 mod login;
 mod needs;
 mod open;
@@ -242,6 +243,7 @@ fn remote() -> OpenApiRouter<ApiState> {
         .routes(routes!(ssh::certificate))
         .routes(routes!(ssh::keys))
         .routes(routes!(tail::tail))
+        .routes(routes!(log_files::log_files))
         .routes(routes!(collect::collect))
         .routes(routes!(uploads::list, uploads::put))
         .routes(routes!(uploads::show, uploads::remove))

@@ -57,6 +57,8 @@ mod fleet;
 mod groups;
 #[path = "api/install.rs"]
 mod install;
+#[path = "api/log_files.rs"]
+mod log_files;
 #[path = "api/names.rs"]
 mod names;
 #[path = "api/quota.rs"]
@@ -231,7 +233,8 @@ fn refused(got: Result<Value, Problem>, code: ErrorCode, says: &str) {
 struct Pretenders;
 
 impl Links for Pretenders {
-    fn open(&self, _: &DeviceId, open: Open) -> BoxFuture<'_, Result<Box<dyn LinkStream>, OpenError>> {
+    fn open(&self, device: &DeviceId, open: Open) -> BoxFuture<'_, Result<Box<dyn LinkStream>, OpenError>> {
+        let device = device.clone();
         Box::pin(async move {
             let words = match open {
                 Open::Exec(command) => command.argv,
@@ -245,6 +248,7 @@ impl Links for Pretenders {
                     return Err(OpenError::Offline);
                 }
                 Open::Upgrade(open) => return upgrade::pretend(open),
+                Open::LogFiles(_) => return log_files::pretend(&device),
             };
             if words[0] == "offline" {
                 return Err(OpenError::Offline);

@@ -8,7 +8,7 @@
 //! - [`stream`]: exec and logs, on a stream of their own; [`shell`]: shells, whose sessions outlive their streams;
 //!   [`job`]: commands that do too; [`backlog`]: the last of what was said, which both sides keep for who comes back.
 //! - [`call`]: commands in the foreground whose caller comes back to another manager process.
-//! - [`forward`]: connections through a device; [`tail`]: logs; [`collect`]: all that helps to find a fault;
+//! - [`forward`]: connections through a device; [`tail`]: logs, [`log_files`]: their files; [`collect`]: all that helps to find a fault;
 //!   [`health`]: how a device is; [`ssh`]: who may log in there by SSH; [`upgrade`]: another program for its agent;
 //!   [`upload`]: files of devices that the manager keeps.
 //! - [`thrift`]: what an idle link does not send; [`backoff`]: when who was cut off dials again.
@@ -32,6 +32,7 @@ pub mod frame;
 pub mod health;
 pub mod job;
 pub mod link;
+pub mod log_files;
 mod nesting;
 pub mod plan;
 pub mod problem;

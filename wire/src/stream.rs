@@ -20,6 +20,7 @@ use crate::forward::ForwardOpen;
 use crate::frame::{self, Frame, FrameError, MAX_STREAM_FRAME};
 use crate::health::HealthOpen;
 use crate::job::RunOpen;
+use crate::log_files::LogFilesOpen;
 use crate::shell::ShellOpen;
 use crate::ssh::SshKeysOpen;
 use crate::tail::TailOpen;
@@ -65,6 +66,8 @@ pub enum Open {
     RunWithin(RunOpen),
     /// As `shell`, within an instance, for the same reason.
     ShellWithin(ShellOpen),
+    /// Says which files of logs there are.
+    LogFiles(LogFilesOpen),
 }
 
 /// A command to run.

@@ -57,7 +57,7 @@ impl Subsystem {
             Open::Shell(_) | Open::ShellWithin(_) | Open::SshKeys(_) => Some(Self::Shell),
             Open::Copy(_) => Some(Self::Copy),
             Open::Forward(_) => Some(Self::Forward),
-            Open::Logs(_) | Open::Tail(_) => Some(Self::Logs),
+            Open::Logs(_) | Open::Tail(_) | Open::LogFiles(_) => Some(Self::Logs),
             Open::Collect(_) => Some(Self::Collect),
             // Whoever switched something off wants to see that it is, and another program lets in nobody.
             Open::Health(_) | Open::Upgrade(_) => None,

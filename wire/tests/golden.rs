@@ -30,6 +30,7 @@ use robo_wire::link::{
     AcceptedGeneration, Ack, Act, Acted, FromAgent, FromManager, Goodbye, Hello, ImportsChange, Named,
     RefusedGeneration, Released, Update, Welcome,
 };
+use robo_wire::log_files::LogFilesOpen;
 use robo_wire::relay::{Arrival, FromRelay, Present, ToRelay};
 use robo_wire::shell::{AttachRequest, Attached, Joined, ShellFrame, ShellOpen, ShellRequest, ShellStart, Size};
 use robo_wire::ssh::SshKeysOpen;
@@ -94,6 +95,7 @@ fn what_streams_carry() {
         ("open-shell-within", Open::from(shell_within())),
         ("open-collect", Open::Collect(CollectOpen { without_logs: true })),
         ("open-health", Open::Health(HealthOpen {})),
+        ("open-log-files", Open::LogFiles(LogFilesOpen {})),
         ("open-ssh-keys", Open::SshKeys(SshKeysOpen { user: None, change: SshKeyChange::List })),
         ("open-ssh-keys-add", Open::SshKeys(ssh_key_added())),
     ];
@@ -248,6 +250,7 @@ fn the_golden_file_has_no_line_too_many() {
             "shell-request-within",
             "open-collect",
             "open-health",
+            "open-log-files",
             "open-ssh-keys",
             "open-ssh-keys-add",
             "exec-names",

@@ -179,8 +179,7 @@ impl Set {
 }
 
 /// All files of the backup in `folder`, the oldest first.
-#[cfg(test)]
-pub(super) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn files(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let all = archives(folder)?.into_iter().map(|archive| archive.path);
     Ok(all.chain(std::iter::once(folder.join(CURRENT)).filter(|current| current.is_file())).collect())
 }

@@ -111,6 +111,7 @@ const IN_PROJECT: &[Row] = &[
     (Method::POST, "logs", Verb::Logs, On::Some, Audited::Refusals),
     // The handler asks for more where a unit of the machine is read.
     (Method::POST, "devices/{name}/logs", Verb::Logs, On::Device, Audited::Refusals),
+    (Method::GET, "devices/{name}/log-files", Verb::Logs, On::Device, Audited::Refusals),
     // It reads more than logs, and what it takes out of it is found by rules.
     (Method::POST, "devices/{name}/collect", Verb::Copy, On::Device, Audited::Handler),
     (Method::GET, "sessions", Verb::See, On::Some, Audited::Refusals),

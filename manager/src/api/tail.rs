@@ -5,6 +5,7 @@ use axum::body::Bytes;
 use axum::extract::{Request, State};
 use axum::response::{IntoResponse as _, Response};
 use robo_model::access::Verb;
+use robo_model::name::DeviceName;
 use robo_wire::problem::{ErrorCode, Problem};
 use robo_wire::stream::{Open, Verdict};
 use robo_wire::tail::{Source, SourceAt, TailOpen};
@@ -79,18 +80,22 @@ pub(super) async fn tail_instance(
 
 /// Opens a stream on which only the device speaks, and passes on what it says.
 pub(super) async fn begin(state: &ApiState, device: &DeviceRecord, open: Open) -> Result<Response, Refusal> {
-    let name = &device.name;
-    let stream = state.links.open(&device.id, open).await.map_err(|error| match error {
+    let stream = state.links.open(&device.id, open).await.map_err(|error| not_opened(&device.name, error))?;
+    let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
+    tokio::spawn(relay(stream, output));
+    Ok(framed(answer))
+}
+
+/// Why nothing is asked of the device `name`.
+pub(super) fn not_opened(name: &DeviceName, error: OpenError) -> Refusal {
+    match error {
         OpenError::Offline => Refusal::new(ErrorCode::DeviceOffline, format!("`{name}` is not connected"))
             .help(format!("see since when: `robo device inspect {name}`")),
         OpenError::Off(reason) => Refusal::new(ErrorCode::Conflict, reason).help(SWITCH_ON),
         OpenError::Failed(reason) => {
             Refusal::new(ErrorCode::DeviceOffline, format!("the link to `{name}` failed: {reason}"))
         }
-    })?;
-    let (output, answer) = mpsc::channel(OUTPUT_QUEUE);
-    tokio::spawn(relay(stream, output));
-    Ok(framed(answer))
+    }
 }
 
 /// Passes bytes on until the device has said everything, or nobody listens any more.

@@ -85,7 +85,8 @@ impl Link {
             | Open::Collect(_)
             | Open::Health(_)
             | Open::SshKeys(_)
-            | Open::Upgrade(_) => false,
+            | Open::Upgrade(_)
+            | Open::LogFiles(_) => false,
         };
         let subsystem = Subsystem::of(open).filter(|_| !comes_back)?;
         lock(&self.switches).off(subsystem).map(|off| reason(subsystem, off))
