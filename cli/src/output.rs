@@ -24,6 +24,7 @@ pub(crate) mod health;
 pub(crate) mod history;
 pub(crate) mod installs;
 pub(crate) mod jobs;
+pub(crate) mod log_files;
 pub(crate) mod paint;
 pub(crate) mod plan;
 pub(crate) mod sarif;

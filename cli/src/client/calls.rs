@@ -11,6 +11,7 @@ use robo_wire::api::{
     RevisionView, StandingRequest, UpgradeLine, UpgradeRequest,
 };
 use robo_wire::health::HealthView;
+use robo_wire::log_files::LogFiles;
 use robo_wire::problem::ErrorCode;
 use robo_wire::switch::{SwitchRequest, SwitchResult};
 
@@ -106,6 +107,11 @@ impl Client {
             Err(error) if error.code() == Some(ErrorCode::NotFound) => Ok(None),
             answer => answer.map(Some),
         }
+    }
+
+    /// The files of logs on a device.
+    pub(crate) async fn log_files(&self, name: &DeviceName) -> Result<LogFiles, ClientError> {
+        self.json(self.request(Method::GET, &format!("devices/{name}/log-files"))).await
     }
 
     /// The machines that are on their way to become devices; none where this user may not see them, or the manager is of a

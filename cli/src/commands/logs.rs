@@ -1,5 +1,6 @@
 //! `robo logs`: shows what instances, agents and units of the journal print.
 
+mod files;
 mod share;
 mod show;
 
@@ -41,7 +42,8 @@ Examples:
   robo logs shop /web-1/web /web-2/web -f       of two, and what follows, until Ctrl-C
   robo logs /web-1/web --since 10m --grep 'error|warn' -t
   robo logs --agent robot-7 -f                  what the agent says
-  robo logs --unit ssh.service --on robot-7     a unit of its system; needs the right to run commands")]
+  robo logs --unit ssh.service --on robot-7     a unit of its system; needs the right to run commands
+  robo logs --files --on robot-7 robot-8        which files there are, for `robo cp`")]
 pub(crate) struct LogsArgs {
     /// The application, where there are several, and the paths of instances in it.
     #[arg(value_names = ["APPLICATION", "/PATH"], num_args = 0.., action = clap::ArgAction::Set)]
@@ -51,10 +53,14 @@ pub(crate) struct LogsArgs {
     #[arg(long, value_name = "DEVICE", num_args = 1.., add = crate::complete::devices())]
     agent: Vec<DeviceName>,
     /// A unit of the system's journal; may be given again.
-    #[arg(long, value_name = "NAME", requires = "on", value_parser = unit)]
+    #[arg(long, value_name = "NAME", requires = "on", group = "there", value_parser = unit)]
     unit: Vec<String>,
-    /// The devices with the units.
-    #[arg(long, value_name = "DEVICE", num_args = 1.., requires = "unit", add = crate::complete::devices())]
+    /// List the files of logs, with their sizes, instead of what is in them.
+    #[arg(long, requires = "on", group = "there")]
+    #[arg(conflicts_with_all = ["instances", "agent", "follow", "lines", "since", "until", "grep", "times"])]
+    files: bool,
+    /// The devices with the units, or with the files.
+    #[arg(long, value_name = "DEVICE", num_args = 1.., requires = "there", add = crate::complete::devices())]
     on: Vec<DeviceName>,
     /// Go on with what comes.
     #[arg(short, long, conflicts_with = "until")]
@@ -99,6 +105,9 @@ pub(crate) async fn run(args: LogsArgs, env: &Env) -> Result<Exit, CliError> {
         signal(SignalKind::interrupt()).map_err(|error| CliError::new(format!("signals cannot be caught: {error}")))?;
     let follow = args.follow;
     let client = env.client()?;
+    if args.files {
+        return files::list(&args.on, &client, &env.ui).await;
+    }
     let work = async {
         let shares = shares(&args, &client).await?;
         tell(shares, &client, env, args.times).await
@@ -294,6 +303,8 @@ mod tests {
         let args = parse("--unit ssh.service --unit cron --on a b --agent c d").unwrap();
         assert_eq!((args.unit.len(), args.on.len(), args.agent.len()), (2, 2, 2));
         assert_eq!(parse("/a --until 2026-01-31T13:45:00Z").unwrap().until, Some(UnixMillis(1_769_867_100_000)));
+        let args = parse("--files --on a b").unwrap();
+        assert!(args.files && args.on.len() == 2);
         for bad in [
             "/a --since yesterday",
             "/a --since 5",
@@ -305,6 +316,13 @@ mod tests {
             "--on a",
             "--unit a*b --on a",
             "--agent /a",
+            "--files",
+            "--files --on a --unit ssh",
+            "--files --on a /a",
+            "--files --on a --agent b",
+            "--files --on a -f",
+            "--files --on a -n 5",
+            "--files --on a --grep x",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
