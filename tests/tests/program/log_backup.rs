@@ -175,3 +175,45 @@ fn settings_of_a_backup_that_are_none_are_refused_at_the_start() {
         assert!(run.code != 0 && run.err.contains(says), "{words:?} {variables:?}: {run:?}");
     }
 }
+
+#[test]
+fn files_of_logs_are_listed_for_each_device() {
+    let lab = Lab::new();
+    let (backup, graph) = (PathBuf::from(lab.path("backup")), graph(&lab));
+    let machine = Machine::start_with(&lab, "one", &lab.address.to_string(), &settings(&backup, 2));
+    let other = Machine::start(&lab, "two", &lab.address.to_string());
+    fs::write(lab.path("part-0"), "").unwrap();
+    lab.user.run(&["apply", "--yes", &graph]).expect(0);
+    until_kept(&backup, 2, PART);
+    let files = |more: &[&str]| lab.user.run(&[&["logs", "--files", "--on"], more].concat());
+    let all = files(&["one", "two", "-o", "json"]).expect(0).json();
+    let all = all.as_array().unwrap();
+    let of = |device: &str, of: &str| {
+        let found = all.iter().filter(|file| file["device"] == device && file["of"] == of);
+        let [file] = found.collect::<Vec<_>>()[..] else { panic!("{of} of {device}: {all:#?}") };
+        let path = Path::new(file["path"].as_str().unwrap());
+        assert!(file["size"].as_u64().unwrap() <= path.metadata().unwrap().len(), "{file}");
+        assert!(file["changed_at"].as_u64().is_some_and(|at| at > 1_700_000_000_000), "{file}");
+        path.to_owned()
+    };
+    assert_eq!(of("one", "agent"), Path::new(&lab.path("one/log/agent.log")));
+    assert_eq!(of("two", "agent"), Path::new(&lab.path("two/log/agent.log")));
+    assert_eq!(of("one", "backup"), backup.join("robo-logs.jsonl"));
+    let output = of("one", "app/one/count");
+    let table = files(&["one"]).expect(0).out;
+    assert!(table.contains("app/one/count") && table.contains(output.to_str().unwrap()), "{table}");
+    // The names are what `robo cp` takes.
+    let names = files(&["one", "-o", "name"]).expect(0).out;
+    let name = names.lines().find(|name| name.ends_with("output.log")).unwrap();
+    lab.user.run(&["cp", name, &lab.path("copied")]).expect(0);
+    assert_eq!(fs::read(lab.path("copied")).unwrap(), fs::read(output).unwrap());
+
+    drop(other);
+    eventually_blocking("it is offline", || (files(&["two"]).code != 0).then_some(()));
+    let some = files(&["one", "two"]).expect(3);
+    assert!(some.out.contains("app/one/count") && some.err.contains("`two` is not connected"), "{some:?}");
+    lab.user.run(&["device", "switch", "logs=off", "one"]).expect(0);
+    let off = files(&["one"]);
+    assert!(off.code != 0 && off.err.contains("`logs` is switched off"), "{off:?}");
+    drop(machine);
+}
