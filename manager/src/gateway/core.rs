@@ -506,7 +506,8 @@ impl LinkCore {
         while self.asked.is_none() {
             let next = match self.waiting.pop_front() {
                 Some(heard) => self.ask_for(heard, outs),
-                None => self.ask_to_look(),
+                // Before the welcome nothing is looked at, whatever else the device may say by then.
+                None => self.look_at.and_then(|_| self.ask_to_look()),
             };
             if let Some((asked, ask)) = next {
                 self.asked = Some(asked);

@@ -618,9 +618,18 @@ fn versions_that_know_less_or_more_are_served() {
 #[test]
 fn marks_before_the_welcome_tell_nothing_and_the_end_is_heard_at_any_time() {
     let mut rig = Rig::new(1);
-    let all =
-        Woken { assignment: true, imports: true, releases: true, released: [key("/a")].into(), ..Woken::default() };
+    let all = Woken {
+        newest: true,
+        assignment: true,
+        imports: true,
+        releases: true,
+        released: [key("/a")].into(),
+        ..Woken::default()
+    };
     assert_eq!(rig.core.woken(all), Ok(vec![]));
+    // Nor does a word of a newer version that comes before the hello.
+    rig.say(&FromAgent::Unknown(200));
+    assert_eq!((&rig.asked, rig.words()), (&Vec::new(), Vec::new()));
     assert_eq!(rig.core.woken(Woken { replaced: true, ..Woken::default() }), Err(LinkEnd::Replaced));
     assert_eq!(rig.core.woken(Woken { removed: true, ..Woken::default() }), Err(LinkEnd::Removed));
     assert_eq!((LinkEnd::Removed.is_final(), LinkEnd::Replaced.is_final()), (true, false));
