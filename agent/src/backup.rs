@@ -1,6 +1,6 @@
 //! A copy of what instances print, in files of JSON that others read: without the manager, and without a link.
 //!
-//! A thread of its own looks at the logs where they lie, once a second, and copies what is new. Nobody waits for it, and a
+//! A thread of its own looks at the logs where they lie, once a second or two, and copies what is new. Nobody waits for it, and a
 //! disk that is full or gone stops nothing else; it goes on when it can.
 //!
 //! - `options`: what is asked for; `set`: the files, and their bounds; `stamp`: the times in their names.
@@ -19,7 +19,7 @@ use std::time::Duration;
 use robo_model::spec::InstanceKey;
 use tokio::sync::oneshot;
 
-use self::copyist::Copyist;
+use self::copyist::{Copyist, Found};
 pub use self::options::{Asked, Options, OptionsError};
 pub(crate) use self::set::files;
 use crate::folders::Folders;
@@ -27,6 +27,12 @@ use crate::parts::{LOG_BACKUP, Parts};
 
 /// How often it looks whether something was printed: a log keeps some megabytes, so nothing is missed by that.
 const LOOK_EVERY: Duration = Duration::from_secs(1);
+
+/// How often it looks after nothing was printed for a while: each look wakes a machine that has nothing to do.
+const QUIET_LOOK_EVERY: Duration = Duration::from_secs(2);
+
+/// Looks that find nothing until it looks less often.
+const QUIET_LOOKS: u32 = 30;
 
 /// The pause after the files could not be written.
 const FAILED_PAUSE: Duration = Duration::from_secs(2);
@@ -51,7 +57,7 @@ impl Backup {
     pub(crate) fn start(folders: Folders, options: &Options, parts: Parts) -> std::io::Result<Self> {
         let (last, asked) = sync_channel(MAX_LAST);
         let copyist = Copyist::new(folders, options);
-        let keeping = Keeping { copyist, folder: options.folder.display().to_string(), parts, works: None };
+        let keeping = Keeping { copyist, folder: options.folder.display().to_string(), parts, works: None, quiet: 0 };
         std::thread::Builder::new().name("log-backup".into()).spawn(move || keeping.run(&asked))?;
         Ok(Self { last })
     }
@@ -74,6 +80,8 @@ struct Keeping {
     parts: Parts,
     /// How it went last; nothing before the first time.
     works: Option<bool>,
+    /// Looks that found nothing, one after the other.
+    quiet: u32,
 }
 
 impl Keeping {
@@ -91,14 +99,20 @@ impl Keeping {
                 Err(RecvTimeoutError::Timeout) => {
                     let looked = self.copyist.look(self.works != Some(true));
                     self.tell(&looked);
-                    pause = match looked {
-                        Ok(true) => Duration::ZERO,
-                        Ok(false) => LOOK_EVERY,
-                        Err(_) => FAILED_PAUSE,
-                    };
+                    pause = looked.map_or(FAILED_PAUSE, |found| self.pause(found));
                 }
                 Err(RecvTimeoutError::Disconnected) => return,
             }
+        }
+    }
+
+    /// The time until the next look.
+    fn pause(&mut self, found: Found) -> Duration {
+        self.quiet = if found == Found::Nothing { self.quiet.saturating_add(1) } else { 0 };
+        match found {
+            Found::More => Duration::ZERO,
+            Found::Nothing if self.quiet > QUIET_LOOKS => QUIET_LOOK_EVERY,
+            Found::Nothing | Found::All => LOOK_EVERY,
         }
     }
 

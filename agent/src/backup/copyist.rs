@@ -16,6 +16,17 @@ use crate::keeper::output::Shelf;
 use crate::tail::files::{Reader, Step};
 use crate::uptime;
 
+/// What a look found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Found {
+    /// Nothing is new.
+    Nothing,
+    /// What was new is copied.
+    All,
+    /// What was new is copied in part.
+    More,
+}
+
 /// How often it is looked which instances there are. In between a new one can hardly print more than its log keeps.
 const WALK_EVERY: Millis = Millis::from_secs(5);
 
@@ -67,11 +78,11 @@ impl Copyist {
         Self { folders, scribe, sources: BTreeMap::new(), walked: None }
     }
 
-    /// Copies what is new. True when there is more. `anew` also tries the files where nothing is new.
+    /// Copies what is new. `anew` also tries the files where nothing is new.
     ///
     /// # Errors
     /// When the backup cannot be written.
-    pub(super) fn look(&mut self, anew: bool) -> io::Result<bool> {
+    pub(super) fn look(&mut self, anew: bool) -> io::Result<Found> {
         if anew {
             self.scribe.begin()?;
         }
@@ -80,16 +91,16 @@ impl Copyist {
             self.walk()?;
             self.walked = Some(at);
         }
-        let mut has_more = false;
+        let mut found = Found::Nothing;
         for (name, source) in &mut self.sources {
             match source.copy(name, &mut self.scribe, false) {
-                Ok(more) => has_more |= more,
+                Ok(here) => found = found.max(here),
                 Err(Fault::Source(error)) => source.rest(name, &error),
                 Err(Fault::Backup(error)) => return Err(error),
             }
         }
         self.scribe.tend()?;
-        Ok(has_more)
+        Ok(found)
     }
 
     /// Copies all of the log of an instance, also a last line without an end: it goes.
@@ -101,8 +112,8 @@ impl Copyist {
         let source = self.sources.entry(name.clone()).or_insert_with(|| Source::new(folder));
         for _ in 0..LAST_TURNS {
             match source.copy(&name, &mut self.scribe, true) {
-                Ok(true) => {}
-                Ok(false) => break,
+                Ok(Found::More) => {}
+                Ok(Found::Nothing | Found::All) => break,
                 Err(Fault::Source(error)) => {
                     source.rest(&name, &error);
                     break;
@@ -129,15 +140,15 @@ impl Source {
         Self { folder, seen: None, rests_until: None }
     }
 
-    /// Copies what is new in it; true when there is more.
-    fn copy(&mut self, name: &str, scribe: &mut Scribe, is_last: bool) -> Result<bool, Fault> {
+    /// Copies what is new in it.
+    fn copy(&mut self, name: &str, scribe: &mut Scribe, is_last: bool) -> Result<Found, Fault> {
         if self.rests_until.is_some_and(|until| uptime() < until) {
-            return Ok(false);
+            return Ok(Found::Nothing);
         }
         let shelf = Shelf::of_instance(&self.folder);
         let mark = mark(&shelf.file(0));
         if (self.seen == Some(mark) && !is_last) || !self.folder.is_dir() {
-            return Ok(false);
+            return Ok(Found::Nothing);
         }
         let mut reader = Reader::new(shelf, scribe.position(name)).map_err(Fault::Source)?;
         for _ in 0..PIECES {
@@ -157,10 +168,10 @@ impl Source {
             scribe.lines(name, rows, reader.position()).map_err(Fault::Backup)?;
             if is_dry {
                 (self.seen, self.rests_until) = (Some(mark), None);
-                return Ok(false);
+                return Ok(Found::All);
             }
         }
-        Ok(true)
+        Ok(Found::More)
     }
 
     fn rest(&mut self, name: &str, error: &io::Error) {
