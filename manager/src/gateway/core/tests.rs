@@ -629,7 +629,8 @@ fn marks_before_the_welcome_tell_nothing_and_the_end_is_heard_at_any_time() {
     assert_eq!(rig.core.woken(all), Ok(vec![]));
     // Nor does a word of a newer version that comes before the hello.
     rig.say(&FromAgent::Unknown(200));
-    assert_eq!((&rig.asked, rig.words()), (&Vec::new(), Vec::new()));
+    assert_eq!(rig.words(), <[&str; 0]>::default());
+    assert_eq!(rig.asked, <[&str; 0]>::default());
     assert_eq!(rig.core.woken(Woken { replaced: true, ..Woken::default() }), Err(LinkEnd::Replaced));
     assert_eq!(rig.core.woken(Woken { removed: true, ..Woken::default() }), Err(LinkEnd::Removed));
     assert_eq!((LinkEnd::Removed.is_final(), LinkEnd::Replaced.is_final()), (true, false));
