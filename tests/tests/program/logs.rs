@@ -167,7 +167,10 @@ fn logs_without_end_hold_up_no_command() {
     let link = Proxy::start(lab.address);
     let _machine = Machine::start(&lab, "one", &link.address.to_string());
     let much = lab.path("much.sh");
-    fs::write(&much, "while :; do seq 20000; sleep 0.02; done\n").unwrap();
+    // Two megabytes a second, in lines of which nobody has to count many.
+    let line = "x".repeat(2_000);
+    fs::write(&much, format!("while :; do for i in 1 2 3 4 5 6 7 8 9 10; do echo {line}; done; sleep 0.01; done\n"))
+        .unwrap();
     let graph = format!(
         "application app {{\n\tversion: 1.0.0;\n}}\nMachine {{\n\tinstaller: target;\n\tchildren: Much;\n}}\n\
          Much {{\n\tinstaller: process;\n\trun: sh {much};\n}}\n\
@@ -191,7 +194,7 @@ fn logs_without_end_hold_up_no_command() {
         });
         (running, seen)
     };
-    let followers = [follow(&["-n", "0"]), follow(&["-n", "100000"]), follow(&["-t"])];
+    let followers = [follow(&["-n", "0"]), follow(&["-n", "1000"]), follow(&["-t"])];
     let seen = || followers.each_ref().map(|(_, seen)| seen.load(Ordering::SeqCst));
     eventually_blocking("all of them are shown something", || seen().iter().all(|seen| *seen > 0).then_some(()));
     for round in 0..5 {

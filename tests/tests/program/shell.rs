@@ -115,7 +115,13 @@ async fn a_shell_is_used_left_and_come_back_to() {
 
     // Sizes, control keys and the exit code go through.
     let mut terminal = Terminal::start(&shells, "t1", &user, &[robo, "shell", "m", "--", "bash", "--norc"]).await;
-    terminal.until("Ctrl-] d detaches").await;
+    terminal.until("Ctrl-] d detaches, Ctrl-] ? helps]").await;
+    while !terminal.text().contains("# ") {
+        assert_eq!(terminal.step().await, None, "{}", terminal.text());
+    }
+    // What follows our own lines begins at the left, also in a raw terminal.
+    let text = terminal.text();
+    assert!(text.split_once('\n').unwrap().0.ends_with('\r') && !text.contains('\u{fffd}'), "{text:?}");
     terminal.until("# ").await;
     terminal.type_in("stty size; echo $TERM\r").await;
     terminal.until("24 80\r\nxterm").await;
@@ -138,10 +144,6 @@ async fn a_shell_is_used_left_and_come_back_to() {
     terminal.type_in("\x1dd").await;
     terminal.until("Detached. `robo session attach").await;
     assert_eq!(terminal.verdict().await, Verdict::Ok, "{}", terminal.text());
-    // Our own lines are shown as they are, and what follows begins at the left, also in a raw terminal.
-    let text = terminal.text();
-    let (greeting, _) = text.split_once("helps]").unwrap().1.split_once('\n').unwrap();
-    assert!(greeting.ends_with('\r') && !text.contains('\u{fffd}'), "{text:?}");
     let id = user.run(&["session", "list", "--open", "-o", "name"]).expect(0).out.trim().to_owned();
     let mut terminal = Terminal::start(&shells, "t2", &user, &[robo, "session", "attach", &id]).await;
     terminal.until("grün").await;
